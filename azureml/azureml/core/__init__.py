@@ -1,0 +1,20 @@
+"""Workspace, Experiment, Run and what they need."""
+
+from azureml._names import listed, reexport
+
+_NAMES = {
+    "VERSION": "runyard.protocol.version",
+    "__version__": "runyard.protocol.version:VERSION",
+    "Workspace": "runyard.workspace",
+    "Experiment": "runyard.experiment",
+    "Run": "runyard.run",
+    "Datastore": "runyard.datastore",
+    "ComputeTarget": "runyard.compute",
+    "Environment": "runyard.environment",
+    "Model": "runyard.model",
+    "RunConfiguration": "runyard.runconfig",
+    "ScriptRunConfig": "runyard.script_run_config",
+}
+
+__getattr__ = reexport(__name__, _NAMES)
+__all__ = listed(_NAMES)

@@ -1,0 +1,12 @@
+"""Compute targets."""
+
+from azureml._names import listed, reexport
+
+_NAMES = {
+    "ComputeTarget": "runyard.compute",
+    "AmlCompute": "runyard.compute",
+    "ComputeTargetException": "runyard.errors",
+}
+
+__getattr__ = reexport(__name__, _NAMES)
+__all__ = listed(_NAMES)

@@ -1,0 +1,39 @@
+"""One large file up to the server and down from it."""
+
+from benchmarks.artifact_transfer import copied, large_file, through_mlflow, through_runyard
+from benchmarks.measurement import Bench, Measure, Outcome, Target
+
+TITLE = "One file of 500 MB through the server"
+METHOD = (
+    "Upload and download of 500 MB of random bytes through the server on loopback (ours: the default datastore), "
+    "in the page cache, nothing stored before. The floor is `cp` of the same file."
+)
+MEASURES = (
+    Measure("up", "MB/s", more_is_better=True, target=Target(factor=0.5)),
+    Measure("down", "MB/s", more_is_better=True, target=Target(factor=0.5)),
+)
+
+
+def _megabytes(bench: Bench) -> int:
+    return bench.sized(500, 20)
+
+
+def ours(bench: Bench) -> list[Outcome]:
+    amount = _megabytes(bench)
+    return through_runyard(bench, lambda folder: large_file(folder, amount), amount, bench.sized(3, 2))
+
+
+def floor(bench: Bench) -> list[Outcome]:
+    source, megabytes = bench.folder("source"), _megabytes(bench)
+    large_file(source, megabytes)
+    outcomes = copied(bench, source, megabytes, bench.sized(5, 2))
+    bench.discard(source)
+    return outcomes
+
+
+def peers(bench: Bench) -> list[Outcome]:
+    source, megabytes = bench.folder("source"), _megabytes(bench)
+    large_file(source, megabytes)
+    outcomes = through_mlflow(bench, source, megabytes, bench.sized(3, 1))
+    bench.discard(source)
+    return outcomes

@@ -1,0 +1,335 @@
+"""Environments: what a script runs in, as a person describes it."""
+
+import copy
+import json
+import os
+from typing import Any, Dict, List, Optional
+
+from runyard.conda_dependencies import CPU, GPU, CondaDependencies
+from runyard.errors import EnvironmentException, UserErrorException
+from runyard.protocol.codec import from_json, to_json
+from runyard.protocol.environments import EnvironmentRecord, EnvironmentSpec
+
+__all__ = ["CPU", "GPU", "CondaDependencies", "DockerSection", "Environment", "PythonSection"]
+
+DEFAULT_INTERPRETER = "python"
+FILE = "environment.json"
+
+
+class PythonSection:
+    """The Python of an environment.
+
+    Attributes:
+        user_managed_dependencies: True runs on ``interpreter_path`` untouched; nothing is installed.
+        interpreter_path: path or name of the interpreter, used only when user managed.
+        conda_dependencies: the packages; ``CondaDependencies``.
+        conda_dependencies_file: a conda environment file that takes the place of ``conda_dependencies``.
+        base_conda_environment: accepted for Azure's sake; an environment that sets it is refused.
+    """
+
+    def __init__(self, **_: Any) -> None:
+        self.user_managed_dependencies = False
+        self.interpreter_path = DEFAULT_INTERPRETER
+        self.conda_dependencies = CondaDependencies()
+        self.conda_dependencies_file: Optional[str] = None
+        self.base_conda_environment: Optional[str] = None
+
+    def packages(self) -> CondaDependencies:
+        """The packages, read from the file where one is set.
+
+        Raises:
+            UserErrorException: the file cannot be read, or ``conda_dependencies`` is something else.
+        """
+        if self.conda_dependencies_file:
+            return CondaDependencies(self.conda_dependencies_file)
+        if self.conda_dependencies is None:
+            return CondaDependencies()
+        if not isinstance(self.conda_dependencies, CondaDependencies):
+            raise UserErrorException(
+                "python.conda_dependencies is a CondaDependencies, such as CondaDependencies.create(pip_packages=['numpy']); "
+                "this is a {}.".format(type(self.conda_dependencies).__name__)
+            )
+        return self.conda_dependencies
+
+
+class DockerSection:
+    """The container of an environment. Only ``base_image`` means something to the server.
+
+    Attributes:
+        base_image: image that the script is to run in; None for none.
+        base_dockerfile: refused when set.
+        enabled, shared_volumes, arguments, shm_size, gpu_support, platform: accepted for Azure's sake.
+    """
+
+    def __init__(self, **_: Any) -> None:
+        self.enabled = False
+        self.base_image: Optional[str] = None
+        self.base_dockerfile: Optional[str] = None
+        self.base_image_registry: Any = None
+        self.build_context: Any = None
+        self.platform: Any = None
+        self.shared_volumes = True
+        self.gpu_support = False
+        self.shm_size: Optional[str] = "2g"
+        self.arguments: List[str] = []
+
+
+class Environment:
+    """What a script runs in: Python, packages, variables. Registered ones have a name and versions.
+
+    Args:
+        name: None for an environment that is used once.
+    """
+
+    def __init__(self, name: Optional[str] = None, **_: Any) -> None:
+        self.name = name
+        self.version: Optional[str] = None
+        self.python = PythonSection()
+        self.docker = DockerSection()
+        self.spark: Any = None
+        self.inferencing_stack_version: Optional[str] = None
+        self.environment_variables: Dict[str, str] = {}
+        self._framework = EnvironmentSpec()  # an estimator's, of an environment that a run had
+
+    def register(self, workspace: Any) -> "Environment":
+        """Keeps the environment in the workspace under its name; the same content again gives the same version.
+
+        Raises:
+            EnvironmentException: it has no name, or one against the rules.
+        """
+        if not self.name:
+            raise EnvironmentException("An environment needs a name to be registered: Environment(name='...').")
+        answer = workspace.transport.call("POST", "/environments", json=to_json(self.to_spec()))
+        return Environment.from_record(from_json(EnvironmentRecord, answer))
+
+    @staticmethod
+    def get(workspace: Any, name: str, version: Optional[str] = None, label: Optional[str] = None) -> "Environment":
+        """A registered environment, its latest version by default.
+
+        Raises:
+            EnvironmentException: no such environment or version.
+        """
+        from runyard.transport.base import url_path
+
+        if label not in (None, "latest", "Latest"):
+            raise EnvironmentException("Environments have versions and no label {!r}. Give version=.".format(label))
+        query = {"version": version} if version is not None else None
+        answer = workspace.transport.call("GET", url_path("environments", name), query=query)
+        return Environment.from_record(from_json(EnvironmentRecord, answer))
+
+    @staticmethod
+    def list(workspace: Any) -> "Dict[str, Environment]":
+        """The latest version of each registered environment, by name."""
+        answer = workspace.transport.call("GET", "/environments")
+        found = [Environment.from_record(from_json(EnvironmentRecord, item)) for item in answer["environments"]]
+        return {str(each.name): each for each in found}
+
+    @staticmethod
+    def versions(workspace: Any, name: str) -> "List[Environment]":
+        """All versions of a registered environment, the oldest first.
+
+        Raises:
+            EnvironmentException: no such environment.
+        """
+        from runyard.transport.base import url_path
+
+        answer = workspace.transport.call("GET", url_path("environments", name, "versions"))
+        return [Environment.from_record(from_json(EnvironmentRecord, item)) for item in answer["environments"]]
+
+    def clone(self, new_name: str) -> "Environment":
+        """A copy under another name, without a version."""
+        twin = copy.deepcopy(self)
+        twin.name = new_name
+        twin.version = None
+        return twin
+
+    @staticmethod
+    def from_pip_requirements(name: Optional[str], file_path: str, pip_version: Optional[str] = None) -> "Environment":
+        """An environment with the packages of a pip requirements file.
+
+        Args:
+            pip_version: accepted; packages are installed without pip.
+        Raises:
+            UserErrorException: the file cannot be read, or has a line that cannot be served.
+        """
+        from runyard import requirements_file
+
+        packages, options = requirements_file.read(os.path.expanduser(str(file_path)))
+        environment = Environment(name)
+        environment.python.conda_dependencies.set_pip_requirements(options + packages)
+        return environment
+
+    @staticmethod
+    def from_conda_specification(name: Optional[str], file_path: str) -> "Environment":
+        """An environment with the packages and variables of a conda environment file.
+
+        Raises:
+            UserErrorException: the file cannot be read as one; says the line.
+        """
+        environment = Environment(name)
+        environment.python.conda_dependencies = CondaDependencies(file_path)
+        environment.environment_variables.update(environment.python.conda_dependencies.variables)
+        return environment
+
+    @staticmethod
+    def from_existing_conda_environment(name: str, conda_environment_name: str) -> "Environment":
+        """Refused: runyard does not run conda.
+
+        Raises:
+            EnvironmentException: always; says how to get there.
+        """
+        raise EnvironmentException(
+            "Conda environments are not read directly. Write the file with 'conda env export --no-builds -n {} > env.yml' "
+            "and take Environment.from_conda_specification({!r}, 'env.yml'), or run on its interpreter: "
+            "user_managed_dependencies=True and interpreter_path.".format(conda_environment_name, name)
+        )
+
+    @staticmethod
+    def from_docker_image(
+        name: Optional[str],
+        image: str,
+        container_registry: Any = None,
+        conda_specification: Optional[str] = None,
+        pip_requirements: Optional[str] = None,
+    ) -> "Environment":
+        """An environment in a container image, with packages from one file on top."""
+        if conda_specification and pip_requirements:
+            raise UserErrorException("Give conda_specification or pip_requirements, not both.")
+        environment = Environment(name)
+        if conda_specification:
+            environment = Environment.from_conda_specification(name, conda_specification)
+        elif pip_requirements:
+            environment = Environment.from_pip_requirements(name, pip_requirements)
+        else:
+            environment.python.user_managed_dependencies = True
+        environment.docker.enabled = True
+        environment.docker.base_image = image
+        environment.docker.base_image_registry = container_registry
+        return environment
+
+    @staticmethod
+    def from_dockerfile(
+        name: Optional[str],
+        dockerfile: str,
+        conda_specification: Optional[str] = None,
+        pip_requirements: Optional[str] = None,
+    ) -> "Environment":
+        """Refused: images are not built here.
+
+        Raises:
+            EnvironmentException: always; says what to do instead.
+        """
+        raise EnvironmentException(_DOCKERFILE)
+
+    def save_to_directory(self, path: str, overwrite: bool = False) -> None:
+        """Writes the environment into a directory: ``environment.json`` and the conda file.
+
+        Raises:
+            UserErrorException: the directory is there already and ``overwrite`` is False.
+        """
+        if os.path.exists(path) and not overwrite:
+            raise UserErrorException("{} is there already. Give another directory or overwrite=True.".format(path))
+        os.makedirs(path, exist_ok=True)
+        self.python.packages().save(path)
+        with open(os.path.join(path, FILE), "w", encoding="utf-8") as stream:
+            json.dump(to_json(self.to_spec()), stream, indent=2)
+
+    @staticmethod
+    def load_from_directory(path: str) -> "Environment":
+        """The environment that ``save_to_directory`` wrote.
+
+        Raises:
+            UserErrorException: there is none in the directory.
+        """
+        file = os.path.join(path, FILE)
+        try:
+            with open(file, encoding="utf-8") as stream:
+                spec = from_json(EnvironmentSpec, json.load(stream))
+        except (OSError, ValueError) as error:
+            raise UserErrorException(
+                "{} cannot be read as an environment that save_to_directory wrote: {}.".format(file, error)
+            ) from error
+        return Environment.from_spec(spec)
+
+    def to_spec(self) -> EnvironmentSpec:
+        """The environment as the server gets it.
+
+        Raises:
+            UserErrorException: packages or variables that are not what they should be.
+            EnvironmentException: a Dockerfile or a base conda environment.
+        """
+        if self.docker.base_dockerfile or self.docker.build_context is not None:
+            raise EnvironmentException(_DOCKERFILE)
+        if self.python.base_conda_environment:
+            raise EnvironmentException(
+                "python.base_conda_environment names {!r}, but conda environments cannot be built upon. Name its packages "
+                "in python.conda_dependencies.".format(self.python.base_conda_environment)
+            )
+        managed = bool(self.python.user_managed_dependencies)
+        packages = CondaDependencies() if managed else self.python.packages()
+        interpreter = self.python.interpreter_path
+        return EnvironmentSpec(
+            name=self.name,
+            version=self.version,
+            python_version=packages.get_python_version(),
+            pip_packages=packages.pip_packages,
+            conda_packages=[each for each in packages.conda_packages if not _is_python(each)],
+            conda_channels=packages.conda_channels,
+            pip_options=packages.pip_options,
+            framework=self._framework.framework,
+            framework_version=self._framework.framework_version,
+            use_gpu=self._framework.use_gpu,
+            user_managed=managed,
+            interpreter=interpreter if managed and interpreter and interpreter != DEFAULT_INTERPRETER else None,
+            variables=_variables(self.environment_variables),
+            docker_image=self.docker.base_image or None,
+        )
+
+    @staticmethod
+    def from_spec(spec: EnvironmentSpec) -> "Environment":
+        """The environment that a spec describes."""
+        environment = Environment(spec.name)
+        environment.version = spec.version
+        environment._framework = spec
+        packages = environment.python.conda_dependencies
+        if spec.python_version:
+            packages.set_python_version(spec.python_version)
+        for channel in spec.conda_channels:
+            packages.add_channel(channel)
+        for package in spec.conda_packages:
+            packages.add_conda_package(package)
+        packages.set_pip_requirements(spec.pip_options + spec.pip_packages)
+        environment.python.user_managed_dependencies = spec.user_managed
+        environment.python.interpreter_path = spec.interpreter or DEFAULT_INTERPRETER
+        environment.environment_variables = dict(spec.variables)
+        environment.docker.base_image = spec.docker_image
+        return environment
+
+    @staticmethod
+    def from_record(record: EnvironmentRecord) -> "Environment":
+        """The environment of a registered version."""
+        environment = Environment.from_spec(record.spec)
+        environment.name = record.name
+        environment.version = record.version
+        return environment
+
+    def __repr__(self) -> str:
+        return "Environment(Name: {}, Version: {})".format(self.name, self.version)
+
+
+_DOCKERFILE = (
+    "Dockerfiles are not built here. Name the packages instead (conda_dependencies), or an image that exists "
+    "(Environment.from_docker_image)."
+)
+
+
+def _is_python(package: str) -> bool:
+    import re
+
+    return re.match(r"^(?:[\w.\-/]+::)?python\s*(?:[=<>!~ ].*)?$", package, re.IGNORECASE) is not None
+
+
+def _variables(variables: Any) -> Dict[str, str]:
+    if not isinstance(variables, dict) or not all(isinstance(name, str) and name for name in variables):
+        raise UserErrorException("environment_variables is a dict such as {'NAME': 'value'}.")
+    return {name: str(value) for name, value in variables.items()}

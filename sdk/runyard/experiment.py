@@ -1,0 +1,222 @@
+"""Experiment: a named collection of runs, and the place where a run begins: ``submit``."""
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
+
+from runyard.names import check_experiment_name
+from runyard.protocol.codec import from_json, to_json
+from runyard.protocol.experiments import ExperimentRecord
+from runyard.run import Run
+from runyard.transport.base import url_path
+
+if TYPE_CHECKING:
+    from runyard.workspace import Workspace
+
+
+class Experiment:
+    """A collection of runs in a workspace; made at its first use.
+
+    Args:
+        name: letters, digits, ``_`` and ``-``, beginning with a letter or digit.
+    Raises:
+        ExperimentException: the name is against the rules.
+    """
+
+    def __init__(self, workspace: "Workspace", name: str, _record: Optional[ExperimentRecord] = None, **azure: Any) -> None:
+        self._workspace = workspace
+        self._name = check_experiment_name(name)
+        self._known = _record
+
+    # Runs
+
+    def submit(self, config: Any, tags: Optional[Dict[str, str]] = None, **overrides: Any) -> Run:
+        """Sends the code and submits a run of it; returns as soon as the run has an id.
+
+        Args:
+            config: ScriptRunConfig, or an estimator (Estimator, TensorFlow, PyTorch, SKLearn, Chainer).
+            tags: of the run.
+            overrides: ``script_params``, ``inputs`` or ``source_directory_data_store`` of an estimator,
+                for this run alone.
+        Raises:
+            UserErrorException: what was asked for cannot be run; says what can.
+        """
+        from runyard import transfer
+        from runyard.run_spec import build
+
+        if overrides:
+            config = config.with_overrides(**overrides)
+        spec = build(config, self.name, tags=tags)
+        transport = self._workspace.transport
+        snapshot = transfer.send_snapshot(transport, spec.source_directory, spec.script)
+        properties = dict(spec.properties)
+        properties.update(_git_properties(spec.source_directory))
+        spec = replace(spec, snapshot=snapshot, properties=properties)
+        said = transport.call("POST", "/runs", json=to_json(spec))
+        return Run(self, said["id"], _said=said)
+
+    def start_logging(
+        self,
+        outputs: Optional[str] = None,
+        snapshot_directory: Optional[str] = ".",
+        display_name: Optional[str] = None,
+        tags: Optional[Dict[str, str]] = None,
+        **azure: Any
+    ) -> Run:
+        """Starts a run whose process this one is; log to it, then ``complete()`` it (or use ``with``).
+
+        Args:
+            outputs: a folder that is uploaded when the run ends.
+            snapshot_directory: the code to keep with the run; None for none.
+        """
+        from runyard import transfer
+        from runyard.interactive import begin
+
+        snapshot = None
+        if snapshot_directory is not None:
+            snapshot = transfer.send_snapshot(self._workspace.transport, snapshot_directory)
+        return begin(self, outputs=outputs, snapshot=snapshot, display_name=display_name, tags=tags)
+
+    def get_runs(
+        self,
+        type: Optional[str] = None,
+        tags: Any = None,
+        properties: Any = None,
+        include_children: bool = False,
+        status: Optional[str] = None,
+    ) -> Iterator[Run]:
+        """The experiment's runs, newest first, read page by page as they are asked for."""
+        from runyard.run import list_runs
+
+        return list_runs(
+            self._workspace,
+            self,
+            experiment=self.name,
+            type=type,
+            status=status,
+            include_children=include_children,
+            tags=tags,
+            properties=properties,
+        )
+
+    # The experiment itself
+
+    @property
+    def workspace(self) -> "Workspace":
+        return self._workspace
+
+    workspace_object = workspace
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def id(self) -> str:
+        return self._record().id
+
+    @property
+    def archived_time(self) -> Optional[str]:
+        from runyard.run_details import iso_time
+
+        archived = self._record().archived_at
+        return None if archived is None else iso_time(archived)
+
+    @property
+    def tags(self) -> Dict[str, str]:
+        return dict(self._record().tags)
+
+    def tag(self, key: str, value: Optional[str] = None) -> None:
+        """Sets one tag; without a value it is a bare mark."""
+        self.set_tags({key: value or ""})
+
+    def set_tags(self, tags: Dict[str, str]) -> None:
+        """Sets several tags."""
+        self._change(tags={str(key): str(value) for key, value in tags.items()})
+
+    def remove_tags(self, tags: List[str]) -> None:
+        """Removes tags by key."""
+        self._change(remove_tags=list(tags))
+
+    def archive(self) -> None:
+        """Hides the experiment from lists; its runs stay as they are."""
+        self._change(archived=True)
+
+    def reactivate(self, new_name: Optional[str] = None) -> None:
+        """Brings an archived experiment back, under a new name if one is given."""
+        self._change(archived=False, name=new_name)
+        self._name = new_name or self._name
+
+    def refresh(self) -> None:
+        """Reads what others have changed."""
+        self._known = None
+
+    @staticmethod
+    def list(
+        workspace: "Workspace", experiment_name: Optional[str] = None, view_type: Any = "ActiveOnly", tags: Any = None
+    ) -> List["Experiment"]:
+        """Experiments of a workspace, oldest first.
+
+        Args:
+            view_type: "ActiveOnly", "ArchivedOnly" or "All".
+            tags: a key, a (key, value) pair, or a list of those.
+        """
+        view = {"ActiveOnly": "active", "ArchivedOnly": "archived", "All": "all"}[str(view_type).split(".")[-1]]
+        wanted = pairs(tags) or {}
+        found = []
+        for said in workspace.transport.call("GET", "/experiments", query={"view": view}):
+            record = from_json(ExperimentRecord, said)
+            fits = all(key in record.tags and value in (None, record.tags[key]) for key, value in wanted.items())
+            if fits and experiment_name in (None, record.name):
+                found.append(Experiment(workspace, record.name, _record=record))
+        return found
+
+    @staticmethod
+    def delete(workspace: "Workspace", experiment_id: str) -> None:
+        """Deletes an experiment that has no runs, by its id or name."""
+        workspace.transport.call("DELETE", url_path("experiments", experiment_id))
+
+    def _change(self, **changes: Any) -> None:
+        self._record()
+        path = url_path("experiments", self.name)
+        self._known = from_json(ExperimentRecord, self._workspace.transport.call("PATCH", path, json=changes))
+
+    def _record(self) -> ExperimentRecord:
+        if self._known is None:
+            said = self._workspace.transport.call("PUT", url_path("experiments", self.name))
+            self._known = from_json(ExperimentRecord, said)
+        return self._known
+
+    def __repr__(self) -> str:
+        return "Experiment(Name: {}, Workspace: {})".format(self.name, self._workspace.name)
+
+
+def pairs(wanted: Any) -> Optional[Dict[str, Optional[str]]]:
+    """Azure's ways to ask for tags, as key to value (None for any): a dict, a key, a pair, or a list of those."""
+    if wanted is None:
+        return None
+    if isinstance(wanted, dict):
+        return {str(key): None if value is None else str(value) for key, value in wanted.items()}
+    if isinstance(wanted, str):
+        return {wanted: None}
+    if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(wanted[1], (tuple, list)):
+        return {str(wanted[0]): str(wanted[1])}
+    found = {}  # type: Dict[str, Optional[str]]
+    for item in wanted:
+        found.update(pairs(tuple(item) if isinstance(item, list) else item) or {})
+    return found
+
+
+def _git_properties(directory: str) -> Dict[str, str]:
+    """Labels of the commit that the code was in; the snapshot itself is what ran."""
+    import os
+
+    from runyard.git import describe
+
+    said = describe(os.path.abspath(directory))
+    return {key: value for key, value in said.items() if value}
+
+
+def new_run_id() -> str:
+    """An id for an interactive or child run, as Azure makes them."""
+    return str(uuid.uuid4())

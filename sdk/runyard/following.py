@@ -1,0 +1,123 @@
+"""Waiting for a run's end, with its logs printed as they are written."""
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple
+
+from runyard.errors import ServerUnavailableError
+from runyard.transport.base import url_path
+
+if TYPE_CHECKING:
+    from runyard.run import Run
+
+# What a person wants to see of a run's logs: the build, the preparation, the first process's output.
+_SHOWN = re.compile(r"azureml-logs/(20_\w+|65_job_prep-0|70_driver_log(_0)?)\.txt$")
+_SILENCE_S = 60.0  # the server says something at least every 15 s
+_AWAY_S = 600.0
+
+
+def wait(run: "Run", show_output: bool, say: Callable[[str], Any] = print) -> Dict[str, Any]:
+    """Follows the run to its end; gives its last record."""
+    view = _View(run, say) if show_output else None
+    record = None  # type: Optional[Dict[str, Any]]
+    try:
+        for kind, data in events(run, logs=show_output):
+            if kind == "status":
+                record = data
+                if view is not None:
+                    view.status(data)
+            elif kind == "log" and view is not None:
+                view.log(data)
+    except KeyboardInterrupt:
+        say(
+            "\nThe output streaming for the run was interrupted; the run itself goes on. "
+            "run.cancel() or `runyard run cancel {}` ends it.".format(run.id)
+        )
+        raise
+    assert record is not None
+    if view is not None:
+        view.end(record)
+    return record
+
+
+def events(run: "Run", logs: bool) -> Iterator[Tuple[str, Dict[str, Any]]]:
+    """``("status", record)`` and ``("log", {"name", "end", "text"})`` until the run has ended.
+
+    A server that goes away is waited for, and nothing is told twice.
+    Raises:
+        ServerUnavailableError: it stayed away for ten minutes.
+    """
+    offsets = {}  # type: Dict[str, int]
+    deadline = time.monotonic() + _AWAY_S
+    while True:
+        try:
+            query = {"logs": "true" if logs else "false", "offsets": json.dumps(offsets)}
+            path = url_path("runs", run.id, "follow")
+            with run._transport.request("GET", path, query=query, stream=True, timeout_s=_SILENCE_S) as answer:
+                for kind, data in _parsed(answer):
+                    deadline = time.monotonic() + _AWAY_S
+                    if kind == "end":
+                        return
+                    if kind == "log":
+                        offsets[data["name"]] = data["end"]
+                    yield kind, data
+        except (OSError, ServerUnavailableError):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
+def _parsed(answer: Any) -> Iterator[Tuple[str, Dict[str, Any]]]:
+    kind = ""
+    while True:
+        line = answer.readline()
+        if not line:
+            return
+        if line.startswith(b"event: "):
+            kind = line[7:].strip().decode("ascii")
+        elif line.startswith(b"data: "):
+            yield kind, json.loads(line[6:])
+
+
+class _View:
+    """Prints a run as a person follows it."""
+
+    def __init__(self, run: "Run", say: Callable[[str], Any]) -> None:
+        import sys
+
+        self._run = run
+        self._say = say
+        self._out = sys.stdout
+        self._log = ""
+        self._waits = ""
+        say("RunId: {}\nWeb View: {}".format(run.id, run.get_portal_url()))
+
+    def status(self, record: Dict[str, Any]) -> None:
+        if record["status"] == "Queued":
+            said = self._run.get_detailed_status()
+            if said["status"] == "Queued" and said["details"] not in ("", "starts now", self._waits):
+                self._waits = said["details"]
+                self._say("Queued: {}".format(said["details"]))
+
+    def log(self, data: Dict[str, Any]) -> None:
+        name = data["name"]
+        if not _SHOWN.match(name):
+            return
+        if name != self._log:
+            self._log = name
+            title = "Streaming " + name
+            self._say("\n{}\n{}\n".format(title, "=" * len(title)))
+        self._out.write(data["text"])
+        self._out.flush()
+
+    def end(self, record: Dict[str, Any]) -> None:
+        lines = ["", "Execution Summary", "=================", "RunId: " + self._run.id]
+        lines.append("Web View: " + self._run.get_portal_url())
+        if record.get("warnings"):
+            lines.append("Warnings:")
+            lines += ["  " + text for text in record["warnings"]]
+        if record.get("error"):
+            lines.append("Error: " + record["error"]["message"])
+        lines.append("Status: " + record["status"])
+        self._say("\n".join(lines) + "\n")

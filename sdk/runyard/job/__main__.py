@@ -1,0 +1,24 @@
+"""``python -m runyard.job``: becomes the job that the one line on its input describes."""
+
+import json
+import sys
+
+
+def main() -> int:
+    from runyard.job.node import NodeJob  # imported before the line comes: a standby is ready then
+    from runyard.job.processes import node_environment, take_place
+    from runyard.protocol.codec import from_json
+    from runyard.protocol.jobs import JobAssignment
+
+    line = sys.stdin.readline()
+    if not line:
+        return 0  # the server that kept this process ready is gone
+    assignment = from_json(JobAssignment, json.loads(line))
+    if "--standby" in sys.argv[1:]:
+        given = node_environment(assignment.run_id, assignment.attempt, assignment.node, assignment.gpus)
+        take_place(assignment.directory, given)
+    return NodeJob(assignment).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

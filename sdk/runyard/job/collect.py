@@ -1,0 +1,121 @@
+"""After the ranks: what they wrote becomes files of the run."""
+
+import os
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple
+
+from runyard.errors import LimitReachedError, RunException, RunyardError, ServerUnavailableError, StorageFullError
+from runyard.protocol.jobs import JobAssignment
+from runyard.shipping import Shipper
+from runyard.transport.base import Transport
+
+KEPT_FOLDERS = ("outputs", "logs")
+
+
+class Collector:
+    """Sends the last bytes of metrics and logs, then ``outputs/``, ``logs/`` and what was set aside.
+
+    Args:
+        log: takes a line for the collection's log.
+    """
+
+    def __init__(
+        self,
+        assignment: JobAssignment,
+        transport: Transport,
+        shipper: Shipper,
+        code: str,
+        spool: str,
+        log: Callable[[str], None],
+    ) -> None:
+        self._assignment = assignment
+        self._transport = transport
+        self._shipper = shipper
+        self._code = code
+        self._spool = spool
+        self._log = log
+
+    def collect(self, pause: Callable[[], bool]) -> Optional[str]:
+        """Sends everything; what could not be stored, as a sentence, None if all was.
+
+        Args:
+            pause: waits a little while the server is away or full; False when nobody wants it any more.
+        """
+        files = list(self._files())
+        problem = None
+        while True:
+            try:
+                if files:
+                    self._upload(files)
+                self._upload_data()
+                break
+            except (ServerUnavailableError, LimitReachedError, StorageFullError) as away:
+                if not pause():
+                    return str(away)
+            except (RunyardError, OSError) as refused:
+                problem = "The outputs could not be stored: {}".format(refused)
+                self._log(problem)
+                break
+        self._log("{} files of outputs and logs are stored".format(len(files) if problem is None else 0))
+        while not self._drained():
+            if not pause():
+                return "The logs could not be stored: the run has moved on."
+        return problem
+
+    def _drained(self) -> bool:
+        directory = self._assignment.directory
+        spooled = self._shipper.drain(directory, timeout_s=30.0)
+        live = self._shipper.ship_tree(os.path.join(self._code, "logs"), "logs/")
+        return spooled.complete and live.complete
+
+    def _files(self) -> Iterator[Tuple[str, str]]:
+        for folder in KEPT_FOLDERS:
+            for path in _tree(os.path.join(self._code, folder)):
+                yield os.path.relpath(path, self._code).replace(os.sep, "/"), path
+        aside = os.path.join(self._spool, "files")
+        for path in _tree(aside):
+            yield os.path.relpath(path, aside).replace(os.sep, "/"), path
+
+    def _upload(self, files: Sequence[Tuple[str, str]]) -> None:
+        from runyard.transfer import upload_run_files
+
+        own = self._assignment
+        try:
+            # What the script itself uploaded under a name of outputs/ is replaced by the file it left there.
+            upload_run_files(self._transport, own.run_id, files, overwrite=own.node == 0)
+        except RunException as clash:
+            if own.node == 0:
+                raise
+            self._log("node {}: {}; its files are kept under node-{}/".format(own.node, clash, own.node))
+            renamed = [(_beside(name, own.node), path) for name, path in files]
+            upload_run_files(self._transport, own.run_id, renamed, overwrite=True)
+
+    def _upload_data(self) -> None:
+        from runyard.transfer import local_files, upload_datastore_files
+
+        for mount in self._assignment.data:
+            reference = mount.reference
+            if reference.mode != "upload":
+                continue
+            folder = os.path.join(self._code, reference.path_on_compute or os.path.join(".data", reference.name))
+            found = [(os.path.relpath(path, folder).replace(os.sep, "/"), path) for path in _tree(folder)]
+            if found:
+                done = upload_datastore_files(
+                    self._transport, reference.datastore, reference.path, local_files(found), reference.overwrite
+                )
+                self._log("{}: {} files uploaded, {} kept".format(reference.datastore, len(done["sent"]), len(done["kept"])))
+
+
+def _beside(name: str, node: int) -> str:
+    folder, _, rest = name.partition("/")
+    return "{}/node-{}/{}".format(folder, node, rest) if rest else "node-{}/{}".format(node, name)
+
+
+def _tree(folder: str) -> List[str]:
+    """Paths of the plain files below ``folder``, in order; links and sockets are not followed."""
+    found = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            if os.path.isfile(path):
+                found.append(path)
+    return sorted(found)

@@ -1,0 +1,91 @@
+"""Before the ranks: the code and the data come to the node."""
+
+import os
+import shutil
+from typing import Callable, Dict
+
+from runyard.errors import RunyardError
+from runyard.protocol.jobs import DataMount, JobAssignment
+from runyard.transport.base import Transport
+
+
+class Fetcher:
+    """Fetches what an assignment needs into the script's working directory.
+
+    Args:
+        code: the working directory; ``outputs/`` and ``logs/`` are made in it.
+        log: takes a line for the preparation's log.
+    """
+
+    def __init__(self, assignment: JobAssignment, transport: Transport, code: str, log: Callable[[str], None]) -> None:
+        self._assignment = assignment
+        self._transport = transport
+        self._code = code
+        self._log = log
+
+    def fetch(self) -> Dict[str, str]:
+        """Brings code and data; gives each data reference's local path by name.
+
+        Raises:
+            RunyardError: something is not there, or the server is away for good.
+            OSError: the node's disk refuses.
+        """
+        from runyard.transfer import fetch_snapshot
+
+        files = fetch_snapshot(self._transport, self._assignment.snapshot, self._code)
+        self._log("{} files of snapshot {} are here".format(len(files), self._assignment.snapshot[:12]))
+        for folder in ("outputs", "logs"):
+            os.makedirs(os.path.join(self._code, folder), exist_ok=True)
+        data = {}
+        for mount in self._assignment.data:
+            data[mount.reference.name] = path = self._place(mount)
+            self._log("{} is {}".format("$AZUREML_DATAREFERENCE_" + mount.reference.name, path))
+        return data
+
+    def _place(self, mount: DataMount) -> str:
+        reference = mount.reference
+        wanted = reference.path_on_compute
+        if wanted is None and reference.mode == "mount" and mount.local_path is not None:
+            os.makedirs(os.path.dirname(mount.local_path), exist_ok=True)
+            if not os.path.exists(mount.local_path):
+                os.makedirs(mount.local_path, exist_ok=True)  # an empty place to write to, as a mount would be
+            return mount.local_path
+        path = os.path.join(self._code, wanted or os.path.join(".data", reference.name))
+        if reference.mode == "mount" and mount.local_path is not None:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            os.makedirs(mount.local_path, exist_ok=True)
+            os.symlink(mount.local_path, path)
+            return path
+        if reference.mode == "upload":
+            os.makedirs(path, exist_ok=True)
+            return path
+        if reference.mode == "mount":
+            self._log("the datastore is not mounted here; its files are downloaded instead")
+        return self._download(mount, path)
+
+    def _download(self, mount: DataMount, path: str) -> str:
+        from runyard.transfer import contained, download_datastore_files, list_datastore_files
+
+        reference = mount.reference
+        if os.path.exists(path) and reference.overwrite:
+            shutil.rmtree(path)
+        prefix = reference.path
+        entries = [
+            entry
+            for entry in list_datastore_files(self._transport, reference.datastore, prefix or None)
+            if not prefix or entry.path == prefix or entry.path.startswith(prefix + "/")
+        ]
+        if not entries:
+            raise RunyardError(
+                "Datastore '{}' holds nothing at '{}'. See `runyard datastore files {}`.".format(
+                    reference.datastore, prefix, reference.datastore
+                )
+            )
+        if len(entries) == 1 and entries[0].path == prefix:
+            target = os.path.join(path, os.path.basename(prefix))
+            download_datastore_files(self._transport, reference.datastore, entries, {prefix: target})
+            return target
+        targets = {entry.path: contained(path, entry.path[len(prefix) :].lstrip("/")) for entry in entries}
+        count = download_datastore_files(self._transport, reference.datastore, entries, targets)
+        self._log("downloaded {} files from {}".format(count, reference.datastore))
+        return path

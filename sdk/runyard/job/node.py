@@ -1,0 +1,132 @@
+"""One node's share of a run, from its assignment to its last word."""
+
+import json
+import os
+import queue
+import shutil
+import signal
+import sys
+import traceback
+from typing import Any, Optional
+
+from runyard.errors import RunyardError
+from runyard.home import read_json, write_json
+from runyard.job.collect import Collector
+from runyard.job.fetch import Fetcher
+from runyard.job.processes import kill_group, marker_of
+from runyard.job.report import Reporter
+from runyard.job.spawn import Ranks, Stop
+from runyard.protocol.codec import to_json
+from runyard.protocol.jobs import JobAssignment
+from runyard.protocol.runs import RunError
+from runyard.protocol.status import Reason
+from runyard.shipping import Shipper
+from runyard.transport.http import HttpTransport
+
+EXIT_FILE = "exit.json"
+
+
+class NodeJob:
+    """Runs one assignment. ``run`` returns the process's exit code: 0 when its ranks ended well."""
+
+    def __init__(self, assignment: JobAssignment) -> None:
+        self.assignment = assignment
+        self.code = os.path.join(assignment.directory, "code")
+        self.spool = os.path.join(assignment.directory, "spool")
+        self.logs = os.path.join(assignment.directory, "logs")
+        self.events = queue.SimpleQueue()  # type: queue.SimpleQueue[Any]
+        self.transport = HttpTransport(self._address, lambda: assignment.token, patience_s=1.0, timeout_s=60.0)
+        self.shipper = Shipper(self.transport, assignment.run_id, assignment.attempt)
+        self.reporter = Reporter(assignment, self.transport, self.shipper, self._stop)
+        self.error = None  # type: Optional[RunError]
+        self.ranks = None  # type: Optional[Ranks]
+
+    def run(self) -> int:
+        for folder in (self.code, self.spool, os.path.join(self.logs, "azureml-logs")):
+            os.makedirs(folder, exist_ok=True)
+        signal.signal(signal.SIGTERM, lambda *_: self._stop(Stop.CANCEL))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.reporter.start()
+        if self.assignment.salvage:
+            self._log("75_job_post", "The job of this node was lost; collecting what it left.")
+        else:
+            write_json(os.path.join(self.assignment.directory, "job.json"), self._shown(), private=True)
+            self._prepare_and_run()
+        if self.reporter.is_stale:
+            return self._end(1)  # another attempt has taken over: nothing of ours is wanted any more
+        self._collect()
+        delivered = self.reporter.finish(self.error)
+        if delivered:
+            self._clear()
+        return self._end(0 if self.error is None else 1)
+
+    def _prepare_and_run(self) -> None:
+        fetcher = Fetcher(self.assignment, self.transport, self.code, lambda line: self._log("65_job_prep", line))
+        try:
+            data = fetcher.fetch()
+        except (RunyardError, OSError) as fault:
+            self._log("65_job_prep", str(fault))
+            self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=str(fault))
+            return
+        except Exception as fault:  # a fault of ours must reach the user's record too
+            self._log("65_job_prep", traceback.format_exc())
+            self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=repr(fault))
+            return
+        self.ranks = Ranks(self.assignment, self.code, self.spool, self.logs, data, self.events)
+        self.reporter.ranks = self.ranks.reports
+        self.error = self.ranks.run(self.reporter.running)
+        self.reporter.canceled = self.ranks.canceled
+        self.reporter.timed_out = self.ranks.timed_out
+
+    def _collect(self) -> None:
+        self._leave_nobody()
+        self.reporter.collecting(self.error)
+        log = lambda line: self._log("75_job_post", line)  # noqa: E731
+        collector = Collector(self.assignment, self.transport, self.shipper, self.code, self.spool, log)
+        problem = collector.collect(self.reporter.wait_for_server)
+        if problem and self.error is None:
+            self.error = RunError(code=Reason.COLLECTION_FAILED.value, message=problem)
+
+    def _leave_nobody(self) -> None:
+        """Ends what the ranks left running: daemons of a script end with it."""
+        own = self.assignment
+        marker = marker_of(own.run_id, own.attempt, own.node)
+        left = kill_group(marker, None if own.salvage else os.getpid(), but=[os.getpid()])
+        if left:
+            self._log("75_job_post", "Processes {} could not be ended.".format(left))
+
+    def _clear(self) -> None:
+        """Frees the disk: everything is stored now."""
+        for folder in (self.code, self.spool, self.logs):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _end(self, code: int) -> int:
+        self.reporter.close()
+        folder = self.assignment.directory
+        if os.path.isdir(folder):
+            write_json(os.path.join(folder, EXIT_FILE), {"exit_code": code})
+        return code
+
+    def _stop(self, why: str) -> None:
+        self.events.put((why,))
+
+    def _log(self, name: str, line: str) -> None:
+        path = os.path.join(self.logs, "azureml-logs", "{}-{}.txt".format(name, self.assignment.node))
+        try:
+            with open(path, "a", encoding="utf-8", errors="replace") as log:
+                log.write(line + "\n")
+        except OSError as fault:
+            sys.stderr.write("{}: {}\n{}\n".format(path, fault, line))
+
+    def _address(self) -> str:
+        """Where the server is now: it may have come back at another port."""
+        if self.assignment.server_file:
+            said = read_json(self.assignment.server_file)
+            if said and said.get("url"):
+                return str(said["url"])
+        return self.assignment.server_url
+
+    def _shown(self) -> Any:
+        shown = json.loads(json.dumps(to_json(self.assignment)))
+        shown["token"] = "..."
+        return shown

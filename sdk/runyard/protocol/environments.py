@@ -1,0 +1,104 @@
+"""What an environment is asked to be (spec) and what it was resolved to (lock)."""
+
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """What a person asked for, frozen at submission.
+
+    Attributes:
+        python_version: "3.11", "3.7.16" or None for the default of the framework or server.
+        pip_packages: requirement lines as pip reads them.
+        conda_packages: conda match specs ("numpy", "scikit-learn=1.2").
+        framework: "tensorflow", "pytorch", "scikit-learn", "chainer" or None.
+        framework_version: "2.15", "1.13" or None for the framework's default.
+        use_gpu: whether the framework's GPU build is wanted.
+        user_managed: run on ``interpreter`` untouched; nothing is resolved or installed.
+        interpreter: path or name of the interpreter of a user-managed environment.
+        variables: environment variables of the script.
+        pip_options: index options for the resolver ("--index-url ..."), kept out of logs' secrets.
+    """
+
+    name: Optional[str] = None
+    version: Optional[str] = None
+    python_version: Optional[str] = None
+    pip_packages: List[str] = field(default_factory=list)
+    conda_packages: List[str] = field(default_factory=list)
+    conda_channels: List[str] = field(default_factory=list)
+    pip_options: List[str] = field(default_factory=list)
+    framework: Optional[str] = None
+    framework_version: Optional[str] = None
+    use_gpu: bool = False
+    user_managed: bool = False
+    interpreter: Optional[str] = None
+    variables: Dict[str, str] = field(default_factory=dict)
+    docker_image: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class EnvironmentLock:
+    """Exact pins with hashes. ``key`` is the digest that names the built environment.
+
+    ``options`` are uv's arguments that say where packages come from; they may hold a secret and
+    are no part of the key.
+    """
+
+    key: str
+    python_version: str
+    requirements: str
+    exclude_newer: Optional[str] = None
+    notes: List[str] = field(default_factory=list)
+    options: List[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EnvironmentRecord:
+    """A registered environment of the workspace, one version of it."""
+
+    name: str
+    version: str
+    spec: EnvironmentSpec
+    created_at: float
+
+
+@dataclass(frozen=True)
+class CachedEnvironment:
+    """A built environment on the server's host. ``ready`` is false for what a killed build left behind.
+
+    Attributes:
+        size_bytes: of its files; most are hard links into the package cache and take no room of their own.
+        last_used_at: UTC epoch seconds.
+        in_use: whether a process runs in it now.
+        requirements: the exact pins, without their hashes.
+    """
+
+    key: str
+    ready: bool
+    python_version: str
+    size_bytes: int
+    file_count: int
+    built_at: Optional[float]
+    last_used_at: float
+    in_use: bool
+    directory: str
+    requirements: List[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EnvironmentPruning:
+    """Which built environments are to go: those that nothing used for ``unused_for_s`` seconds."""
+
+    unused_for_s: float = 0.0
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class PrunedEnvironments:
+    """What was removed, or would be; ``kept`` says by key why the others stay."""
+
+    removed: List[CachedEnvironment] = field(default_factory=list)
+    kept: Dict[str, str] = field(default_factory=dict)
+    freed_bytes: int = 0
+    dry_run: bool = False

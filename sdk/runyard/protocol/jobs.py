@@ -1,0 +1,97 @@
+"""What the server gives a job, and what a job reports back."""
+
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional
+
+from runyard.protocol.runs import DataReferenceSpec, DistributionSpec, RunError
+
+
+@dataclass(frozen=True)
+class DataMount:
+    """A data reference as this node can reach it: ``local_path`` where the store is a folder here."""
+
+    reference: DataReferenceSpec
+    local_path: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class JobAssignment:
+    """One node's share of one attempt of a run. Read by ``python -m runyard.job`` from its input.
+
+    Attributes:
+        attempt: the fencing number; the server refuses reports of an older one.
+        directory: the job's own directory on the node (mode 0700).
+        server_file: file that holds the server's present address, re-read when it is away.
+        token: valid for this run alone.
+        python: the interpreter of the run's environment on this node.
+        gpus: indices given to this node; empty hides every GPU.
+        grace_s: seconds between SIGTERM and SIGKILL.
+    """
+
+    run_id: str
+    attempt: int
+    experiment: str
+    node: int
+    node_count: int
+    directory: str
+    server_url: str
+    token: str
+    snapshot: str
+    python: str
+    sdk_path: str
+    workspace: str = ""
+    server_file: Optional[str] = None
+    script: Optional[str] = None
+    command: List[str] = field(default_factory=list)
+    arguments: List[str] = field(default_factory=list)
+    variables: Dict[str, str] = field(default_factory=dict)
+    distribution: DistributionSpec = field(default_factory=DistributionSpec)
+    addresses: List[str] = field(default_factory=list)  # of the nodes, by node
+    ports: List[int] = field(default_factory=list)  # leased for the run, on the first node
+    gpus: List[int] = field(default_factory=list)
+    data: List[DataMount] = field(default_factory=list)
+    grace_s: float = 10.0
+    heartbeat_s: float = 5.0
+    max_run_duration_s: Optional[int] = None
+    salvage: bool = False
+
+
+@dataclass(frozen=True)
+class RankReport:
+    """One process of the run on this node. ``exit_code`` is None while it runs or when a signal ended it."""
+
+    rank: int
+    pid: int
+    started_at: float
+    ended_at: Optional[float] = None
+    exit_code: Optional[int] = None
+    signal: Optional[str] = None
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """What a job says of itself, often. Phases: "preparing", "running", "collecting", "done".
+
+    ``sequence`` grows with every report, so that a late one cannot undo a newer one.
+    ``written`` counts what the node wrote: bytes by stream name, for ``run.verify()``.
+    """
+
+    attempt: int
+    node: int
+    sequence: int
+    phase: str
+    ranks: List[RankReport] = field(default_factory=list)
+    error: Optional[RunError] = None
+    canceled: bool = False
+    timed_out: bool = False
+    warnings: List[str] = field(default_factory=list)
+    written: Dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JobReply:
+    """The server's answer to a report: whether the run is to stop."""
+
+    cancel: bool = False
+    stale: bool = False

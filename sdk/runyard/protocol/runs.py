@@ -1,0 +1,174 @@
+"""A run as it is asked for (spec) and as it is known (record)."""
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional
+
+from runyard.protocol.environments import EnvironmentSpec
+from runyard.protocol.status import RunStatus
+
+
+# Besides a number, what ``RunSpec.gpus_per_node`` may be:
+ALL_GPUS = -1  # GPUs are asked for: all that a node of the compute target has, one where it has no shape
+GPUS_OF_SHAPE = -2  # nothing was said of GPUs: what a node of the compute target has, none where it has none
+
+
+@dataclass(frozen=True)
+class DataReferenceSpec:
+    """A place on a datastore that the script sees as a path.
+
+    Attributes:
+        name: the variable's suffix: the script's arguments hold ``$AZUREML_DATAREFERENCE_<name>``.
+        datastore: name of the datastore.
+        path: path on the datastore, "" for its root.
+        mode: "mount", "download" or "upload".
+        path_on_compute: where the script wants it, relative to its working directory.
+        overwrite: for download and upload: whether existing files are replaced.
+    """
+
+    name: str
+    datastore: str
+    path: str = ""
+    mode: str = "mount"
+    path_on_compute: Optional[str] = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class DistributionSpec:
+    """How a run's processes find each other.
+
+    Attributes:
+        kind: "none", "mpi", "tensorflow" (parameter server) or "torch".
+        process_count_per_node: ranks on each node.
+    """
+
+    kind: str = "none"
+    process_count_per_node: int = 1
+    worker_count: int = 1
+    parameter_server_count: int = 0
+    process_count: Optional[int] = None
+    communication_backend: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that a run needs to be made, and made again.
+
+    Attributes:
+        gpus_per_node: a number, ALL_GPUS or GPUS_OF_SHAPE.
+    """
+
+    experiment: str
+    snapshot: str
+    script: Optional[str] = None
+    command: List[str] = field(default_factory=list)
+    arguments: List[str] = field(default_factory=list)
+    target: str = "local"
+    environment: EnvironmentSpec = field(default_factory=EnvironmentSpec)
+    environment_key: Optional[str] = None  # set by a rerun: this exact lock, no new resolve
+    node_count: int = 1
+    distribution: DistributionSpec = field(default_factory=DistributionSpec)
+    gpus_per_node: int = 0
+    priority: int = 0
+    max_run_duration_s: Optional[int] = None
+    data_references: List[DataReferenceSpec] = field(default_factory=list)
+    source_directory: str = ""
+    tags: Dict[str, str] = field(default_factory=dict)
+    properties: Dict[str, str] = field(default_factory=dict)
+    parent: Optional[str] = None
+    display_name: Optional[str] = None
+    rerun_of: Optional[str] = None
+    run_config: Dict[str, Any] = field(default_factory=dict)  # what get_details()["runDefinition"] adds
+
+
+@dataclass(frozen=True)
+class RunError:
+    """The cause of a failure: what ``run.get_details()["error"]`` holds."""
+
+    code: str
+    message: str
+    rank: Optional[int] = None
+    exit_code: Optional[int] = None
+    signal: Optional[str] = None
+    traceback: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """One move of a run: written by ``move()`` alone."""
+
+    at: float
+    from_status: RunStatus
+    to_status: RunStatus
+    reason: str
+    message: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run. Times are seconds since the epoch, UTC."""
+
+    id: str
+    number: int
+    experiment: str
+    type: str
+    status: RunStatus
+    created_at: float
+    version: int
+    attempt: int = 1
+    parent_id: Optional[str] = None
+    display_name: Optional[str] = None
+    description: Optional[str] = None
+    reason: Optional[str] = None
+    message: Optional[str] = None
+    started_at: Optional[float] = None
+    ended_at: Optional[float] = None
+    target: Optional[str] = None
+    submitted_by: Optional[str] = None
+    snapshot: Optional[str] = None
+    environment_key: Optional[str] = None
+    spec: Optional[RunSpec] = None
+    error: Optional[RunError] = None
+    warnings: List[str] = field(default_factory=list)
+    tags: Dict[str, str] = field(default_factory=dict)
+    properties: Dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClientProcess:
+    """The process behind an interactive run, so that its death is noticed on the same machine.
+
+    Attributes:
+        machine: names the boot and process namespace in which ``pid`` means something.
+        start_ticks: the process's start time in clock ticks, against a reused pid.
+    """
+
+    pid: int
+    start_ticks: int
+    machine: str
+
+
+@dataclass(frozen=True)
+class InteractiveRunSpec:
+    """A run whose process the caller itself is (``start_logging``, ``child_run``)."""
+
+    experiment: str
+    id: Optional[str] = None
+    parent: Optional[str] = None
+    display_name: Optional[str] = None
+    snapshot: Optional[str] = None
+    tags: Dict[str, str] = field(default_factory=dict)
+    properties: Dict[str, str] = field(default_factory=dict)
+    process: Optional[ClientProcess] = None
+
+
+@dataclass(frozen=True)
+class RunChanges:
+    """What a person may change on a run. None leaves a field alone; properties are only added."""
+
+    tags: Optional[Dict[str, str]] = None
+    remove_tags: Optional[List[str]] = None
+    properties: Optional[Dict[str, str]] = None
+    display_name: Optional[str] = None
+    description: Optional[str] = None

@@ -1,0 +1,99 @@
+"""A run's record under Azure's keys."""
+
+from typing import Any, Callable, Dict, Optional
+
+
+def details(record: Dict[str, Any], log_files: Dict[str, str]) -> Dict[str, Any]:
+    """What ``get_details()`` gives: semantics of Azure ML SDK v1, times as ISO 8601 in UTC."""
+    found = {
+        "runId": record["id"],
+        "target": record["target"],
+        "status": record["status"],
+    }  # type: Dict[str, Any]
+    if record.get("started_at"):
+        found["startTimeUtc"] = iso_time(record["started_at"])
+    if record.get("ended_at"):
+        found["endTimeUtc"] = iso_time(record["ended_at"])
+    found["services"] = {}
+    if record.get("error"):
+        found["error"] = error(record["error"])
+    if record.get("warnings"):
+        found["warnings"] = [{"source": "runyard", "message": text} for text in record["warnings"]]
+    found["properties"] = dict(record["properties"])
+    found["inputDatasets"] = []
+    found["outputDatasets"] = []
+    spec = record.get("spec")
+    if spec:
+        found["runDefinition"] = run_definition(spec, record)
+    found["logFiles"] = log_files
+    found["submittedBy"] = record.get("submitted_by")
+    return found
+
+
+def error(said: Dict[str, Any]) -> Dict[str, Any]:
+    """The cause of a failure: code, message, rank, exit code or signal, and the script's traceback."""
+    cause = {key: value for key, value in said.items() if value is not None}
+    kind = "ServiceError" if said["code"] in ("internal_error", "job_lost", "node_lost") else "UserError"
+    return {"error": {"code": kind, "message": said["message"], "details": [cause]}}
+
+
+def run_definition(spec: Dict[str, Any], record: Dict[str, Any]) -> Dict[str, Any]:
+    """The configuration that the run was submitted with."""
+    environment = spec["environment"]
+    found = {
+        "script": spec["script"],
+        "command": " ".join(spec["command"]) or None,
+        "arguments": list(spec["arguments"]),
+        "target": spec["target"],
+        "maxRunDurationSeconds": spec["max_run_duration_s"],
+        "nodeCount": spec["node_count"],
+        "priority": spec["priority"],
+        "environment": {
+            "name": environment["name"],
+            "version": environment["version"],
+            "key": record.get("environment_key"),
+            "python": {
+                "userManagedDependencies": environment["user_managed"],
+                "interpreterPath": environment["interpreter"] or "python",
+                "condaDependencies": {
+                    "channels": list(environment["conda_channels"]),
+                    "dependencies": list(environment["conda_packages"]) + [{"pip": list(environment["pip_packages"])}],
+                },
+            },
+            "environmentVariables": dict(environment["variables"]),
+        },
+        "dataReferences": {
+            reference["name"]: {
+                "dataStoreName": reference["datastore"],
+                "pathOnDataStore": reference["path"] or None,
+                "mode": reference["mode"].capitalize(),
+                "overwrite": reference["overwrite"],
+                "pathOnCompute": reference["path_on_compute"],
+            }
+            for reference in spec["data_references"]
+        },
+    }  # type: Dict[str, Any]
+    found.update(spec.get("run_config") or {})
+    return found
+
+
+def populated(metrics: Dict[str, Any], read: Callable[[str], bytes], prefix: Optional[str] = None) -> Dict[str, Any]:
+    """Metrics with each image's location replaced by its bytes."""
+    mark = prefix or "aml://artifactId/ExperimentRun/dcid."
+    found = {}
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            found[name] = populated(value, read, prefix)
+        elif isinstance(value, str) and value.startswith(mark):
+            found[name] = read(value[len(mark) :].split("/", 1)[1])
+        else:
+            found[name] = value
+    return found
+
+
+def iso_time(seconds: float) -> str:
+    """A time as Azure writes it: ``2019-08-10T12:34:56.789012Z``."""
+    import datetime
+
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,83 @@
+"""A run's files, to and from this machine."""
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from runyard.errors import UserErrorException
+
+if TYPE_CHECKING:
+    from runyard.run import Run
+
+
+@contextmanager
+def as_local_file(path_or_stream: Any) -> Iterator[str]:
+    """The path of a file with what was given: itself for a path, a temporary one for a stream."""
+    if isinstance(path_or_stream, (str, os.PathLike)):
+        yield os.fspath(path_or_stream)
+        return
+    if not hasattr(path_or_stream, "read"):
+        raise UserErrorException(
+            "A file to upload is a path or something with read(), not {}.".format(type(path_or_stream).__name__)
+        )
+    with tempfile.NamedTemporaryFile(prefix="runyard-") as kept:
+        piece = path_or_stream.read(1 << 20)
+        while piece:
+            kept.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
+            piece = path_or_stream.read(1 << 20)
+        kept.flush()
+        yield kept.name
+
+
+def files_below(folder: str) -> List[Tuple[str, str]]:
+    """Name below the folder (with ``/``) and path of each plain file there, in order."""
+    found = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            if os.path.isfile(path):
+                found.append((os.path.relpath(path, folder).replace(os.sep, "/"), path))
+    return sorted(found)
+
+
+def targets(
+    names: Sequence[str],
+    prefix: Optional[str],
+    directory: Optional[str],
+    paths: Optional[Sequence[str]],
+    append_prefix: bool,
+) -> Dict[str, str]:
+    """Where each of the run's files below ``prefix`` goes: run path to local path."""
+    from runyard.transfer import contained
+
+    chosen = [name for name in names if prefix is None or name.startswith(prefix)]
+    if paths is not None:
+        if len(paths) != len(chosen):
+            raise UserErrorException("{} output_paths do not fit {} files.".format(len(paths), len(chosen)))
+        return dict(zip(chosen, paths))
+    found = {}
+    for name in chosen:
+        kept = name
+        if prefix and not append_prefix:
+            kept = name[len(prefix) :].lstrip("/") or name.rsplit("/", 1)[-1]
+        found[name] = contained(directory or ".", kept)
+    return found
+
+
+def download(run: "Run", wanted: Mapping[str, str]) -> int:
+    """Writes files of the run (run path to local path) and gives how many there were."""
+    from runyard.transfer import download_run_files, list_run_files
+
+    entries = [entry for entry in list_run_files(run._transport, run.id) if entry.path in wanted]
+    count = download_run_files(run._transport, run.id, entries, wanted) if entries else 0
+    stored = {entry.path for entry in entries}
+    # The logs of a run that goes on are not files yet; they are read as they stand.
+    for name in set(run._log_names()) & (set(wanted) - stored):
+        with run._transport.request("GET", "/runs/{}/logs/{}".format(run.id, name), stream=True) as answer:
+            os.makedirs(os.path.dirname(os.path.abspath(wanted[name])), exist_ok=True)
+            with open(wanted[name], "wb") as target:
+                shutil.copyfileobj(answer, target, 1 << 20)  # type: ignore[misc]
+        count += 1
+    return count

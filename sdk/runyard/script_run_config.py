@@ -1,0 +1,82 @@
+"""ScriptRunConfig: a script, its arguments, where it runs and in what. What ``Experiment.submit`` takes."""
+
+import os
+from typing import Any, List, Optional, Union
+
+from runyard.errors import UserErrorException
+from runyard.runconfig import LONGEST_RUN_S, Distributed, RunConfiguration
+
+
+class ScriptRunConfig:
+    """A script and how to run it.
+
+    Args:
+        source_directory: directory that holds the script and what it imports; sent as a whole.
+        script: path of the entry script in it.
+        arguments: list of text, numbers and data references (or one text, split as a shell would).
+        run_config: a RunConfiguration to start from; it is copied, and what is given besides it wins.
+        compute_target: a compute target or its name; "local" (this machine) by default.
+        environment: an Environment; by default a bare Python with what runyard needs.
+        distributed_job_config: MpiConfiguration, TensorflowConfiguration or PyTorchConfiguration.
+        resume_from: not there yet.
+        max_run_duration_seconds: the run is ended after so long (30 days by default).
+        command: a command line (text or list) instead of script and arguments.
+        docker_runtime_config: accepted; means something only where the environment names an image.
+    Raises:
+        UserErrorException: both command and script, or a value of the wrong kind.
+    """
+
+    def __init__(
+        self,
+        source_directory: Optional[str],
+        script: Optional[str] = None,
+        arguments: Union[None, str, List[Any]] = None,
+        run_config: Optional[RunConfiguration] = None,
+        compute_target: Any = None,
+        environment: Any = None,
+        distributed_job_config: Optional[Distributed] = None,
+        resume_from: Any = None,
+        max_run_duration_seconds: Optional[int] = LONGEST_RUN_S,
+        command: Union[None, str, List[Any]] = None,
+        docker_runtime_config: Any = None,
+    ) -> None:
+        if command and (script or arguments):
+            raise UserErrorException("Give script and arguments, or command, not both.")
+        if resume_from is not None:
+            raise UserErrorException(resume_message())
+        if run_config is not None and not isinstance(run_config, RunConfiguration):
+            raise UserErrorException(
+                "run_config is a RunConfiguration; this is a {}.".format(type(run_config).__name__)
+            )
+        self.source_directory = os.fspath(source_directory) if source_directory is not None else "."
+        self.script = script
+        self.arguments: Union[None, str, List[Any]] = arguments
+        self.command = command
+        self.run_config = run_config.copied() if run_config is not None else RunConfiguration()
+        if compute_target is not None:
+            self.run_config.target = compute_target
+        if environment is not None:
+            self.run_config.environment = environment
+        if docker_runtime_config is not None:
+            self.run_config.docker = docker_runtime_config
+        if self.run_config.max_run_duration_seconds is None or max_run_duration_seconds != LONGEST_RUN_S:
+            self.run_config.max_run_duration_seconds = max_run_duration_seconds
+        if distributed_job_config is not None:
+            self.run_config.distribute(distributed_job_config)
+            self.run_config.node_count = _node_count(distributed_job_config, self.run_config.target)
+
+
+def _node_count(distributed: Distributed, target: str) -> int:
+    """Azure counts TensorFlow's nodes by its workers: a parameter server shares a worker's node."""
+    named = getattr(distributed, "node_count", None)
+    if named is not None:
+        return int(named)
+    return 1 if target == "local" else max(1, getattr(distributed, "worker_count", 1))
+
+
+def resume_message() -> str:
+    """Why ``resume_from`` is refused, and what does the same."""
+    return (
+        "resume_from is not there yet. Give the earlier run's files as an input instead: register them as a model "
+        "(run.register_model) and call Model.get_model_path in the script."
+    )

@@ -1,0 +1,169 @@
+"""HTTP over the standard library: one kept connection per thread, bounded retries.
+
+Every request of the API may be sent twice without harm (writes carry offsets, digests or ids), so
+a broken connection is retried for all methods.
+"""
+
+import http.client
+import random
+import socket
+import threading
+import time
+from typing import Callable, Dict, Optional
+from urllib.parse import urlsplit
+
+from runyard.errors import ServerUnavailableError
+from runyard.transport.base import Answer, Body, Transport
+
+_BROKEN = (http.client.HTTPException, OSError)
+_BLOCK = 1 << 20
+
+
+class HttpTransport(Transport):
+    """A transport to ``address()`` (a URL) with a bearer token.
+
+    Args:
+        address: gives the server's present URL; asked again after every failure, so that a server
+            that came back elsewhere is found.
+        token: gives the bearer token, likewise.
+        patience_s: seconds to go on trying while no server answers.
+        timeout_s: seconds to wait for a byte.
+        revive: called after a second failure in a row: may start the server again.
+    """
+
+    def __init__(
+        self,
+        address: Callable[[], str],
+        token: Callable[[], str],
+        patience_s: float = 10.0,
+        timeout_s: float = 120.0,
+        revive: Optional[Callable[[], None]] = None,
+    ) -> None:
+        self._revive = revive
+        self._address = address
+        self._token = token
+        self._patience_s = patience_s
+        self._timeout_s = timeout_s
+        self._kept = threading.local()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Body],
+        headers: Dict[str, str],
+        stream: bool,
+        timeout_s: Optional[float],
+    ) -> Answer:
+        deadline = time.monotonic() + self._patience_s
+        attempt = 0
+        repeatable = body is None or isinstance(body, bytes)
+        while True:
+            try:
+                answer = self._once(method, path, body, headers, stream, timeout_s)
+            except _BROKEN as broken:
+                self.close()
+                if attempt and self._revive is not None:
+                    self._revive()
+                if not repeatable or time.monotonic() >= deadline:
+                    raise ServerUnavailableError(
+                        "No runyard server answers at {} ({}). Start it with `runyard up`, or see `runyard status`.".format(
+                            self._address(), str(broken) or type(broken).__name__
+                        )
+                    ) from broken
+                # A kept connection that the server had closed is the common case: the first retry is at once.
+                pause = min(0.05 * 2**attempt, 2.0) * (0.5 + random.random() / 2) if attempt else 0.0
+            else:
+                if answer.status != 429 or not repeatable or time.monotonic() >= deadline:
+                    return answer
+                with answer:
+                    answer.bytes()
+                pause = float(answer.headers.get("retry-after", "1")) * (0.5 + random.random())
+            attempt += 1
+            if pause:
+                time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+
+    def with_token(self, token: str) -> "HttpTransport":
+        return HttpTransport(self._address, lambda: token, self._patience_s, self._timeout_s, self._revive)
+
+    def close(self) -> None:
+        connection = getattr(self._kept, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._kept.connection = None
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Body],
+        headers: Dict[str, str],
+        stream: bool,
+        timeout_s: Optional[float],
+    ) -> Answer:
+        timeout = self._timeout_s if timeout_s is None else timeout_s
+        # A streamed answer keeps its connection busy for long, so it gets one of its own.
+        connection = self._open(timeout) if stream else self._reuse(timeout)
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        connection.putheader("Authorization", "Bearer " + self._token())
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        chunked = body is not None and "Content-Length" not in headers
+        if chunked:
+            connection.putheader("Transfer-Encoding", "chunked")
+        elif body is None and method not in ("GET", "HEAD"):
+            connection.putheader("Content-Length", "0")
+        if isinstance(body, bytes):
+            connection.endheaders(body)
+        else:
+            connection.endheaders()
+            if body is not None:
+                self._stream(connection, body, chunked)
+        response = connection.getresponse()
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, names, _Owned(response, connection) if stream else response)  # type: ignore[arg-type]
+
+    def _stream(self, connection: http.client.HTTPConnection, body: Body, chunked: bool) -> None:
+        pieces = iter(lambda: body.read(_BLOCK), b"") if hasattr(body, "read") else iter(body)  # type: ignore
+        try:
+            for piece in pieces:
+                if chunked:
+                    piece = b"%x\r\n" % len(piece) + piece + b"\r\n" if piece else b""
+                connection.send(piece)
+            if chunked:
+                connection.send(b"0\r\n\r\n")
+        except (BrokenPipeError, ConnectionResetError):
+            # The server refused before it had read everything; its answer says why.
+            return
+
+    def _reuse(self, timeout: float) -> http.client.HTTPConnection:
+        connection = getattr(self._kept, "connection", None)
+        if connection is None or self._kept.address != self._address():
+            connection = self._kept.connection = self._open(timeout)
+            self._kept.address = self._address()
+        elif connection.sock is not None:
+            connection.sock.settimeout(timeout)
+        return connection
+
+    def _open(self, timeout: float) -> http.client.HTTPConnection:
+        parts = urlsplit(self._address())
+        cls = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = cls(parts.hostname or "", parts.port, timeout=timeout)
+        connection.connect()
+        assert connection.sock is not None
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+
+class _Owned:
+    """A response that closes its connection with itself."""
+
+    def __init__(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection) -> None:
+        self._response, self._connection = response, connection
+        self.read = response.read
+        self.readinto = response.readinto
+        self.readline = response.readline
+
+    def close(self) -> None:
+        self._response.close()
+        self._connection.close()

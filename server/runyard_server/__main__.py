@@ -1,0 +1,52 @@
+"""``python -m runyard_server``: serves one workspace from its home."""
+
+import argparse
+import fcntl
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runyard_server.settings import load
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the command line and serves until told to stop; the process's exit code."""
+    parser = argparse.ArgumentParser(prog="runyard-server", description="Serves one runyard workspace.")
+    parser.add_argument("--home", required=True, help="the workspace's folder; made where it does not exist")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=0, help="port to listen at (default: that of last time, or any)")
+    parser.add_argument("--database", help="SQLAlchemy URL (default: SQLite in the home)")
+    parser.add_argument("--embedded", action="store_true", help="end by itself after an hour with nothing to do")
+    given = parser.parse_args(argv)
+    settings = load(
+        given.home,
+        os.environ,
+        host=given.host,
+        port=given.port,
+        database=given.database,
+        embedded=given.embedded,
+    )
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _lock(settings.home)
+    if lock is None:
+        print(f"A server runs for {settings.home} already; `runyard status` tells where.", file=sys.stderr)
+        return 3
+    from runyard_server.serve import serve  # imports the web framework: only now is it sure to be needed
+
+    return serve(settings)
+
+
+def _lock(home: Path) -> int | None:
+    """Held as long as this process lives: one server per home. None if another one holds it."""
+    descriptor = os.open(home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+if __name__ == "__main__":
+    sys.exit(main())

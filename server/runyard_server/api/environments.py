@@ -1,0 +1,53 @@
+"""Registered environments, and what is built of them on this host."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from runyard.protocol.codec import to_json
+from runyard.protocol.environments import EnvironmentPruning, EnvironmentSpec
+from runyard_server.api.context import services
+
+router = APIRouter()
+
+
+@router.get("/environments")
+def list_environments(request: Request) -> Any:
+    """The newest version of each registered environment: ``{"environments": [...]}``."""
+    return {"environments": to_json(services(request).environments.list())}
+
+
+@router.post("/environments")
+def register(spec: EnvironmentSpec, request: Request) -> Any:
+    """Registers an environment; unchanged content gives the version that is there."""
+    return to_json(services(request).environments.register(spec))
+
+
+@router.get("/environments/{name}")
+def get(name: str, request: Request, version: str | None = None) -> Any:
+    """One version, the newest by default."""
+    return to_json(services(request).environments.get(name, version))
+
+
+@router.get("/environments/{name}/versions")
+def versions(name: str, request: Request) -> Any:
+    """All versions, the oldest first: ``{"environments": [...]}``."""
+    return {"environments": to_json(services(request).environments.versions(name))}
+
+
+@router.get("/environment-cache")
+def cached(request: Request) -> Any:
+    """The environments built on this host, the last used first: ``{"environments": [...]}``."""
+    return {"environments": to_json(services(request).environments.cached())}
+
+
+@router.get("/environment-cache/{key}")
+def cached_one(key: str, request: Request) -> Any:
+    """One built environment, by its key or the beginning of it."""
+    return to_json(services(request).environments.cached_one(key))
+
+
+@router.post("/environment-cache/prune")
+def prune(pruning: EnvironmentPruning, request: Request) -> Any:
+    """Removes built environments that are not in use."""
+    return to_json(services(request).environments.prune(pruning.unused_for_s, pruning.dry_run))

@@ -1,0 +1,38 @@
+"""Routes of logs: bytes in, bytes out."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from runyard_server.api.bodies import whole_body
+from runyard_server.api.context import services
+
+router = APIRouter()
+
+
+@router.put("/runs/{run_id}/logs/{name:path}")
+async def append(run_id: str, name: str, request: Request, offset: Annotated[int, Query(ge=0)]) -> dict[str, int]:
+    """Bytes that begin at ``offset`` of the log; answers the log's stored size."""
+    body = await whole_body(request)
+    return {"size": await run_in_threadpool(services(request).logs.append, run_id, name, offset, body)}
+
+
+@router.get("/runs/{run_id}/logs")
+def list_logs(run_id: str, request: Request) -> list[dict[str, Any]]:
+    """Names and sizes of the run's logs."""
+    return [{"name": name, "size": size} for name, size in services(request).logs.list(run_id)]
+
+
+@router.get("/runs/{run_id}/logs/{name:path}")
+def read(
+    run_id: str,
+    name: str,
+    request: Request,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int | None, Query(ge=0)] = None,
+) -> Response:
+    """The log's bytes from ``offset``, at most 8 MiB at once; what a script wrote is never taken for a page."""
+    body = services(request).logs.read(run_id, name, offset, limit)
+    return Response(body, media_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})

@@ -1,0 +1,22 @@
+"""Objects by digest: which lack, and a pack of them in."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from runyard_server.api.context import services
+from runyard_server.api.streams import content_length
+
+router = APIRouter()
+
+
+@router.post("/objects/missing")
+def missing(digests: list[str], request: Request) -> Any:
+    """``{"missing": [...]}``: those of the digests that the store lacks."""
+    return {"missing": list(services(request).objects.missing(digests))}
+
+
+@router.post("/objects")
+async def receive(request: Request) -> Any:
+    """Takes a pack of objects named by digest: ``{"kept": number}``."""
+    return {"kept": await services(request).objects.receive(request.stream(), content_length(request))}

@@ -1,0 +1,98 @@
+"""Who may call which route: the one declared table. A route without a row stops the server's start.
+
+Roles, by what a token stands for:
+
+- ``PUBLIC``: no token at all.
+- ``VIEWER``: a page ticket: reads pages and what they show.
+- ``RUN``: a job's token: what concerns its own run (``{run_id}`` in the path is checked against
+  it), and reading what the workspace offers to every run.
+- ``MEMBER``: the workspace's token.
+"""
+
+from enum import Enum
+
+
+class Role(str, Enum):
+    PUBLIC = "public"
+    VIEWER = "viewer"
+    RUN = "run"
+    MEMBER = "member"
+
+
+PUBLIC = frozenset(Role)
+PAGES = frozenset({Role.VIEWER, Role.MEMBER})
+READ = frozenset({Role.VIEWER, Role.RUN, Role.MEMBER})
+OWN_RUN = frozenset({Role.RUN, Role.MEMBER})
+MEMBERS = frozenset({Role.MEMBER})
+
+TABLE: dict[tuple[str, str], frozenset[Role]] = {
+    ("GET", "/api/v1/health"): PUBLIC,
+    ("GET", "/api/v1/workspace"): READ,
+    ("PATCH", "/api/v1/workspace"): MEMBERS,
+    ("GET", "/api/v1/experiments"): READ,
+    ("PUT", "/api/v1/experiments/{name}"): OWN_RUN,
+    ("GET", "/api/v1/experiments/{name}"): READ,
+    ("PATCH", "/api/v1/experiments/{name}"): MEMBERS,
+    ("DELETE", "/api/v1/experiments/{name}"): MEMBERS,
+    ("POST", "/api/v1/runs"): MEMBERS,
+    ("POST", "/api/v1/runs/check"): MEMBERS,
+    ("POST", "/api/v1/interactive-runs"): OWN_RUN,
+    ("GET", "/api/v1/runs"): READ,
+    ("GET", "/api/v1/runs/{run_id}"): READ,
+    ("PATCH", "/api/v1/runs/{run_id}"): OWN_RUN,
+    ("POST", "/api/v1/runs/{run_id}/cancel"): OWN_RUN,
+    ("POST", "/api/v1/runs/{run_id}/complete"): OWN_RUN,
+    ("POST", "/api/v1/runs/{run_id}/fail"): OWN_RUN,
+    ("POST", "/api/v1/runs/{run_id}/rerun"): MEMBERS,
+    ("GET", "/api/v1/runs/{run_id}/events"): READ,
+    ("GET", "/api/v1/runs/{run_id}/why"): READ,
+    ("GET", "/api/v1/runs/{run_id}/verify"): READ,
+    ("POST", "/api/v1/runs/{run_id}/report"): OWN_RUN,
+    ("POST", "/api/v1/runs/{run_id}/heartbeat"): OWN_RUN,
+    ("GET", "/api/v1/runs/{run_id}/follow"): READ,
+    ("GET", "/api/v1/computes"): READ,
+    ("POST", "/api/v1/computes"): MEMBERS,
+    ("GET", "/api/v1/computes/{name}"): READ,
+    ("PATCH", "/api/v1/computes/{name}"): MEMBERS,
+    ("DELETE", "/api/v1/computes/{name}"): MEMBERS,
+    ("GET", "/api/v1/computes/{name}/nodes"): READ,
+    ("GET", "/api/v1/vm_sizes"): READ,
+    ("GET", "/api/v1/environments"): MEMBERS,  # their index options may hold a password
+    ("POST", "/api/v1/environments"): MEMBERS,
+    ("GET", "/api/v1/environments/{name}"): MEMBERS,
+    ("GET", "/api/v1/environments/{name}/versions"): MEMBERS,
+    ("GET", "/api/v1/environment-cache"): PAGES,
+    ("GET", "/api/v1/environment-cache/{key}"): PAGES,
+    ("POST", "/api/v1/environment-cache/prune"): MEMBERS,
+    ("GET", "/api/v1/models"): READ,
+    ("POST", "/api/v1/models"): OWN_RUN,
+    ("GET", "/api/v1/models/{name}"): READ,
+    ("GET", "/api/v1/models/{name}/{version}"): READ,
+    ("PATCH", "/api/v1/models/{name}/{version}"): MEMBERS,
+    ("DELETE", "/api/v1/models/{name}/{version}"): MEMBERS,
+    ("POST", "/api/v1/models/{name}/{version}/pack"): OWN_RUN,
+    ("POST", "/api/v1/runs/{run_id}/metrics"): OWN_RUN,
+    ("GET", "/api/v1/runs/{run_id}/metrics"): READ,
+    ("GET", "/api/v1/runs/{run_id}/metrics/history"): READ,
+    ("PUT", "/api/v1/runs/{run_id}/logs/{name:path}"): OWN_RUN,
+    ("GET", "/api/v1/runs/{run_id}/logs"): READ,
+    ("GET", "/api/v1/runs/{run_id}/logs/{name:path}"): READ,
+    ("POST", "/api/v1/objects/missing"): OWN_RUN,
+    ("POST", "/api/v1/objects"): OWN_RUN,
+    ("POST", "/api/v1/snapshots"): MEMBERS,
+    ("GET", "/api/v1/snapshots/{snapshot_id}"): READ,
+    ("GET", "/api/v1/snapshots/{snapshot_id}/pack"): OWN_RUN,
+    ("GET", "/api/v1/runs/{run_id}/files"): READ,
+    ("POST", "/api/v1/runs/{run_id}/files"): OWN_RUN,
+    ("POST", "/api/v1/runs/{run_id}/files/pack"): OWN_RUN,
+    ("GET", "/api/v1/runs/{run_id}/files/{path:path}"): READ,
+    ("GET", "/api/v1/datastores"): READ,
+    ("POST", "/api/v1/datastores"): MEMBERS,
+    ("GET", "/api/v1/datastores/{name}"): READ,
+    ("PATCH", "/api/v1/datastores/{name}"): MEMBERS,
+    ("DELETE", "/api/v1/datastores/{name}"): MEMBERS,
+    ("POST", "/api/v1/datastores/{name}/plan"): OWN_RUN,
+    ("POST", "/api/v1/datastores/{name}/files"): OWN_RUN,
+    ("GET", "/api/v1/datastores/{name}/files"): READ,
+    ("POST", "/api/v1/datastores/{name}/files/pack"): OWN_RUN,
+}

@@ -1,0 +1,157 @@
+"""Routes of runs."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from runyard.errors import UserErrorException
+from runyard.protocol.codec import to_json
+from runyard.protocol.jobs import JobReport
+from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunRecord, RunSpec
+from runyard_server.api.context import caller, services
+from runyard_server.services.runs import RunFilter
+
+router = APIRouter()
+
+
+@router.post("/runs")
+def submit(spec: RunSpec, request: Request) -> Any:
+    """Submits a run; it has an id from here on."""
+    return to_json(services(request).runs.submit(spec, caller(request)))
+
+
+@router.post("/runs/check")
+def check(spec: RunSpec, request: Request) -> Any:
+    """Whether the run could be submitted, and what its nodes would be told: a dry run."""
+    return {"warnings": services(request).admission.check(spec)}
+
+
+@router.post("/interactive-runs")
+def start_interactive(spec: InteractiveRunSpec, request: Request) -> Any:
+    """Makes a run whose process the caller itself is; answers the run and its token."""
+    identity = request.state.identity
+    if identity.role == "run" and spec.parent != identity.run_id:
+        raise UserErrorException("A run's script makes child runs of its own run; this names another parent.")
+    held = services(request)
+    record = held.runs.start_interactive(spec, caller(request))
+    return {"run": to_json(record), "token": held.tokens.for_run(record.id)}
+
+
+@router.get("/runs")
+def list_runs(
+    request: Request,
+    experiment: str | None = None,
+    status: str | None = None,
+    type: str | None = None,
+    target: str | None = None,
+    parent: str | None = None,
+    include_children: bool = False,
+    tags: str | None = None,
+    properties: str | None = None,
+    before: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Any:
+    """Runs, newest first; ``before`` the id of a page's last run for the next page. ``tags`` and ``properties``: a JSON object of key to value, null for any value."""
+    wanted = RunFilter(
+        experiment=experiment,
+        status=status,
+        type=type,
+        target=target,
+        parent_id=parent,
+        include_children=include_children,
+        tags=_pairs(tags, "tags"),
+        properties=_pairs(properties, "properties"),
+        before=before,
+        limit=limit,
+    )
+    return [to_json(record) for record in services(request).runs.list(wanted)]
+
+
+@router.get("/runs/{run_id}")
+def get(run_id: str, request: Request) -> Any:
+    """One run."""
+    return _record(request, services(request).runs.get(run_id))
+
+
+@router.patch("/runs/{run_id}")
+def change(run_id: str, changes: RunChanges, request: Request) -> Any:
+    """Tags, properties, name and description."""
+    return _record(request, services(request).runs.change(run_id, changes))
+
+
+@router.post("/runs/{run_id}/cancel")
+def cancel(run_id: str, request: Request) -> Any:
+    """Asks for the run's end."""
+    return _record(request, services(request).runs.cancel(run_id, caller(request)))
+
+
+@router.post("/runs/{run_id}/complete")
+def complete(run_id: str, request: Request) -> Any:
+    """Ends an interactive run well."""
+    return _record(request, services(request).runs.complete(run_id, caller(request)))
+
+
+@router.post("/runs/{run_id}/fail")
+def fail(run_id: str, error: RunError, request: Request) -> Any:
+    """Ends an interactive run badly."""
+    return _record(request, services(request).runs.fail(run_id, error, caller(request)))
+
+
+@router.post("/runs/{run_id}/rerun")
+def rerun(run_id: str, request: Request) -> Any:
+    """Submits the same again."""
+    return _record(request, services(request).runs.rerun(run_id, caller(request)))
+
+
+@router.get("/runs/{run_id}/events")
+def events(run_id: str, request: Request) -> Any:
+    """The run's story."""
+    return [to_json(event) for event in services(request).runs.events(run_id)]
+
+
+@router.get("/runs/{run_id}/why")
+def why(run_id: str, request: Request) -> Any:
+    """What the run waits for, or how it ended: ``{"status", "reason", "position"}``."""
+    held = services(request)
+    record = held.runs.get(run_id)
+    decision = held.queue.why(record)
+    if decision is not None:
+        return {"status": record.status, "reason": decision.reason or "starts now", "position": decision.position}
+    return {"status": record.status, "reason": record.message or record.reason or "", "position": 0}
+
+
+@router.get("/runs/{run_id}/verify")
+def verify(run_id: str, request: Request) -> Any:
+    """The proof that what was written is what is stored."""
+    held = services(request)
+    held.runs.get(run_id)
+    return held.verification.verify(run_id)
+
+
+@router.post("/runs/{run_id}/report")
+def report(run_id: str, said: JobReport, request: Request) -> Any:
+    """A job's report; answers whether it is to stop."""
+    return to_json(services(request).runs.report(run_id, said))
+
+
+@router.post("/runs/{run_id}/heartbeat")
+def heartbeat(run_id: str, request: Request) -> Any:
+    """A sign of life of an interactive run's client."""
+    return to_json(services(request).runs.heartbeat(run_id))
+
+
+def _record(request: Request, record: RunRecord) -> Any:
+    return {**to_json(record), "portal_url": services(request).pages.run(record.id)}
+
+
+def _pairs(text: str | None, what: str) -> dict[str, str | None] | None:
+    if text is None:
+        return None
+    try:
+        said = json.loads(text)
+    except ValueError as fault:
+        raise UserErrorException(f"{what} must be a JSON object: {fault}.") from fault
+    if not isinstance(said, dict) or not all(value is None or isinstance(value, str) for value in said.values()):
+        raise UserErrorException(f"{what} must be a JSON object of texts (null for any value).")
+    return said

@@ -1,0 +1,298 @@
+"""The composition root: the only file that knows every adapter."""
+
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+
+import runyard
+from runyard.protocol.compute import ComputeRecord
+from runyard.protocol.environments import EnvironmentSpec
+from runyard.protocol.files import Manifest
+from runyard.protocol.runs import DataReferenceSpec, RunRecord, RunSpec
+from runyard.protocol.version import API_PREFIX, VERSION
+from runyard_server import ui
+from runyard_server.api import (
+    auth,
+    computes,
+    datastores,
+    environments,
+    errors,
+    experiments,
+    files,
+    follow,
+    logs,
+    metrics,
+    models,
+    objects,
+    runs,
+    snapshots,
+    workspace,
+)
+from runyard_server.artifacts.store import FolderStore
+from runyard_server.domain.clock import Clock, SystemClock
+from runyard_server.environments.provision import Environments
+from runyard_server.executors.base import Executor
+from runyard_server.executors.local import usable_cpus
+from runyard_server.executors.registry import create_executor
+from runyard_server.lifecycle.loop import Lifecycle
+from runyard_server.lifecycle.ports import Ports
+from runyard_server.records.engine import Database
+from runyard_server.records.migrate import upgrade
+from runyard_server.services.admission import AdmissionService
+from runyard_server.services.assignments import AssignmentService
+from runyard_server.services.closing import ClosingService
+from runyard_server.services.computes import ComputeService
+from runyard_server.services.container import Services
+from runyard_server.services.datastores import DatastoreService
+from runyard_server.services.environments import EnvironmentService
+from runyard_server.services.experiments import ExperimentService
+from runyard_server.services.files import FileService
+from runyard_server.services.hub import Hub
+from runyard_server.services.logs import LogService
+from runyard_server.services.metrics import MetricService
+from runyard_server.services.models import ModelService
+from runyard_server.services.objects import ObjectService
+from runyard_server.services.pages import PageService
+from runyard_server.services.queue import QueueService
+from runyard_server.services.reading import ReadingService
+from runyard_server.services.runs import RunService
+from runyard_server.services.snapshots import SnapshotService
+from runyard_server.services.tokens import TokenService
+from runyard_server.services.verification import VerificationService
+from runyard_server.services.workspace import WorkspaceService
+from runyard_server.settings import Secrets, Settings
+
+ROUTERS = [
+    workspace.router,
+    experiments.router,
+    runs.router,
+    follow.router,
+    computes.router,
+    datastores.router,
+    environments.router,
+    files.router,
+    logs.router,
+    metrics.router,
+    models.router,
+    objects.router,
+    snapshots.router,
+]
+
+
+@dataclass
+class Server:
+    """A built server: its application, its services and its lifecycle."""
+
+    app: FastAPI
+    services: Services
+    lifecycle: Lifecycle
+    database: Database
+    executors: dict[str, Executor]
+
+    def start(self) -> None:
+        """Begins to move runs on."""
+        self.lifecycle.start()
+        self.executors["local"].prepare()  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Ends everything that this process holds; jobs go on."""
+        self.lifecycle.stop()
+        for executor in self.executors.values():
+            executor.close()
+        self.services.datastores.close()
+        self.database.close()
+
+
+def build(
+    settings: Settings,
+    secrets: Secrets,
+    address: Callable[[], str],
+    clock: Clock | None = None,
+) -> Server:
+    """Puts a server together.
+
+    Args:
+        address: the URL at which it is reached, known once it listens.
+    """
+    clock = clock or SystemClock()
+    home = settings.home
+    database = Database(settings.database_url)
+    upgrade(database)
+    hub = Hub()
+    sdk_path = node_sdk(home.parent.parent if settings.embedded else home)
+    executors = {"local": create_executor("local", sdk_path=str(sdk_path))}
+    woken: list[Callable[[], None]] = []
+
+    def wake() -> None:
+        for tell in woken:
+            tell()
+
+    def gpu_count() -> int:
+        return len(executors["local"].inventory().gpus)
+
+    tokens = TokenService(secrets.token, secrets.signing_key, clock)
+    store = FolderStore(home / "objects")
+    file_service = FileService(database, clock, store)
+    log_service = LogService(home / "logs", database, hub)
+    compute_service = ComputeService(database, clock, executors, gpu_count, usable_cpus(), changed=wake)
+    snapshot_service = SnapshotService(database, clock, store)
+    datastore_service = DatastoreService(database, clock, home / "datastores", settings.datastore_roots)
+    datastore_service.ensure_defaults()
+    environment_service = EnvironmentService(
+        database, clock, Environments(settings.environments, None, settings.python_directories)
+    )
+    places = Places(compute_service, snapshot_service, environment_service, datastore_service)
+    admission = AdmissionService(places, executors, gpu_count)
+    run_service = RunService(database, clock, hub, admission.check, wake)
+    queue = QueueService(database, executors, compute_service.room, places.gpus_per_node(admission))
+    assignments = AssignmentService(
+        runs_folder=home / "runs",
+        workspace=settings.workspace,
+        address=address,
+        server_file=settings.server_file,
+        sdk_path=sdk_path,
+        tokens=tokens,
+        ready=environment_service.ready,
+        local_path=places.local_path,
+    )
+    services = Services(
+        instance=uuid.uuid4().hex,
+        hub=hub,
+        tokens=tokens,
+        pages=PageService(address, tokens),
+        workspace=WorkspaceService(database, clock, settings.workspace),
+        experiments=ExperimentService(database, clock),
+        runs=run_service,
+        queue=queue,
+        admission=admission,
+        verification=VerificationService(database, log_service, file_service),
+        computes=compute_service,
+        datastores=datastore_service,
+        environments=environment_service,
+        files=file_service,
+        logs=log_service,
+        metrics=MetricService(database, hub, run_service.apply_spooled),
+        models=ModelService(database, clock, store, file_service),
+        objects=ObjectService(store),
+        reading=ReadingService(log_service, file_service),
+        snapshots=snapshot_service,
+    )
+
+    def append_log(run_id: str, name: str, text: str) -> None:
+        log_service.append(run_id, name, log_service.size(run_id, name), text.encode("utf-8", "replace"))
+
+    lifecycle = Lifecycle(
+        Ports(
+            database=database,
+            clock=clock,
+            hub=hub,
+            executors=executors,
+            queue=queue,
+            environments=environment_service,
+            assignments=assignments,
+            closing=ClosingService(database, log_service, file_service, assignments),
+            check=admission.check,
+            log=append_log,
+            wake=wake,
+        )
+    )
+    woken.append(lifecycle.wake)
+    app = application(services, [settings.host, "localhost"])
+    return Server(app, services, lifecycle, database, executors)
+
+
+def application(services: Services, hosts: list[str]) -> FastAPI:
+    """The routes with their guard.
+
+    Raises:
+        RuntimeError: a route without a row in the role table; such a server does not start.
+    """
+    app = FastAPI(title="runyard", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.services = services
+    for router in ROUTERS:
+        app.include_router(router, prefix=API_PREFIX)
+    ui.install(app)
+    errors.install(app)
+    missing = auth.undeclared(app.router.routes)
+    if missing:
+        raise RuntimeError(f"Routes without a row in api/roles.py: {', '.join(missing)}")
+    app.add_middleware(auth.Guard, tokens=services.tokens, hosts=hosts, routes=app.router.routes)
+    return app
+
+
+class Places:
+    """Answers, for admission and assignments, what the workspace has."""
+
+    def __init__(
+        self,
+        computes: ComputeService,
+        snapshots: SnapshotService,
+        environments: EnvironmentService,
+        datastores: DatastoreService,
+    ) -> None:
+        self._computes = computes
+        self._snapshots = snapshots
+        self._environments = environments
+        self._datastores = datastores
+
+    def compute(self, name: str) -> ComputeRecord:
+        return self._computes.get(name)
+
+    def snapshot(self, snapshot_id: str) -> Manifest:
+        return self._snapshots.get(snapshot_id)
+
+    def check_environment(self, spec: EnvironmentSpec) -> None:
+        self._environments.check(spec)
+
+    def check_datastore(self, name: str) -> None:
+        self._datastores.get(name)
+
+    def local_path(self, reference: DataReferenceSpec) -> Path:
+        return self._datastores.local_path(reference.datastore, reference.path)
+
+    def gpus_per_node(self, admission: AdmissionService) -> Callable[[RunRecord], int]:
+        """How many GPUs a run asks for on each node."""
+
+        def asked(run: RunRecord) -> int:
+            spec: RunSpec | None = run.spec
+            assert spec is not None
+            return admission.gpus_per_node(spec, self._computes.get(spec.target)) if spec.gpus_per_node else 0
+
+        return asked
+
+
+def node_sdk(root: Path) -> Path:
+    """A folder that holds the package ``runyard`` (and ``azureml``) and nothing else, for scripts to import.
+
+    It is named by content, so that runs of an older version keep theirs while a newer one starts.
+    """
+    import hashlib
+
+    packages = [Path(runyard.__file__).parent]
+    try:
+        import azureml
+
+        if getattr(azureml, "__file__", None):
+            packages.append(Path(azureml.__file__).parent)
+    except ImportError:
+        pass  # scripts then import runyard alone
+    sources = sorted((path, package) for package in packages for path in package.rglob("*.py"))
+    digest = hashlib.sha256()
+    for path, package in sources:
+        digest.update(str(path.relative_to(package.parent)).encode() + b"\0" + path.read_bytes())
+    folder = root / "sdk" / digest.hexdigest()[:16]
+    if not folder.exists():
+        unfinished = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}")
+        for path, package in sources:
+            target = unfinished / path.relative_to(package.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        try:
+            unfinished.rename(folder)
+        except OSError:  # another server was quicker
+            shutil.rmtree(unfinished)
+    return folder

@@ -1,0 +1,160 @@
+"""The object store: bytes kept under their own SHA-256, each content once."""
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+
+from runyard.errors import ServiceException, UserErrorException
+from runyard_server.artifacts.writing import Incoming, IncomingFile
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 1 << 20
+
+
+def checked_digest(digest: str) -> str:
+    """Returns ``digest`` if it is a SHA-256 in lower-case hex; raises UserErrorException otherwise."""
+    if not _DIGEST.fullmatch(digest):
+        raise UserErrorException(f"{digest[:80]!r} is no digest: give a SHA-256 as 64 lower-case hex digits.")
+    return digest
+
+
+class ObjectStore(ABC):
+    """Keeps objects by digest. An object is whole or absent and never changes. Safe between threads."""
+
+    @abstractmethod
+    def has(self, digests: Iterable[str]) -> set[str]:
+        """Those of ``digests`` that are here."""
+
+    @abstractmethod
+    def size(self, digest: str) -> int | None:
+        """The object's size in bytes, None where it is not here."""
+
+    @abstractmethod
+    def begin(self) -> IncomingFile:
+        """A new object to write; ``keep`` ends it."""
+
+    @abstractmethod
+    def keep(self, incoming: IncomingFile, digest: str) -> None:
+        """Puts what was written under ``digest``. Raises DigestRefused where that is not its digest."""
+
+    @abstractmethod
+    def add_file(self, path: Path) -> tuple[str, int]:
+        """Copies a file of this machine in; gives its digest and its size in bytes."""
+
+    @abstractmethod
+    def path(self, digest: str) -> Path:
+        """A local file with the object's bytes, to be read only.
+
+        Raises:
+            ServiceException: it is not here.
+        """
+
+    @abstractmethod
+    def drop(self, digest: str) -> None:
+        """Removes an object that was found damaged."""
+
+    @abstractmethod
+    def require_room(self, size_bytes: int) -> None:
+        """Raises StorageFullError where ``size_bytes`` more do not fit."""
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Those of ``digests`` that are not here, each once, in order."""
+        wanted = list(dict.fromkeys(digests))
+        here = self.has(wanted)
+        return [digest for digest in wanted if digest not in here]
+
+    def missing_or_short(self, sizes: dict[str, int]) -> list[str]:
+        """Digests of ``sizes`` (digest to bytes) that are not here whole.
+
+        An object of another size than it must have was cut short by a power failure: it is dropped.
+        """
+        lacking = []
+        for digest, size in sizes.items():
+            found = self.size(checked_digest(digest))
+            if found is not None and found != size:
+                self._drop_if_damaged(digest)
+                found = self.size(digest)
+                if found is not None:
+                    raise UserErrorException(
+                        f"The object {digest} has {found} bytes, not {size}: the list of files is wrong. Make it anew."
+                    )
+            if found is None:
+                lacking.append(digest)
+        return lacking
+
+    def _drop_if_damaged(self, digest: str) -> None:
+        if digest_of(self.path(digest)) != digest:
+            self.drop(digest)
+
+
+class FolderStore(ObjectStore):
+    """A store in a folder of this machine: ``<root>/ab/cdef...``, half-written files in ``<root>/incoming``.
+
+    Args:
+        sync: see ``Incoming``.
+    """
+
+    def __init__(self, root: Path, sync: bool = False) -> None:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root = str(root)
+        self._incoming = Incoming(root / "incoming", sync)
+
+    def has(self, digests: Iterable[str]) -> set[str]:
+        return {digest for digest in digests if os.path.exists(self._place(checked_digest(digest)))}
+
+    def size(self, digest: str) -> int | None:
+        try:
+            return os.stat(self._place(digest)).st_size
+        except FileNotFoundError:
+            return None
+
+    def begin(self) -> IncomingFile:
+        return self._incoming.file()
+
+    def keep(self, incoming: IncomingFile, digest: str) -> None:
+        incoming.place(Path(self._place(digest)), digest)
+
+    def add_file(self, path: Path) -> tuple[str, int]:
+        incoming = self.begin()
+        size = 0
+        try:
+            with open(path, "rb", buffering=0) as source:
+                while chunk := source.read(_CHUNK):
+                    incoming.write(chunk)
+                    size += len(chunk)
+            digest = incoming.digest()
+            self.keep(incoming, digest)
+        except BaseException:
+            incoming.discard()
+            raise
+        return digest, size
+
+    def path(self, digest: str) -> Path:
+        place = Path(self._place(checked_digest(digest)))
+        if not place.is_file():
+            raise ServiceException(
+                f"The object {digest} is gone from the server's store. Was the folder {self._root} changed by hand?"
+            )
+        return place
+
+    def drop(self, digest: str) -> None:
+        Path(self._place(digest)).unlink(missing_ok=True)
+
+    def require_room(self, size_bytes: int) -> None:
+        self._incoming.require_room(size_bytes)
+
+    def close(self) -> None:
+        """Removes what was being written."""
+        self._incoming.close()
+
+    def _place(self, digest: str) -> str:
+        return f"{self._root}/{digest[:2]}/{digest[2:]}"
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 in hex of a local file. Raises OSError where it cannot be read."""
+    from runyard.digests import of_file
+
+    return of_file(str(path))

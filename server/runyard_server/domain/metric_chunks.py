@@ -1,0 +1,169 @@
+"""Many points of one metric as one block of bytes, and what is worth knowing of them at a glance.
+
+A block is three little-endian columns, one after the other: steps (int64), times (float64), values
+(float64 or int64). Values come back as they went in: NaN, infinities, -0.0 and every 64-bit integer.
+"""
+
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FLOATS = "d"
+INTEGERS = "q"
+MIXED = "m"  # a fourth column of one byte each says which values are integers
+NO_STEP = -(1 << 63)
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """``count`` points, packed. ``kind`` says what the values are: FLOATS, INTEGERS or MIXED."""
+
+    kind: str
+    count: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points in the order they were logged: columns of the same length. A step may be None."""
+
+    steps: list[int | None]
+    times: list[float]
+    values: list[Number]
+
+
+def pack(points: Points) -> Chunk:
+    """Steps lie above -2**63 and integer values within 64 bits; who takes the points in checks that."""
+    steps = [NO_STEP if step is None else step for step in points.steps]
+    head = _bytes(array("q", steps)) + _bytes(array("d", points.times))
+    kinds = {type(value) for value in points.values}
+    if kinds <= {float}:
+        return Chunk(FLOATS, len(steps), head + _bytes(array("d", points.values)))
+    if kinds == {int}:
+        return Chunk(INTEGERS, len(steps), head + _bytes(array("q", points.values)))
+    flags = bytes(type(value) is int for value in points.values)
+    slots = b"".join(
+        _bytes(array("q", [value]) if type(value) is int else array("d", [value])) for value in points.values
+    )
+    return Chunk(MIXED, len(steps), head + slots + flags)
+
+
+def unpack(chunk: Chunk) -> Points:
+    """The points that ``pack`` was given."""
+    steps, times, slots, flags = _columns(chunk)
+    values: list[Number]
+    if chunk.kind == FLOATS:
+        values = _floats(slots)
+    elif chunk.kind == INTEGERS:
+        values = list(_integers(slots))
+    else:
+        values = [
+            integer if flag else number
+            for flag, integer, number in zip(flags, _integers(slots), _floats(slots), strict=True)
+        ]
+    return Points([None if step == NO_STEP else step for step in _integers(steps)], _floats(times), values)
+
+
+def joined(parts: Sequence[Points]) -> Points:
+    """The points of all parts, in order."""
+    return Points(
+        [step for part in parts for step in part.steps],
+        [at for part in parts for at in part.times],
+        [value for part in parts for value in part.values],
+    )
+
+
+def merge(chunks: Sequence[Chunk]) -> Chunk:
+    """The chunks' points in one chunk, in the same order."""
+    columns = [_columns(chunk) for chunk in chunks]
+    kinds = {chunk.kind for chunk in chunks}
+    kind = kinds.pop() if len(kinds) == 1 else MIXED
+    parts = [b"".join(column[part] for column in columns) for part in range(3)]
+    if kind == MIXED:
+        for chunk, column in zip(chunks, columns, strict=True):
+            parts.append(column[3] or bytes([chunk.kind == INTEGERS]) * chunk.count)
+    return Chunk(kind, sum(chunk.count for chunk in chunks), b"".join(parts))
+
+
+def _columns(chunk: Chunk) -> tuple[bytes, bytes, bytes, bytes]:
+    width, data = 8 * chunk.count, chunk.data
+    return data[:width], data[width : 2 * width], data[2 * width : 3 * width], data[3 * width :]
+
+
+def _bytes(column: "array[int] | array[float]") -> bytes:
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _integers(data: bytes) -> list[int]:
+    column = array("q", data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tolist()
+
+
+def _floats(data: bytes) -> list[Number]:
+    column = array("d", data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return list(column.tolist())
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric at a glance. NaN is never the least or greatest; ``last`` is None when it is NaN or text."""
+
+    count: int = 0
+    last: float | None = None
+    min: float | None = None
+    max: float | None = None
+    last_step: int | None = None
+    min_step: int | None = None
+    max_step: int | None = None
+
+
+def summarize(points: Points) -> Summary:
+    """The summary of at least one point."""
+    values = points.values
+    numbers = values if all(value == value for value in values) else [value for value in values if value == value]
+    last = float(values[-1])
+    known = Summary(
+        count=len(values),
+        last=last if last == last else None,
+        last_step=points.steps[-1],
+    )
+    if not numbers:
+        return known
+    least, greatest = min(numbers), max(numbers)
+    return Summary(
+        count=known.count,
+        last=known.last,
+        last_step=known.last_step,
+        min=float(least),
+        min_step=points.steps[values.index(least)],
+        max=float(greatest),
+        max_step=points.steps[values.index(greatest)],
+    )
+
+
+def combine(first: Summary, later: Summary) -> Summary:
+    """The summary of both, where ``later``'s points came after ``first``'s. The earliest extreme stands."""
+    if not later.count:
+        return first
+    if not first.count:
+        return later
+    takes_min = later.min is not None and (first.min is None or later.min < first.min)
+    takes_max = later.max is not None and (first.max is None or later.max > first.max)
+    return Summary(
+        count=first.count + later.count,
+        last=later.last,
+        last_step=later.last_step,
+        min=later.min if takes_min else first.min,
+        min_step=later.min_step if takes_min else first.min_step,
+        max=later.max if takes_max else first.max,
+        max_step=later.max_step if takes_max else first.max_step,
+    )

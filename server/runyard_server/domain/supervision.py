@@ -1,0 +1,133 @@
+"""What a run's jobs, as seen and as heard, say about the run. Pure: no clock, no engine, no record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from runyard.protocol.jobs import JobReport
+from runyard.protocol.runs import RunError
+from runyard.protocol.status import Reason, RunStatus
+
+HEARTBEAT_LIMIT_S = 30.0
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One node of an attempt. ``is_over``: its job's process is gone; ``cause`` says how that looked."""
+
+    node: int
+    report: JobReport | None
+    heard_at: float | None
+    is_over: bool
+    cause: str = ""
+    salvaged: bool = False  # a second job already tried to collect what the first one left
+
+    @property
+    def is_done(self) -> bool:
+        """Its job has collected and shipped everything."""
+        return self.report is not None and self.report.phase == "done"
+
+    @property
+    def has_ended(self) -> bool:
+        """Its ranks have ended, or can no longer be running."""
+        return self.is_over or (self.report is not None and self.report.phase in ("collecting", "done"))
+
+    @property
+    def is_lost(self) -> bool:
+        """Its job is gone without a last word."""
+        return self.is_over and not self.is_done
+
+
+class Next(Enum):
+    """What to do about a run that is Running."""
+
+    GO_ON = "go_on"
+    END_GANG = "end_gang"  # some node has failed: ask the others to end
+    FINALIZE = "finalize"
+    NOT_RESPONDING = "not_responding"
+
+
+def judge(nodes: Sequence[NodeView], now: float) -> Next:
+    """What the nodes of a running attempt call for."""
+    if all(node.has_ended for node in nodes):
+        return Next.FINALIZE
+    if any(node.is_lost or _failed(node) for node in nodes):
+        return Next.END_GANG
+    silent = [node for node in nodes if not node.has_ended and is_silent(node, now)]
+    return Next.NOT_RESPONDING if silent else Next.GO_ON
+
+
+def is_silent(node: NodeView, now: float) -> bool:
+    """Whether its heartbeats are missing. A clock set back makes nobody silent."""
+    return node.heard_at is not None and now - node.heard_at > HEARTBEAT_LIMIT_S
+
+
+def needs_salvage(node: NodeView) -> bool:
+    """Whether a second job is to collect what this one left behind."""
+    return node.is_lost and not node.salvaged
+
+
+def is_settled(node: NodeView) -> bool:
+    """Whether nothing more will come from this node."""
+    return node.is_done or (node.is_lost and node.salvaged)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run ended."""
+
+    status: RunStatus
+    reason: Reason
+    error: RunError | None = None
+
+
+def verdict(nodes: Sequence[NodeView], known: RunError | None, cancelled: bool) -> Verdict:
+    """How a run ended, once every node is settled.
+
+    A cancelled run is Canceled whatever its script made of the signal. Else an error that was
+    already known (the job was lost; the script called ``run.fail``) comes first, then the rank
+    that failed first.
+    """
+    if cancelled:
+        return Verdict(RunStatus.CANCELED, Reason.CANCELED)
+    error = known or first_error(nodes)
+    if error is None:
+        return Verdict(RunStatus.COMPLETED, Reason.OUTPUTS_COLLECTED)
+    return Verdict(RunStatus.FAILED, _reason_of(error), error)
+
+
+def first_error(nodes: Sequence[NodeView]) -> RunError | None:
+    """The error of the rank that failed first; a lost job's only where no rank failed before."""
+    failed = [(_first_end(node.report), node.report.error) for node in nodes if node.report and node.report.error]
+    if failed:
+        return min(failed, key=lambda pair: pair[0])[1]
+    return lost_error(nodes)
+
+
+def lost_error(nodes: Sequence[NodeView]) -> RunError | None:
+    """The error of an attempt that lost a job, None if it lost none."""
+    for node in nodes:
+        if node.is_lost:
+            what = node.cause or "its process is gone"
+            return RunError(
+                code=Reason.JOB_LOST.value,
+                message=f"The job on node {node.node} ended without a last word: {what}. What it had written was kept.",
+            )
+    return None
+
+
+def _failed(node: NodeView) -> bool:
+    return node.report is not None and (node.report.error is not None or node.report.timed_out)
+
+
+def _first_end(report: JobReport) -> float:
+    assert report.error is not None
+    ends = [rank.ended_at for rank in report.ranks if rank.ended_at is not None and rank.rank == report.error.rank]
+    return min(ends, default=float("inf"))
+
+
+def _reason_of(error: RunError) -> Reason:
+    try:
+        return Reason(error.code)
+    except ValueError:
+        return Reason.ENDED_BY_CALLER

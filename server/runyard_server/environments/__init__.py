@@ -1,0 +1,1 @@
+"""Environments: from what a person asks for to an interpreter with exactly these packages."""

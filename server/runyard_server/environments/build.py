@@ -1,0 +1,258 @@
+"""From a lock to a ready environment, built once per host and verified before each use.
+
+One environment lies in ``<root>/<key>/``::
+
+    1/venv/...        a generation: one build; damaged ones are replaced by the next, never changed
+    1/files.txt       its listing
+    ready.json        names the generation that is whole; written last
+    requirements.txt  the lock
+    used              its modification time is the last use
+"""
+
+import errno
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from runyard.errors import EnvironmentException, StorageFullError
+from runyard.protocol.environments import EnvironmentLock
+from runyard_server.environments import listing
+from runyard_server.environments.interpreters import Interpreter, Interpreters
+from runyard_server.environments.uv_command import Log, Uv, UvFailed
+
+
+@dataclass(frozen=True)
+class ReadyEnvironment:
+    """An environment that scripts can run in.
+
+    Attributes:
+        key: None for a user-managed one.
+        python: its interpreter.
+        directory: its prefix.
+    """
+
+    key: str | None
+    python: Path
+    directory: Path
+    python_version: str = ""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What ``ready.json`` holds."""
+
+    generation: int
+    python_version: str
+    size_bytes: int
+    file_count: int
+    built_at: float
+    build_s: float
+
+
+class Builds:
+    """The environments below ``root``. Safe to use from several threads and processes."""
+
+    def __init__(self, root: Path, uv: Uv, interpreters: Interpreters) -> None:
+        self.root = root
+        self._uv = uv
+        self._interpreters = interpreters
+
+    def ready(self, key: str, log: Log) -> ReadyEnvironment | None:
+        """The environment if it is built and whole. Costs one walk over its files; marks its use."""
+        found = self.locate(key)
+        if found is None:
+            return None
+        problem = listing.problem(found.directory, found.directory.parent / "files.txt")
+        if problem is None and not found.python.exists():
+            problem = "the Python that it was built on is gone"
+        if problem is not None:
+            log(f"Environment {key[:12]} is damaged: {problem}")
+            return None
+        self._touch(key)
+        return found
+
+    def ensure(self, lock: EnvironmentLock, log: Log, cancel: threading.Event | None) -> ReadyEnvironment:
+        """The environment, built now where it is not ready. Whoever comes meanwhile waits for that build.
+
+        Raises:
+            EnvironmentException: it cannot be built.
+            StorageFullError: the disk has no room.
+        """
+        found = self.ready(lock.key, log)
+        if found is not None:
+            return found
+        with self.locked(lock.key, log, cancel):
+            found = self.ready(lock.key, log)
+            return found if found is not None else self._build(lock, log, cancel)
+
+    def locate(self, key: str) -> ReadyEnvironment | None:
+        """Where a built environment lies, without a look at its files."""
+        marker = self.marker(key)
+        if marker is None:
+            return None
+        venv = self._generation(key, marker.generation) / "venv"
+        return ReadyEnvironment(key, venv / "bin" / "python", venv, marker.python_version)
+
+    @contextmanager
+    def locked(self, key: str, log: Log, cancel: threading.Event | None) -> Iterator[None]:
+        """Holds the environment's lock, across threads and processes; it ends with its holder."""
+        with _full_disk_named():
+            (self.root / "locks").mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock(self.root / "locks" / f"{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log(f"Environment {key[:12]} is being built by another run; waiting for it")
+            _acquire(lock, cancel)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def marker(self, key: str) -> Marker | None:
+        """What is known of a built environment; None where there is none that was finished."""
+        try:
+            return Marker(**json.loads((self.root / key / "ready.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def all_keys(self) -> list[str]:
+        """Keys of all environments here, half-built ones too."""
+        if not self.root.is_dir():
+            return []
+        return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir() and len(entry.name) == 40)
+
+    def _build(self, lock: EnvironmentLock, log: Log, cancel: threading.Event | None) -> ReadyEnvironment:
+        started = time.monotonic()
+        home = self.root / lock.key
+        interpreter = self._interpreters.find([lock.python_version], log)
+        with _full_disk_named():
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            generation = self._next_generation(lock.key)
+            directory = self._generation(lock.key, generation)
+            directory.mkdir(parents=True)
+            (home / "requirements.txt").write_text(lock.requirements, encoding="utf-8")
+        count = lock.requirements.count("==") + lock.requirements.count(" @ ")
+        log(f"Building environment {lock.key[:12]}: Python {interpreter.version}, {count} packages")
+        venv = directory / "venv"
+        self._install(lock, interpreter, venv, log, cancel)
+        with _full_disk_named():
+            file_count, size_bytes = listing.write(venv, directory / "files.txt")
+            build_s = round(time.monotonic() - started, 3)
+            self._write_marker(
+                home, Marker(generation, interpreter.version, size_bytes, file_count, time.time(), build_s)
+            )
+            self._touch(lock.key)
+        log(f"Environment {lock.key[:12]} is ready after {build_s:.1f} s ({size_bytes / 1e6:,.0f} MB)")
+        return ReadyEnvironment(lock.key, venv / "bin" / "python", venv, interpreter.version)
+
+    def _install(
+        self, lock: EnvironmentLock, interpreter: Interpreter, venv: Path, log: Log, cancel: threading.Event | None
+    ) -> None:
+        try:
+            self._uv.run(
+                ["venv", "--no-project", "--quiet", "--python", str(interpreter.path), str(venv)], log, cancel=cancel
+            )
+            if not lock.requirements.strip():
+                return
+            self._install_packages(lock, venv, log, cancel)
+            damaged = self._damaged(venv)
+            if damaged:
+                log(f"The package cache holds a damaged copy of {', '.join(damaged)}; fetching afresh")
+                self._uv.run(["cache", "clean", "--quiet", *damaged], log, cancel=cancel)
+                self._install_packages(lock, venv, log, cancel, ["--reinstall"])
+                damaged = self._damaged(venv)
+        except UvFailed as error:
+            raise EnvironmentException(_failure(error)) from error
+        if damaged:
+            raise EnvironmentException(
+                f"The files of {', '.join(damaged)} do not have the sizes that the package itself records. "
+                "The package registry gave a damaged package, or the disk lost data."
+            )
+
+    def _install_packages(
+        self, lock: EnvironmentLock, venv: Path, log: Log, cancel: threading.Event | None, more: list[str] | None = None
+    ) -> None:
+        arguments = ["pip", "install", "--python", str(venv / "bin" / "python"), "--no-deps", "--strict"]
+        arguments += [*_hash_checking(lock), "-r", str(venv.parent.parent / "requirements.txt"), *lock.options]
+        # Without the network first: what is cached needs none, and asking for it again takes longer.
+        held_back: list[str] = []
+        try:
+            self._uv.run([*arguments, *(more or []), "--offline"], held_back.append, cancel=cancel)
+            for line in held_back:
+                log(line)
+        except UvFailed:
+            self._uv.run([*arguments, *(more or [])], log, cancel=cancel)
+
+    def _damaged(self, venv: Path) -> list[str]:
+        return [name for site in venv.glob("lib/python*/site-packages") for name in listing.damaged_packages(site)]
+
+    def _next_generation(self, key: str) -> int:
+        """A free number; half-built generations are removed, finished ones stay for who may still run in them."""
+        numbers = [int(entry.name) for entry in os.scandir(self.root / key) if entry.is_dir() and entry.name.isdigit()]
+        for number in numbers:
+            directory = self._generation(key, number)
+            if not (directory / "files.txt").exists():
+                shutil.rmtree(directory, ignore_errors=True)  # what cannot be removed now is removed by prune
+        return max(numbers, default=0) + 1
+
+    def _generation(self, key: str, generation: int) -> Path:
+        return self.root / key / str(generation)
+
+    def _touch(self, key: str) -> None:
+        (self.root / key / "used").touch()
+
+    @staticmethod
+    def _write_marker(home: Path, marker: Marker) -> None:
+        temporary = home / "ready.json.new"
+        with open(temporary, "w", encoding="utf-8") as out:
+            json.dump(asdict(marker), out)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, home / "ready.json")
+
+
+def _hash_checking(lock: EnvironmentLock) -> list[str]:
+    """Every pin has a hash, but for those that name a commit instead."""
+    return [] if " @ git+" in lock.requirements else ["--require-hashes"]
+
+
+def _failure(error: UvFailed) -> str:
+    if error.is_network:
+        return (
+            "The packages of the environment cannot be fetched: the package registry cannot be reached. Check the "
+            f"network and submit again; what was fetched so far is kept. uv said: {error.output.splitlines()[-1]}"
+        )
+    return f"The environment could not be built: {error.command} failed.\n{error.output[-2000:]}"
+
+
+def _acquire(lock: FileLock, cancel: threading.Event | None) -> None:
+    while True:
+        try:
+            lock.acquire(timeout=0.5, poll_interval=0.05)
+            return
+        except Timeout:
+            if cancel is not None and cancel.is_set():
+                raise EnvironmentException("Preparing the environment was cancelled.") from None
+
+
+@contextmanager
+def _full_disk_named() -> Iterator[None]:
+    """Turns a full disk into its own error, with the cure."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(
+                f"The disk has no room for the environment ({error.filename}). Free some ('runyard env prune' removes "
+                "environments that are no longer used) and submit again."
+            ) from error
+        raise

@@ -1,0 +1,110 @@
+"""The environments of this host, as the rest of the server uses them."""
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from runyard.errors import EnvironmentException
+from runyard.protocol.environments import EnvironmentLock, EnvironmentSpec
+from runyard_server.environments import requirements, resolve
+from runyard_server.environments.build import Builds, ReadyEnvironment
+from runyard_server.environments.cache import EnvironmentCache
+from runyard_server.environments.interpreters import Interpreters, matches, on_path, probe
+from runyard_server.environments.uv_command import Log, Uv
+
+__all__ = ["Environments", "ReadyEnvironment"]
+
+
+class Environments:
+    """Resolves, builds and keeps environments. Safe to use from several threads and processes.
+
+    Args:
+        root: folder of the built environments, shared by all workspaces of a user.
+        uv: the ``uv`` program; None finds it.
+        python_directories: directories that hold Python executables, searched first.
+    """
+
+    def __init__(self, root: Path, uv: str | None = None, python_directories: Sequence[Path] = ()) -> None:
+        root = Path(os.path.abspath(root))
+        self._uv = Uv(uv, root)
+        self._interpreters = Interpreters(self._uv, python_directories)
+        self._builds = Builds(root, self._uv, self._interpreters)
+        self.cache = EnvironmentCache(self._builds)
+
+    def check(self, spec: EnvironmentSpec) -> None:
+        """Refuses at once what could never be resolved; needs no network.
+
+        Raises:
+            EnvironmentException: an unknown framework version, a package line that cannot be read, a
+                container image, or the interpreter of a user-managed environment that is not here.
+        """
+        if spec.docker_image or not spec.user_managed:
+            requirements.wanted(spec)
+        else:
+            self.check_user_managed(spec)
+
+    def resolve(self, spec: EnvironmentSpec, log: Log, cancel: threading.Event | None = None) -> EnvironmentLock:
+        """Exact pins with hashes for ``spec``.
+
+        Args:
+            log: gets each line of the work when it is written, without secrets.
+            cancel: ends the work when set.
+        Raises:
+            EnvironmentException: the spec asks for what does not exist or does not fit together.
+            StorageFullError: the disk has no room.
+        """
+        if spec.user_managed:
+            raise EnvironmentException("A user-managed environment is used as it is; there is nothing to resolve.")
+        wanted = requirements.wanted(spec)
+        for note in wanted.notes:
+            log(note)
+        interpreter = self._interpreters.find(wanted.pythons, log)
+        return resolve.resolve(wanted, interpreter, self._uv, log, cancel)
+
+    def ensure(self, lock: EnvironmentLock, log: Log, cancel: threading.Event | None = None) -> ReadyEnvironment:
+        """The environment of ``lock``: at once where it is built and whole, else it is built now.
+
+        Raises:
+            EnvironmentException: it cannot be built.
+            StorageFullError: the disk has no room.
+        """
+        return self._builds.ensure(lock, log, cancel)
+
+    def is_ready(self, key: str) -> ReadyEnvironment | None:
+        """The environment if it is built and whole, verified by one walk over its files."""
+        return self._builds.ready(key, lambda _: None)
+
+    def locate(self, key: str) -> ReadyEnvironment | None:
+        """Where a built environment lies; costs one small file, and says nothing of what is in it."""
+        return self._builds.locate(key)
+
+    def check_user_managed(self, spec: EnvironmentSpec) -> ReadyEnvironment:
+        """The interpreter that a user-managed environment names, untouched.
+
+        ``interpreter`` is a path or a name on PATH; None means ``python``, as on Azure ML.
+
+        Raises:
+            EnvironmentException: it is not here, does not run, is too old or not the version asked for.
+        """
+        asked = spec.interpreter or "python"
+        path = on_path(asked) or (on_path("python3") if spec.interpreter is None else None)
+        if path is None:
+            raise EnvironmentException(
+                f"The interpreter {asked!r} of the user-managed environment is not here. Set "
+                "python.interpreter_path to the path of a Python executable, or leave user_managed_dependencies "
+                "out to have the environment built."
+            )
+        found = probe(path)
+        if found is None:
+            raise EnvironmentException(
+                f"{path}, the interpreter of the user-managed environment, does not run as CPython."
+            )
+        version = tuple(int(part) for part in found.version.split("."))
+        if version[:2] < requirements.OLDEST_PYTHON:
+            raise EnvironmentException(f"{path} is Python {found.version}; 3.7 is the oldest that runs here.")
+        if spec.python_version and not matches(found.version, spec.python_version):
+            raise EnvironmentException(
+                f"{path} is Python {found.version}, but the environment asks for Python {spec.python_version}."
+            )
+        return ReadyEnvironment(None, path, path.parent.parent, found.version)

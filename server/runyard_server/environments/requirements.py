@@ -1,0 +1,219 @@
+"""What a spec asks for, as lines that the resolver takes: framework, pip and conda packages together."""
+
+import re
+from dataclasses import dataclass, field
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from runyard.errors import EnvironmentException
+from runyard.protocol.environments import EnvironmentSpec
+from runyard_server.environments import conda, frameworks
+from runyard_server.environments.uv_command import masked
+
+OLDEST_PYTHON = (3, 7)
+_PYTHON_VERSION = re.compile(r"^3(\.\d{1,2}(\.\d{1,2})?)?$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_OPTION_WITH_VALUE = {
+    "-i": "--index-url",
+    "--index-url": "--index-url",
+    "--extra-index-url": "--extra-index-url",
+    "-f": "--find-links",
+    "--find-links": "--find-links",
+    "--trusted-host": "--allow-insecure-host",
+    "--no-binary": "--no-binary",
+    "--only-binary": "--only-binary",
+}
+_OPTION_ALONE = {"--no-index": ["--no-index"], "--pre": ["--prerelease", "allow"]}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Input of the resolver.
+
+    Attributes:
+        lines: pip requirement lines.
+        pythons: Python versions that will do, the best first; empty leaves it to the server.
+        options: arguments for uv that say where packages come from.
+        exclude_newer: UTC date after which nothing is taken.
+        conda_names: pip's name -> the conda spec that asked for it, for messages.
+    """
+
+    lines: list[str] = field(default_factory=list)
+    pythons: tuple[str, ...] = ()
+    options: list[str] = field(default_factory=list)
+    exclude_newer: str | None = None
+    framework: str | None = None
+    conda_names: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def wanted(spec: EnvironmentSpec) -> Wanted:
+    """Merges everything that ``spec`` asks for.
+
+    Raises:
+        EnvironmentException: a package line, version, framework or option that cannot be served.
+    """
+    if spec.docker_image:
+        raise EnvironmentException(
+            f"The environment asks for the container image {spec.docker_image!r}; this server does not run "
+            "containers yet. Name the packages instead (pip_packages, framework_version), or use user_managed_dependencies."
+        )
+    notes: list[str] = []
+    from_conda = conda.answer(spec.conda_packages)
+    own = _own_lines(spec.pip_packages, notes)
+    taken = {name for name, _ in own}
+    notes.extend(from_conda.notes)
+    conda_names: dict[str, str] = {}
+    for conda_spec, line in from_conda.requirements.items():
+        name = canonicalize_name(Requirement(line).name)
+        if _is_ours(name):
+            notes.append(f"{name}: answered by runyard")
+        elif name in taken:
+            notes.append(f"{conda_spec}: pip_packages name it too, and theirs is taken")
+        else:
+            conda_names[name] = conda_spec
+            own.append((name, line))
+    python_version = spec.python_version or from_conda.python_version
+    lines: list[str] = []
+    pythons: tuple[str, ...] = ()
+    as_of = title = None
+    if spec.framework:
+        choice = frameworks.choose(spec.framework, spec.framework_version, spec.use_gpu)
+        lines, framework_notes = _framework_lines(choice, own)
+        pythons, as_of, title = choice.pythons, choice.as_of, f"{choice.title} {choice.version}"
+        notes.extend(framework_notes)
+    return Wanted(
+        lines=lines + [line for _, line in own],
+        pythons=_pythons(python_version, pythons, title, notes),
+        options=uv_options(spec.pip_options),
+        exclude_newer=as_of,
+        framework=title,
+        conda_names=conda_names,
+        notes=notes,
+    )
+
+
+def _own_lines(packages: list[str], notes: list[str]) -> list[tuple[str, str]]:
+    """(canonical name, line) of the pip packages that are to be installed."""
+    kept: list[tuple[str, str]] = []
+    for package in packages:
+        line = re.sub(r"(^|\s)#.*$", "", package).strip()
+        if not line:
+            continue
+        name = _project(line)
+        if _is_ours(name):
+            notes.append(f"{name}: answered by runyard")
+        else:
+            kept.append((name, line))
+    return kept
+
+
+def _framework_lines(choice: frameworks.FrameworkChoice, own: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    notes = [f"{choice.title} {choice.version}: packages are taken as of {choice.as_of}"] if choice.as_of else []
+    named = {name for name, _ in own}
+    replaced = sorted(named & choice.projects)
+    if replaced:
+        notes.append(f"{choice.title}: pip_packages name {', '.join(replaced)} itself, which is taken")
+    lines = []
+    for line in choice.requirements:
+        name = canonicalize_name(Requirement(line).name)
+        if name not in named and not (replaced and name in choice.projects):
+            lines.append(line)
+    return lines, notes
+
+
+def _project(line: str) -> str:
+    """The canonical project name of a requirement line.
+
+    Raises:
+        EnvironmentException: an option, a relative path, an editable install, or no requirement at all.
+    """
+    if _CONTROL.search(line):
+        raise EnvironmentException(
+            f"The pip package {masked(line)[:100]!r} has a control character in it. Give one package per item."
+        )
+    if line.startswith("-"):
+        option = line.split()[0].partition("=")[0]
+        raise EnvironmentException(
+            f"The pip package {option!r} is an option. Give index options with CondaDependencies.set_pip_option "
+            "or in a requirements file; nested files (-r) and editable installs (-e) cannot be sent: "
+            "put such code into the source directory."
+        )
+    bare = line.split(" --hash", 1)[0].strip()
+    path = re.match(r"^(/|file:/|git\+|https?://)(?P<rest>.*)$", bare)
+    if path:
+        egg = re.search(r"#egg=([\w.\-]+)", bare)
+        name = egg[1] if egg else re.split(r"[-@]", bare.rstrip("/").rsplit("/", 1)[-1])[0]
+        return canonicalize_name(name.removesuffix(".git") or "unnamed")
+    try:
+        return canonicalize_name(Requirement(bare).name)
+    except InvalidRequirement as error:
+        hint = ""
+        if bare.startswith(".") or "/" in bare:
+            hint = " A path must be absolute on the server."
+        elif re.match(r"^[\w.\-]+=[^=]", bare):
+            hint = f" pip writes '==': {bare.replace('=', '==', 1)!r}."
+        raise EnvironmentException(
+            f"The pip package {masked(bare)[:100]!r} cannot be read: {str(error).splitlines()[0]}.{hint} "
+            "Write 'name', 'name==1.2.3' or 'name>=1.2,<2'."
+        ) from None
+
+
+def _is_ours(name: str) -> bool:
+    return name in ("azureml", "runyard") or name.startswith(("azureml-", "runyard-"))
+
+
+def _pythons(asked: str | None, framework: tuple[str, ...], title: str | None, notes: list[str]) -> tuple[str, ...]:
+    if not asked:
+        return framework
+    version = _raised(asked.strip(), notes)
+    if framework and ".".join(version.split(".")[:2]) not in framework and version != "3":
+        raise EnvironmentException(
+            f"{title} has no build for Python {version}. Allowed: {', '.join(reversed(framework))}. "
+            "Change python_version (or 'python=' in the conda packages), or leave it out."
+        )
+    return framework if framework and version == "3" else (version,)
+
+
+def _raised(version: str, notes: list[str]) -> str:
+    """The version itself; 3.5 and 3.6, which Azure ML used, become 3.7 with a note."""
+    if not _PYTHON_VERSION.match(version):
+        raise EnvironmentException(
+            f"The Python version {version!r} cannot be had. Write '3.11' or '3.11.7'; 3.7 is the oldest that runs here."
+        )
+    parts = [int(part) for part in version.split(".")]
+    if len(parts) > 1 and parts[1] < OLDEST_PYTHON[1]:
+        if parts[1] < 5:
+            raise EnvironmentException(f"Python {version} is too old. 3.7 is the oldest that runs here.")
+        notes.append(f"Python {version} was asked for; 3.7 is the oldest that runs here and is used instead")
+        return "3.7"
+    return version
+
+
+def uv_options(options: list[str]) -> list[str]:
+    """pip's index options as uv's arguments.
+
+    Raises:
+        EnvironmentException: an option that is not about where packages come from.
+    """
+    arguments: list[str] = []
+    for option in options:
+        words = (
+            option.strip().replace("=", " ", 1).split(None, 1)
+            if option.strip().startswith("--")
+            else option.split(None, 1)
+        )
+        if not words:
+            continue
+        name = words[0]
+        if _CONTROL.search(option):
+            raise EnvironmentException("A pip option has a control character in it.")
+        if name in _OPTION_ALONE and len(words) == 1:
+            arguments.extend(_OPTION_ALONE[name])
+        elif name in _OPTION_WITH_VALUE and len(words) == 2:
+            arguments.extend([_OPTION_WITH_VALUE[name], words[1].strip()])
+        else:
+            allowed = ", ".join([*_OPTION_WITH_VALUE, *_OPTION_ALONE])
+            raise EnvironmentException(f"The pip option {name!r} cannot be used here. Allowed: {allowed}.")
+    return arguments

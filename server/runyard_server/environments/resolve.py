@@ -1,0 +1,161 @@
+"""From what is wanted to a lock: exact pins with hashes, made by ``uv pip compile``."""
+
+import hashlib
+import re
+import sysconfig
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from runyard.errors import EnvironmentException
+from runyard.protocol.environments import EnvironmentLock
+from runyard_server.environments.interpreters import Interpreter, matches
+from runyard_server.environments.requirements import Wanted
+from runyard_server.environments.uv_command import Log, Uv, UvFailed, masked
+
+FORMAT = "1"  # grows when the same lock would be built into something else
+_NOT_FOUND = re.compile(
+    r"([A-Za-z0-9][\w.\-]*) was not found in (?:the package registry|the provided package locations|the cache)"
+)
+_NO_VERSION = re.compile(
+    r"there (?:is|are) no versions? of ([A-Za-z0-9][\w.\-\[\],]*?)((?:[=<>!~][^ ]*)?)(?: and|,| are|$)"
+)
+_PIN = re.compile(r"^([A-Za-z0-9][\w.\-]*)==", re.MULTILINE)
+
+
+def resolve(
+    wanted: Wanted, interpreter: Interpreter, uv: Uv, log: Log, cancel: threading.Event | None
+) -> EnvironmentLock:
+    """The lock of what is wanted, on this platform and this Python.
+
+    Raises:
+        EnvironmentException: packages that do not exist or do not fit together; names them.
+        StorageFullError: the disk has no room.
+    """
+    python_version = _python_of_lock(wanted, interpreter)
+    if not wanted.lines:
+        return lock_of("", python_version, wanted)
+    text = _compiled(wanted.lines, wanted, interpreter, uv, log, cancel)
+    notes = list(wanted.notes)
+    plain = without_doubled_tensorflow(wanted.lines, text)
+    if plain is not None:
+        notes.append(
+            "tensorflow instead of tensorflow-cpu: another package needs it, and both would fill the same folder"
+        )
+        text = _compiled(plain, wanted, interpreter, uv, log, cancel)
+    return lock_of(text, python_version, wanted, notes)
+
+
+def lock_of(
+    requirements: str, python_version: str, wanted: Wanted, notes: Sequence[str] | None = None
+) -> EnvironmentLock:
+    """A lock with its key: the digest of the pins, the Python version and the platform."""
+    text = "\n".join([FORMAT, sysconfig.get_platform(), python_version, requirements])
+    return EnvironmentLock(
+        key=hashlib.sha256(text.encode("utf-8")).hexdigest()[:40],
+        python_version=python_version,
+        requirements=requirements,
+        exclude_newer=wanted.exclude_newer,
+        notes=list(wanted.notes if notes is None else notes),
+        options=wanted.options,
+    )
+
+
+def _python_of_lock(wanted: Wanted, interpreter: Interpreter) -> str:
+    """The patch only where it was asked for: hosts with another patch can then share the lock."""
+    asked = [version for version in wanted.pythons if version.count(".") == 2]
+    if any(matches(interpreter.version, version) for version in asked):
+        return interpreter.version
+    return ".".join(interpreter.version.split(".")[:2])
+
+
+def _compiled(
+    lines: list[str], wanted: Wanted, interpreter: Interpreter, uv: Uv, log: Log, cancel: threading.Event | None
+) -> str:
+    with tempfile.TemporaryDirectory(prefix="runyard-resolve-") as directory:
+        source = Path(directory) / "requirements.in"
+        source.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        arguments = ["pip", "compile", str(source), "--python", str(interpreter.path), "--generate-hashes"]
+        arguments += ["--no-header", "--no-annotate", *wanted.options]
+        if wanted.exclude_newer:
+            # a plain date would be read in the local time zone
+            arguments += ["--exclude-newer", f"{wanted.exclude_newer}T00:00:00Z"]
+        log(f"Resolving {', '.join(masked(line) for line in lines)} for Python {interpreter.version}")
+        try:
+            return uv.run(arguments, log, cancel=cancel)
+        except UvFailed as error:
+            if not error.is_network:
+                raise _explained(error, wanted, interpreter) from error
+            log("The package registry cannot be reached; trying with what is cached on this machine")
+            try:
+                return uv.run([*arguments, "--offline"], log, cancel=cancel)
+            except UvFailed as again:
+                raise EnvironmentException(
+                    "The package registry cannot be reached, and the packages are not all cached on this machine. "
+                    "Check the network, or name your registry in UV_DEFAULT_INDEX or a pip option (--index-url). "
+                    f"uv said: {_first_cause(error.output)}"
+                ) from again
+
+
+def without_doubled_tensorflow(lines: list[str], lock: str) -> list[str] | None:
+    pinned = {canonicalize_name(name) for name in _PIN.findall(lock)}
+    if not {"tensorflow", "tensorflow-cpu"} <= pinned or not any(line.startswith("tensorflow-cpu") for line in lines):
+        return None
+    return [
+        line.replace("tensorflow-cpu", "tensorflow", 1) if line.startswith("tensorflow-cpu") else line for line in lines
+    ]
+
+
+def _explained(error: UvFailed, wanted: Wanted, interpreter: Interpreter) -> EnvironmentException:
+    """uv's words as one message that names the package and the cure."""
+    output = error.output
+    as_of = ""
+    if wanted.exclude_newer:
+        as_of = (
+            f" {wanted.framework} takes packages as of {wanted.exclude_newer}: a newer one does not count. Leave "
+            "framework_version out and name your packages in pip_packages to resolve them as of today."
+        )
+    missing = _NOT_FOUND.search(" ".join(output.split()))
+    if missing:
+        return EnvironmentException(_missing(missing[1], wanted) + as_of)
+    flat = " ".join(output.split())
+    version = _NO_VERSION.search(flat)
+    if version and version[2]:
+        return EnvironmentException(
+            f"The package '{version[1]}' has no version '{version[2]}' for Python {interpreter.version} on this "
+            f"platform. Ask for one that exists, or leave the version out.{as_of}"
+        )
+    if "Failed to build" in output or "build backend" in output:
+        return EnvironmentException(
+            f"A package has no ready wheel for Python {interpreter.version} here and could not be built from its "
+            f"source: {_first_cause(output)}{as_of} uv said:\n{output[-2000:]}"
+        )
+    return EnvironmentException(
+        f"The packages cannot be installed together on Python {interpreter.version}: {_first_cause(output)}{as_of}"
+    )
+
+
+def _missing(name: str, wanted: Wanted) -> str:
+    conda_spec = wanted.conda_names.get(canonicalize_name(name))
+    if conda_spec:
+        return (
+            f"The conda package '{conda_spec}' is not in pip's registry, and this server does not install from conda. "
+            "If it has another name there, put that into pip_packages; else run with user_managed_dependencies=True on "
+            "an interpreter that has it."
+        )
+    where = "The package registry"
+    return (
+        f"{where} has no package '{name}'. Check its spelling; a private package needs its registry or folder as a "
+        "pip option (--extra-index-url, --find-links)."
+    )
+
+
+def _first_cause(output: str) -> str:
+    """The causes that uv gives, on one line, at most 600 characters."""
+    kept = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("warning:")]
+    text = " ".join(kept)
+    text = re.sub(r"^.*?\bcause: ", "", text, count=1)
+    return text[:600] + ("…" if len(text) > 600 else "")

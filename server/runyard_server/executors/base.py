@@ -1,0 +1,187 @@
+"""What a place that runs jobs must do, and the words for it. It knows no run status and no record.
+
+An executor is a stateless translator between jobs and one engine: everything it needs to know of
+a job again is in its handle, so that another server process may go on with it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from runyard.errors import RunyardError
+from runyard.protocol.codec import to_json
+from runyard.protocol.jobs import JobAssignment
+from runyard_server.domain.gpus import Gpu
+
+
+class Ability(Enum):
+    """What an executor can do beyond running one node without GPU."""
+
+    MULTI_NODE = "multi_node"  # all nodes of a gang, or none
+    GPUS = "gpus"  # gives GPUs out by index
+    RESIZE = "resize"  # brings and removes nodes: it is a ResizableExecutor
+
+
+class JobState(Enum):
+    """An engine's view of a job, after its own words were translated."""
+
+    PENDING = "pending"  # the engine has it and has not started it
+    RUNNING = "running"
+    ENDED = "ended"  # it ended and how is known
+    LOST = "lost"  # it is gone and how it ended is not known
+
+    @property
+    def is_over(self) -> bool:
+        return self in (JobState.ENDED, JobState.LOST)
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """An attempt of a run to be started: one assignment per node.
+
+    ``argv`` replaces the job's own command: the contract suite runs stand-ins with it.
+    """
+
+    run_id: str
+    attempt: int
+    assignments: list[JobAssignment]
+    argv: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What would be started on one node. ``env`` holds only the variables that we set."""
+
+    directory: str
+    argv: list[str]
+    env: dict[str, str]
+    assignment: JobAssignment
+    gpus: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """What an executor would do: a value, made without touching the engine."""
+
+    run_id: str
+    attempt: int
+    nodes: list[NodePlan]
+
+    def shown(self) -> list[dict[str, Any]]:
+        """For people (``--dry-run``): one JSON object per node, without the run's token."""
+        return [
+            {
+                "node": plan.assignment.node,
+                "directory": plan.directory,
+                "argv": plan.argv,
+                "env": plan.env,
+                "gpus": plan.gpus,
+                "script": plan.assignment.script,
+                "arguments": plan.assignment.arguments,
+                "distribution": to_json(plan.assignment.distribution),
+            }
+            for plan in self.nodes
+        ]
+
+
+@dataclass(frozen=True)
+class JobHandle:
+    """One started job. JSON by ``runyard.protocol.codec``; usable as a dictionary's key.
+
+    ``job_id`` is the engine's own word and is read by the executor that gave it alone.
+    """
+
+    executor: str
+    run_id: str
+    attempt: int
+    node: int
+    directory: str
+    job_id: str
+
+
+@dataclass(frozen=True)
+class JobObservation:
+    """What was seen of a job. ``exit_code`` and ``signal`` ("SIGKILL") exclude each other."""
+
+    state: JobState
+    exit_code: int | None = None
+    signal: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What an executor can give now. ``nodes`` None: as many as are asked for."""
+
+    nodes: int | None = None
+    cpus: int = 0
+    gpus: list[Gpu] = field(default_factory=list)
+
+
+class StartFailedError(RunyardError):
+    """No node of the attempt runs; the message says what the engine said."""
+
+    code = "start_failed"
+
+
+class Executor(ABC):
+    """Runs jobs on one engine. Safe to call from several threads.
+
+    ``name`` is its key in the registry, ``abilities`` what it promises; both are class attributes.
+    """
+
+    name: str
+    abilities: frozenset[Ability]
+
+    @abstractmethod
+    def plan(self, request: JobRequest) -> JobPlan:
+        """What ``start`` would do. Touches nothing.
+
+        Raises:
+            ComputeTargetException: the request is beyond the executor's abilities.
+        """
+
+    @abstractmethod
+    def start(self, plan: JobPlan) -> list[JobHandle]:
+        """Starts every node of the plan, or none; one handle per node, in the plan's order.
+
+        Called again for the same run, attempt and node (after a server died before it had written
+        the handle down) it gives the handle of the job that is there instead of a second one.
+
+        Raises:
+            StartFailedError: a node could not be started; the others were ended again.
+        """
+
+    @abstractmethod
+    def observe(self, handles: Iterable[JobHandle]) -> dict[JobHandle, JobObservation]:
+        """The present state of each job, many with one look at the engine.
+
+        Once a job is reported as over, no process of it is left.
+        """
+
+    @abstractmethod
+    def cancel(self, handles: Sequence[JobHandle], firmly: bool) -> None:
+        """Asks the jobs to end (they stop their ranks and report), or ends them and all they started.
+
+        Harmless for a job that is over, and any number of times.
+        """
+
+    @abstractmethod
+    def inventory(self) -> Inventory:
+        """Nodes and GPUs as they are now."""
+
+    def prepare(self) -> None:  # noqa: B027 -- most have nothing to prepare
+        """Gets ready to start jobs quickly; called once when a server starts."""
+
+    def close(self) -> None:  # noqa: B027 -- most hold nothing
+        """Frees what the executor itself holds. Jobs go on."""
+
+
+class ResizableExecutor(Executor):
+    """An executor with ``Ability.RESIZE``."""
+
+    @abstractmethod
+    def resize(self, target: str, nodes: int) -> None:
+        """Asks for ``nodes`` standing nodes in the compute target; returns before they are there."""

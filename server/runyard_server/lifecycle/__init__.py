@@ -1,0 +1,1 @@
+"""What happens to a run next: one file per status."""

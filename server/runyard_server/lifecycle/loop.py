@@ -1,0 +1,146 @@
+"""The loop: looks at every run that is not at its end, lets its stage decide, applies the decision."""
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from runyard.errors import RunyardError
+from runyard.protocol.runs import RunError, RunRecord
+from runyard.protocol.status import Reason, RunStatus
+from runyard_server.lifecycle.cancel_requested import CancelRequested
+from runyard_server.lifecycle.finalizing import Finalizing
+from runyard_server.lifecycle.nodes import Nodes
+from runyard_server.lifecycle.not_responding import NotResponding
+from runyard_server.lifecycle.ports import Move, Ports, Stage
+from runyard_server.lifecycle.preparing import Preparing
+from runyard_server.lifecycle.queued import Queued
+from runyard_server.lifecycle.running import Running
+from runyard_server.lifecycle.starting import Starting
+from runyard_server.records import runs as records
+
+LOOK_EVERY_S = 1.0  # how soon a death that nobody reports is seen
+
+log = logging.getLogger(__name__)
+
+
+class Lifecycle:
+    """Moves runs on. One thread; ``wake`` makes it look at once."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        nodes = Nodes(ports)
+        finalizing = Finalizing(ports, nodes)
+        self._preparing = Preparing(ports)
+        # In this order a run that is submitted reaches its nodes within one pass.
+        self._stages: Mapping[RunStatus, Stage] = {
+            RunStatus.CANCEL_REQUESTED: CancelRequested(ports, nodes, finalizing),
+            RunStatus.FINALIZING: finalizing,
+            RunStatus.NOT_RESPONDING: NotResponding(ports, nodes),
+            RunStatus.RUNNING: Running(ports, nodes),
+            RunStatus.STARTING: Starting(ports),
+            RunStatus.PREPARING: self._preparing,
+            RunStatus.QUEUED: Queued(ports),
+        }
+        self._known: dict[str, RunRecord] = {}
+        self._woken = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="lifecycle", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something happened: look now. Callable from any thread."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Ends the loop; jobs go on and are found again by the next server."""
+        self._stopping = True
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+        self._preparing.close()
+
+    def settle(self) -> None:
+        """Looks until nothing moves any more."""
+        while self.step():
+            continue
+
+    def step(self) -> bool:
+        """One pass over every status. Whether anything moved."""
+        moved = False
+        for status, stage in self._stages.items():
+            runs = [run for run in self._refresh() if run.status is status]
+            if not runs:
+                continue
+            for move in self._decide(stage, runs):
+                moved = self._apply(move) or moved
+        return moved
+
+    def _decide(self, stage: Stage, runs: list[RunRecord]) -> list[Move]:
+        try:
+            return stage.advance(runs)
+        except RunyardError as fault:
+            log.warning("%s: %s", type(stage).__name__, fault)
+        except Exception:
+            # One run's broken record must not stop all the others: find out which, and fail that one.
+            log.exception("%s failed on %d runs", type(stage).__name__, len(runs))
+            if len(runs) == 1:
+                return [_broken(runs[0], stage)]
+            return [move for run in runs for move in self._decide(stage, [run])]
+        return []
+
+    def _apply(self, move: Move) -> bool:
+        ports = self._ports
+        with ports.database.write() as connection:
+            done = records.move(
+                connection,
+                move.run.id,
+                move.to,
+                move.reason,
+                ports.clock.now(),
+                expected_version=move.run.version,
+                message=move.message,
+                error=move.error,
+                **move.changes,
+            )
+        if done is None:
+            return True  # somebody was quicker: look again
+        if done.status.is_terminal:
+            ports.closing.forget(done)
+        ports.hub.publish(done.id)
+        return True
+
+    def _refresh(self) -> list[RunRecord]:
+        """The unfinished runs, oldest first; only those that changed are read anew."""
+        with self._ports.database.read() as connection:
+            versions = records.unfinished_versions(connection)
+            changed = [run_id for run_id, version in versions if _version(self._known.get(run_id)) != version]
+            fresh = {record.id: record for record in records.get_many(connection, changed)}
+        self._known = {
+            run_id: found
+            for run_id, _ in versions
+            if (found := fresh.get(run_id) or self._known.get(run_id)) is not None
+        }
+        return list(self._known.values())
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._woken.clear()
+            try:
+                moved = self.step()
+            except Exception:
+                log.exception("The lifecycle's pass failed; it goes on")
+                moved = False
+            if not moved:
+                self._woken.wait(LOOK_EVERY_S)
+
+
+def _version(record: RunRecord | None) -> int | None:
+    return record.version if record else None
+
+
+def _broken(run: RunRecord, stage: Stage) -> Move:
+    message = f"The server failed in {type(stage).__name__} on this run; its log (server.log) has the details."
+    error = RunError(code=Reason.INTERNAL_ERROR.value, message=message)
+    return Move(run, RunStatus.FAILED, Reason.INTERNAL_ERROR, message, error)

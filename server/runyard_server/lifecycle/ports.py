@@ -1,0 +1,51 @@
+"""What the stages work with, and what they answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from runyard.protocol.runs import RunError, RunRecord, RunSpec
+from runyard.protocol.status import Reason, RunStatus
+from runyard_server.domain.clock import Clock
+from runyard_server.executors.base import Executor
+from runyard_server.records.engine import Database
+from runyard_server.services.assignments import AssignmentService
+from runyard_server.services.closing import ClosingService
+from runyard_server.services.environments import EnvironmentService
+from runyard_server.services.hub import Hub
+from runyard_server.services.queue import QueueService
+
+
+@dataclass
+class Ports:
+    """Everything a stage may touch."""
+
+    database: Database
+    clock: Clock
+    hub: Hub
+    executors: Mapping[str, Executor]
+    queue: QueueService
+    environments: EnvironmentService
+    assignments: AssignmentService
+    closing: ClosingService
+    check: Callable[[RunSpec], list[str]]
+    log: Callable[[str, str, str], None]  # run id, log name, text
+    wake: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Move:
+    """A stage's decision on a run, made on ``run.version``; void if that has changed meanwhile."""
+
+    run: RunRecord
+    to: RunStatus
+    reason: Reason
+    message: str = ""
+    error: RunError | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+class Stage(Protocol):
+    """What happens to runs in one status. ``advance`` never blocks for long."""
+
+    def advance(self, runs: Sequence[RunRecord]) -> list[Move]: ...

@@ -1,0 +1,115 @@
+"""Preparing: the run's environment becomes ready, built once however many runs wait for it."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from runyard.errors import RunyardError
+from runyard.protocol.codec import to_json
+from runyard.protocol.runs import RunError, RunRecord
+from runyard.protocol.status import Reason, RunStatus
+from runyard_server.lifecycle.ports import Move, Ports
+from runyard_server.services.environments import ReadyEnvironment
+
+LOG = "azureml-logs/20_image_build_log.txt"
+PARALLEL_BUILDS = 4
+
+
+class Preparing:
+    """→ Queued, or Failed with the resolver's or builder's own words."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._pool = ThreadPoolExecutor(PARALLEL_BUILDS, thread_name_prefix="environment")
+        self._builds: dict[str, Build] = {}
+
+    def advance(self, runs: Sequence[RunRecord]) -> list[Move]:
+        moves = [move for run in runs if (move := self._one(run)) is not None]
+        waited_for = {_identity(run) for run in runs}
+        # A build that nobody waits for any more goes on (the next run may want it) but is forgotten once over.
+        for identity in [key for key, build in self._builds.items() if build.future.done() and key not in waited_for]:
+            del self._builds[identity]
+        return moves
+
+    def _one(self, run: RunRecord) -> Move | None:
+        assert run.spec is not None
+        identity = _identity(run)
+        build = self._builds.get(identity)
+        if build is None:
+            try:
+                ready = self._ports.environments.ready(run.spec.environment, run.spec.environment_key)
+            except RunyardError as fault:
+                return self._failed(run, str(fault))
+            if ready is not None:
+                return _queued(run, ready)
+            build = self._builds[identity] = Build(self._ports, run)
+            build.future = self._pool.submit(build.work)
+            build.future.add_done_callback(lambda _: self._ports.wake())
+        build.tell(run.id)
+        if not build.future.done():
+            return None
+        fault = build.future.exception()
+        if fault is None:
+            move = _queued(run, build.future.result())
+        else:
+            move = self._failed(run, str(fault) if isinstance(fault, RunyardError) else f"{type(fault).__name__}: {fault}")
+        build.told.discard(run.id)
+        return move
+
+    def _failed(self, run: RunRecord, why: str) -> Move:
+        self._ports.log(run.id, LOG, f"\n{why}\n")
+        return Move(
+            run,
+            RunStatus.FAILED,
+            Reason.ENVIRONMENT_FAILED,
+            why,
+            RunError(code=Reason.ENVIRONMENT_FAILED.value, message=why),
+        )
+
+    def close(self) -> None:
+        """Waits for no build: a half-built environment is rebuilt by the next server."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Build:
+    """One environment in the making, and the runs that read its log live."""
+
+    future: "Future[ReadyEnvironment]"
+
+    def __init__(self, ports: Ports, run: RunRecord) -> None:
+        assert run.spec is not None
+        self._ports = ports
+        self._spec = run.spec.environment
+        self._key = run.spec.environment_key
+        self._lines: list[str] = []
+        self.told: set[str] = set()
+
+    def work(self) -> ReadyEnvironment:
+        return self._ports.environments.prepare(self._spec, self._key, self._log)
+
+    def tell(self, run_id: str) -> None:
+        """Lets a run follow the build; what was said before it came is told first."""
+        if run_id not in self.told:
+            said = "".join(self._lines)
+            self.told.add(run_id)
+            if said:
+                self._ports.log(run_id, LOG, said)
+
+    def _log(self, line: str) -> None:
+        text = line if line.endswith("\n") else line + "\n"
+        self._lines.append(text)
+        for run_id in list(self.told):
+            self._ports.log(run_id, LOG, text)
+
+
+def _identity(run: RunRecord) -> str:
+    """Equal for runs that wait for the same environment: what names or sets variables does not count."""
+    assert run.spec is not None
+    spec = replace(run.spec.environment, name=None, version=None, variables={})
+    return json.dumps([to_json(spec), run.spec.environment_key], sort_keys=True)
+
+
+def _queued(run: RunRecord, ready: ReadyEnvironment) -> Move:
+    changes = {"environment_key": ready.key} if ready.key else {}
+    return Move(run, RunStatus.QUEUED, Reason.ENVIRONMENT_READY, changes=changes)

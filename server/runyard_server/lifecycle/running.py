@@ -1,0 +1,49 @@
+"""Running: the jobs are watched until every rank has ended, or its process is seen to be gone."""
+
+from collections.abc import Sequence
+
+from runyard.protocol.runs import RunError, RunRecord
+from runyard.protocol.status import Reason, RunStatus
+from runyard_server.domain.supervision import Next, NodeView, first_error, judge, lost_error
+from runyard_server.lifecycle.nodes import Nodes
+from runyard_server.lifecycle.ports import Move, Ports
+
+
+class Running:
+    """→ Finalizing, or NotResponding while heartbeats are missing."""
+
+    def __init__(self, ports: Ports, nodes: Nodes) -> None:
+        self._ports = ports
+        self._nodes = nodes
+        self._ending: set[str] = set()  # gangs whose other nodes were asked to end
+
+    def advance(self, runs: Sequence[RunRecord]) -> list[Move]:
+        self._ending &= {run.id for run in runs}
+        views = self._nodes.look(runs)
+        return [move for run in runs if (move := self._one(run, views[run.id])) is not None]
+
+    def _one(self, run: RunRecord, nodes: Sequence[NodeView]) -> Move | None:
+        if run.spec is None:
+            return _interactive(run, nodes)
+        step = judge(nodes, self._ports.clock.now())
+        if step is Next.FINALIZE:
+            lost = None if first_error([n for n in nodes if not n.is_lost]) else lost_error(nodes)
+            reason = Reason.JOB_LOST if lost else Reason.SCRIPT_ENDED
+            return Move(run, RunStatus.FINALIZING, reason, lost.message if lost else "", run.error or lost)
+        if step is Next.END_GANG and run.id not in self._ending:
+            self._ending.add(run.id)
+            self._nodes.cancel(run, firmly=False)
+        elif step is Next.NOT_RESPONDING and run.status is RunStatus.RUNNING:
+            return Move(run, RunStatus.NOT_RESPONDING, Reason.HEARTBEAT_MISSING, "no heartbeat of its job")
+        elif step is Next.GO_ON and run.status is RunStatus.NOT_RESPONDING:
+            return Move(run, RunStatus.RUNNING, Reason.HEARTBEAT_RETURNED)
+        return None
+
+
+def _interactive(run: RunRecord, nodes: Sequence[NodeView]) -> Move | None:
+    for node in nodes:
+        if node.is_over:
+            message = f"The client that logged to this run is gone without completing it: {node.cause}."
+            error = RunError(code=Reason.CLIENT_LOST.value, message=message)
+            return Move(run, RunStatus.FAILED, Reason.CLIENT_LOST, message, error)
+    return None

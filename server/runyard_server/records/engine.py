@@ -1,0 +1,77 @@
+"""The database: how it is opened, and the two ways to use it (``read`` and ``write``)."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import Engine
+
+
+class Database:
+    """One database, SQLite or PostgreSQL.
+
+    SQLite runs in WAL mode with one writer at a time: ``write`` holds a lock, so that writers of
+    this process wait for each other instead of failing with "database is locked".
+    Never do network calls or long work inside either block.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self._writing: threading.Lock | None = threading.Lock() if self.is_sqlite else None
+        if self.is_sqlite:
+            self.engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=50)
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_engine(url, pool_size=20, max_overflow=20, pool_pre_ping=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading; sees one consistent state."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: committed at the end of the block, rolled back when it raises."""
+        if self._writing is None:
+            with self.engine.begin() as connection:
+                yield connection
+        else:
+            with self._writing, self.engine.connect() as connection:
+                connection.execution_options(runyard_write=True)
+                with connection.begin():
+                    yield connection
+
+    def check(self) -> None:
+        """Raises the driver's error where the database cannot be reached."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]
+    connection.isolation_level = None  # we begin transactions ourselves, see _begin_sqlite
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA cache_size=-32000")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("runyard_write", False)
+    # IMMEDIATE takes the write lock at once: a transaction that reads first cannot find it taken later.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def create_all(engine: Engine) -> None:
+    """Creates every table at once: for tests; servers migrate instead."""
+    from runyard_server.records.tables import metadata
+
+    metadata.create_all(engine)

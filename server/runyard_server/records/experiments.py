@@ -1,0 +1,73 @@
+"""Rows of experiments."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from runyard.protocol.experiments import ExperimentRecord
+from runyard_server.records.tables import experiments as t
+
+
+def get_by_name(connection: Connection, name: str) -> ExperimentRecord | None:
+    row = connection.execute(select(t).where(t.c.name == name)).mappings().first()
+    return _record(row) if row else None
+
+
+def get(connection: Connection, experiment_id: str) -> ExperimentRecord | None:
+    row = connection.execute(select(t).where(t.c.id == experiment_id)).mappings().first()
+    return _record(row) if row else None
+
+
+def get_or_create(connection: Connection, name: str, now: float) -> ExperimentRecord:
+    """The experiment of that name; call inside ``write``."""
+    found = get_by_name(connection, name)
+    if found is not None:
+        return found
+    record = ExperimentRecord(id=str(uuid.uuid4()), name=name, created_at=now)
+    connection.execute(
+        _insert_ignoring(connection).values(id=record.id, name=name, created_at=now, tags={}, last_number=0)
+    )
+    stored = get_by_name(connection, name)
+    assert stored is not None
+    return stored
+
+
+def list_all(connection: Connection) -> Sequence[ExperimentRecord]:
+    rows = connection.execute(select(t).order_by(t.c.created_at)).mappings()
+    return [_record(row) for row in rows]
+
+
+def next_number(connection: Connection, experiment_id: str) -> int:
+    """The next run number of the experiment, given once; call inside ``write``."""
+    number = connection.execute(
+        update(t).where(t.c.id == experiment_id).values(last_number=t.c.last_number + 1).returning(t.c.last_number)
+    ).scalar_one()
+    return int(number)
+
+
+def change(connection: Connection, experiment_id: str, values: dict[str, Any]) -> None:
+    connection.execute(update(t).where(t.c.id == experiment_id).values(**values))
+
+
+def remove(connection: Connection, experiment_id: str) -> None:
+    connection.execute(delete(t).where(t.c.id == experiment_id))
+
+
+def _insert_ignoring(connection: Connection) -> Any:
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as pg_insert
+
+        return pg_insert(t).on_conflict_do_nothing()
+    return insert(t).prefix_with("OR IGNORE")
+
+
+def _record(row: Any) -> ExperimentRecord:
+    return ExperimentRecord(
+        id=row["id"],
+        name=row["name"],
+        created_at=row["created_at"],
+        archived_at=row["archived_at"],
+        tags=row["tags"],
+    )

@@ -1,0 +1,159 @@
+"""Rows of registered models. ``add`` gives out version numbers: each once, also to two callers at one moment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from runyard.protocol.codec import from_json, to_json
+from runyard.protocol.files import FileEntry
+from runyard.protocol.models import ModelRecord
+from runyard_server.records.tables import model_numbers, models
+
+
+@dataclass(frozen=True)
+class ModelFilter:
+    """Which models a list holds; what is None or empty does not matter.
+
+    Attributes:
+        tags, properties: a key to the value that it must have, or to None for any value.
+        latest: of each name only the newest of those that match.
+        before: the last model of the page before (creation time, name, version).
+    """
+
+    name: str | None = None
+    version: int | None = None
+    tags: Mapping[str, str | None] = field(default_factory=dict)
+    properties: Mapping[str, str | None] = field(default_factory=dict)
+    run_id: str | None = None
+    framework: str | None = None
+    latest: bool = False
+    before: tuple[float, str, int] | None = None
+    limit: int = 1000
+
+
+def add(connection: Connection, record: ModelRecord, request_id: str | None = None) -> ModelRecord:
+    """Inserts ``record`` as the next version of its name; gives it with its id and version.
+
+    A ``request_id`` that this name has seen gives the version that was made for it, and no new one.
+    """
+    lock(connection, record.name)
+    if request_id is not None:
+        seen = models.c.name == record.name, models.c.request_id == request_id
+        row = connection.execute(select(models).where(*seen)).mappings().first()
+        if row is not None:
+            return _record(row)
+    version = _next_version(connection, record.name)
+    stored = replace(record, version=version, id=f"{record.name}:{version}")
+    values = {key: value for key, value in to_json(stored).items() if key != "id"}
+    connection.execute(insert(models).values(request_id=request_id, **values))
+    return stored
+
+
+def get(connection: Connection, name: str, version: int | None = None) -> ModelRecord | None:
+    """One version of a model, the newest where ``version`` is None."""
+    query = select(models).where(models.c.name == name)
+    if version is not None:
+        query = query.where(models.c.version == version)
+    row = connection.execute(query.order_by(models.c.version.desc()).limit(1)).mappings().first()
+    return _record(row) if row else None
+
+
+def list_matching(connection: Connection, wanted: ModelFilter) -> Sequence[ModelRecord]:
+    """Models that match, newest first. Their ``files`` are left out: ask for one model to have them."""
+    columns = [column for column in models.c if column.name not in ("files", "request_id")]
+    conditions = _conditions(connection, wanted)
+    query: Select[Any] = select(*columns).where(*conditions)
+    if wanted.latest:
+        newest = select(models.c.name, func.max(models.c.version)).where(*conditions).group_by(models.c.name)
+        query = query.where(tuple_(models.c.name, models.c.version).in_(newest))
+    order = (models.c.created_at, models.c.name, models.c.version)
+    if wanted.before is not None:
+        query = query.where(tuple_(*order) < tuple_(*wanted.before))
+    rows = connection.execute(query.order_by(*(column.desc() for column in order)).limit(wanted.limit)).mappings()
+    return [_record(row) for row in rows]
+
+
+def change(connection: Connection, name: str, version: int, values: Mapping[str, Any]) -> None:
+    connection.execute(update(models).where(models.c.name == name, models.c.version == version).values(**values))
+
+
+def remove(connection: Connection, name: str, version: int) -> bool:
+    """Whether there was such a version. Its number is never given again."""
+    done = connection.execute(delete(models).where(models.c.name == name, models.c.version == version))
+    return done.rowcount > 0
+
+
+def names(connection: Connection, limit: int) -> Sequence[str]:
+    """Names of the models that are there, in order."""
+    rows = connection.execute(select(models.c.name).distinct().order_by(models.c.name).limit(limit))
+    return [str(name) for (name,) in rows]
+
+
+def versions(connection: Connection, name: str, limit: int) -> Sequence[int]:
+    """Versions of a model that are there, newest first."""
+    query = select(models.c.version).where(models.c.name == name).order_by(models.c.version.desc()).limit(limit)
+    return [int(version) for (version,) in connection.execute(query)]
+
+
+def lock(connection: Connection, name: str) -> None:
+    """Makes others that lock or add to this name wait until the transaction ends; call inside ``write``."""
+    insert_ = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    key = [model_numbers.c.name]
+    # An update that changes nothing takes the row's lock; an insert makes others wait at the unique key.
+    unchanged = {"last_version": model_numbers.c.last_version}
+    statement = insert_(model_numbers).values(name=name, last_version=0)
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=unchanged))
+
+
+def _next_version(connection: Connection, name: str) -> int:
+    number = update(model_numbers).where(model_numbers.c.name == name)
+    number = number.values(last_version=model_numbers.c.last_version + 1)
+    return int(connection.execute(number.returning(model_numbers.c.last_version)).scalar_one())
+
+
+def _conditions(connection: Connection, wanted: ModelFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    for column, value in (
+        (models.c.name, wanted.name),
+        (models.c.version, wanted.version),
+        (models.c.run_id, wanted.run_id),
+        (models.c.framework, wanted.framework),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    for column, pairs in ((models.c.tags, wanted.tags), (models.c.properties, wanted.properties)):
+        conditions.extend(_has(connection, column, key, value) for key, value in pairs.items())
+    return conditions
+
+
+def _has(connection: Connection, column: Any, key: str, value: str | None) -> ColumnElement[bool]:
+    """Whether the JSON object in ``column`` has ``key``, with ``value`` unless that is None; any key is allowed."""
+    if connection.dialect.name == "postgresql":
+        stored = type_coerce(column, JSONB)
+        return stored.has_key(key) if value is None else stored.contains({key: value})
+    pairs = func.json_each(column).table_valued("key", "value")
+    matches = pairs.c.key == key
+    return exists(select(1).select_from(pairs).where(matches if value is None else matches & (pairs.c.value == value)))
+
+
+def _record(row: Mapping[Any, Any]) -> ModelRecord:
+    values = {key: value for key, value in row.items() if key != "request_id"}
+    values["files"] = [from_json(FileEntry, item) for item in values.get("files", [])]
+    return ModelRecord(id=f"{values['name']}:{values['version']}", **values)

@@ -1,0 +1,125 @@
+"""Listening: the socket, the file that tells clients where it is, and the end of an idle server."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import uvicorn
+
+from runyard import home as places
+from runyard_server.app import Server, build
+from runyard_server.settings import Settings, secrets_of
+
+CHECK_IDLE_S = 10.0
+
+log = logging.getLogger("runyard_server")
+
+
+def serve(settings: Settings) -> int:
+    """Serves until a signal or, embedded, until idle for long. Returns the process's exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.umask(0o077)
+    listener = _listen(settings)
+    port = listener.getsockname()[1]
+    url = f"http://{settings.host}:{port}"
+    secrets = secrets_of(settings.home)
+    server = build(settings, secrets, lambda: url)
+    activity = Activity(server)
+    config = uvicorn.Config(
+        activity,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        h11_max_incomplete_event_size=64 << 10,
+        server_header=False,
+    )
+    web = uvicorn.Server(config)
+    server.start()
+    said = {"url": url, "token": secrets.token, "pid": os.getpid(), "instance": server.services.instance}
+    places.write_json(str(settings.server_file), said, private=True)
+    places.write_json(os.path.join(places.root(), "server-python.json"), {"python": sys.executable})
+    if not settings.embedded:
+        print(f"runyard serves '{settings.workspace}' at {url}", flush=True)
+    try:
+        asyncio.run(_run(web, listener, activity, settings))
+    finally:
+        _forget(settings.server_file, server.services.instance)
+        server.close()
+    return 0
+
+
+class Activity:
+    """Counts requests around the application, so that an idle server can end by itself."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._open = 0
+        self._last = time.monotonic()
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        self._open += 1
+        try:
+            await self._server.app(scope, receive, send)
+        finally:
+            self._open -= 1
+            self._last = time.monotonic()
+
+    def idle_s(self) -> float:
+        """Seconds since the last request ended; 0 while there is one, or a run that has not ended."""
+        if self._open or self._server.services.runs.count_unfinished():
+            self._last = time.monotonic()
+        return time.monotonic() - self._last
+
+
+async def _run(web: uvicorn.Server, listener: socket.socket, activity: Activity, settings: Settings) -> None:
+    idle = asyncio.create_task(_end_when_idle(web, activity, settings)) if settings.embedded else None
+    try:
+        await web.serve(sockets=[listener])
+    finally:
+        if idle is not None:
+            idle.cancel()
+
+
+async def _end_when_idle(web: uvicorn.Server, activity: Activity, settings: Settings) -> None:
+    while activity.idle_s() < settings.idle_s:
+        await asyncio.sleep(min(CHECK_IDLE_S, settings.idle_s))
+    web.should_exit = True
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A listening socket at the wanted port; without one, at that of last time where it is free, so that
+    addresses of pages stay good."""
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    remembered = settings.home / "port"
+    wanted = settings.port or _last_port(remembered)
+    try:
+        listener.bind((settings.host, wanted))
+    except OSError:
+        if settings.port:
+            raise
+        listener.bind((settings.host, 0))
+    listener.listen(2048)
+    remembered.write_text(str(listener.getsockname()[1]))
+    return listener
+
+
+def _last_port(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _forget(path: Path, instance: str) -> None:
+    """Removes the address, unless another server has written its own since."""
+    said = places.read_json(str(path))
+    if said is not None and said.get("instance") == instance:
+        path.unlink(missing_ok=True)

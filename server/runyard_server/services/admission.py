@@ -1,0 +1,98 @@
+"""What a workspace refuses before a run begins, each with what is possible instead."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from runyard.errors import ComputeTargetException, SnapshotException, UserErrorException
+from runyard.protocol.compute import ComputeRecord
+from runyard.protocol.environments import EnvironmentSpec
+from runyard.protocol.files import Manifest
+from runyard.protocol.runs import GPUS_OF_SHAPE, RunSpec
+from runyard_server.domain.placement import grant
+from runyard_server.executors.base import Ability, Executor
+
+
+class Places(Protocol):
+    """What admission must know of the workspace."""
+
+    def compute(self, name: str) -> ComputeRecord: ...
+
+    def snapshot(self, snapshot_id: str) -> Manifest: ...
+
+    def check_environment(self, spec: EnvironmentSpec) -> None: ...
+
+    def check_datastore(self, name: str) -> None: ...
+
+
+class AdmissionService:
+    """Checks specs. Asked at submission, and again in Starting."""
+
+    def __init__(self, places: Places, executors: Mapping[str, Executor], gpu_count: Callable[[], int]) -> None:
+        self._places = places
+        self._executors = executors
+        self._gpu_count = gpu_count
+
+    def check(self, spec: RunSpec) -> list[str]:
+        """Warnings for a run that may go ahead.
+
+        Raises:
+            UserErrorException: it may not; its subclass and message say what was wrong, what is
+                allowed and what to do.
+        """
+        target = self._places.compute(spec.target)
+        executor = self._executors[target.executor]
+        self._check_shape(spec, target, executor)
+        self._check_code(spec)
+        if spec.environment_key is None:
+            self._places.check_environment(spec.environment)
+        for reference in spec.data_references:
+            self._places.check_datastore(reference.datastore)
+        return self._gpu_warnings(spec, target, executor)
+
+    def gpus_per_node(self, spec: RunSpec, target: ComputeRecord) -> int:
+        """GPUs that each node is to have: a number, or as many as the target's nodes have."""
+        if spec.gpus_per_node >= 0:
+            return spec.gpus_per_node
+        if spec.gpus_per_node == GPUS_OF_SHAPE:
+            return target.gpus_per_node
+        return target.gpus_per_node or 1
+
+    def _check_shape(self, spec: RunSpec, target: ComputeRecord, executor: Executor) -> None:
+        name = target.spec.name
+        if spec.node_count < 1:
+            raise UserErrorException(f"A run needs at least 1 node; this one asks for {spec.node_count}.")
+        if spec.node_count > target.spec.max_nodes:
+            raise ComputeTargetException(
+                f"The run asks for {spec.node_count} nodes of {name!r}, which has at most {target.spec.max_nodes}. "
+                f"Ask for fewer, or raise it: ComputeTarget(ws, {name!r}).update(max_nodes={spec.node_count})."
+            )
+        if spec.node_count > 1 and Ability.MULTI_NODE not in executor.abilities:
+            raise ComputeTargetException(f"The executor {target.executor!r} of {name!r} runs on one node at a time.")
+        if spec.distribution.kind == "mpi":
+            raise UserErrorException(
+                "MPI runs are not in this version yet. A run on one node with one process works, and so do "
+                "PyTorch's (gloo) and TensorFlow's (parameter server) own distribution."
+            )
+
+    def _check_code(self, spec: RunSpec) -> None:
+        files = {entry.path for entry in self._places.snapshot(spec.snapshot).files}
+        if spec.script is not None and spec.script not in files:
+            scripts = sorted(path for path in files if path.endswith(".py"))[:10]
+            raise SnapshotException(
+                f"The entry script {spec.script!r} is not in the source directory. "
+                f"It has: {', '.join(scripts) or 'no .py file'}."
+            )
+        if spec.script is None and not spec.command:
+            raise UserErrorException("A run needs a script or a command.")
+
+    def _gpu_warnings(self, spec: RunSpec, target: ComputeRecord, executor: Executor) -> list[str]:
+        asked = self.gpus_per_node(spec, target)
+        if not asked or Ability.GPUS not in executor.abilities or target.executor != "local":
+            return []
+        granted = grant(asked, spec.node_count, self._gpu_count())
+        if granted.warning and target.spec.strict:
+            raise ComputeTargetException(
+                f"{granted.warning.split(':')[0]}, and {target.spec.name!r} is strict: it never runs with less than was "
+                f"asked. Submit with use_gpu=False, or make the target without strict."
+            )
+        return [granted.warning] if granted.warning else []

@@ -1,0 +1,114 @@
+"""What each node of an attempt is told: code, interpreter, data, GPUs, addresses and its token."""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from runyard.errors import EnvironmentException
+from runyard.protocol.environments import EnvironmentSpec
+from runyard.protocol.jobs import DataMount, JobAssignment
+from runyard.protocol.runs import DataReferenceSpec, RunRecord
+from runyard_server.services.environments import ReadyEnvironment
+from runyard_server.services.tokens import TokenService
+
+
+class AssignmentService:
+    """Builds assignments.
+
+    Args:
+        runs_folder: below it every node of an attempt has its own directory.
+        address: the server's URL as nodes reach it.
+        server_file: the file that holds the present address, for nodes that see it.
+        ready: an environment that stands, by spec and key.
+        local_path: a data reference as a folder of this machine, None where it is none.
+    """
+
+    def __init__(
+        self,
+        runs_folder: Path,
+        workspace: str,
+        address: Callable[[], str],
+        server_file: Path | None,
+        sdk_path: Path,
+        tokens: TokenService,
+        ready: Callable[[EnvironmentSpec, str | None], ReadyEnvironment | None],
+        local_path: Callable[[DataReferenceSpec], Path | None],
+    ) -> None:
+        self._runs_folder = runs_folder
+        self._workspace = workspace
+        self._address = address
+        self._server_file = server_file
+        self._sdk_path = sdk_path
+        self._tokens = tokens
+        self._ready = ready
+        self._pythons: dict[str, str] = {}  # by key: Preparing has just verified it, that need not be done twice
+        self._local_path = local_path
+
+    def build(self, run: RunRecord, gpus: Sequence[Sequence[int]]) -> list[JobAssignment]:
+        """One assignment per node; ``gpus`` holds the indices that each node was given."""
+        spec = run.spec
+        assert spec is not None
+        python = self._python(run)
+        data = []
+        for reference in spec.data_references:
+            folder = self._local_path(reference)
+            data.append(DataMount(reference, str(folder) if folder is not None else None))
+        token = self._tokens.for_run(run.id)
+        ports = [_free_port()] if spec.distribution.kind == "torch" else []
+        return [
+            JobAssignment(
+                run_id=run.id,
+                attempt=run.attempt,
+                experiment=run.experiment,
+                node=node,
+                node_count=spec.node_count,
+                directory=str(self.directory(run.id, run.attempt, node)),
+                server_url=self._address(),
+                token=token,
+                snapshot=spec.snapshot,
+                python=python,
+                sdk_path=str(self._sdk_path),
+                workspace=self._workspace,
+                server_file=str(self._server_file) if self._server_file else None,
+                script=spec.script,
+                command=spec.command,
+                arguments=spec.arguments,
+                variables=spec.environment.variables,
+                distribution=spec.distribution,
+                addresses=["127.0.0.1"] * spec.node_count,
+                ports=ports,
+                gpus=list(given),
+                data=data,
+                max_run_duration_s=spec.max_run_duration_s,
+            )
+            for node, given in enumerate(gpus)
+        ]
+
+    def _python(self, run: RunRecord) -> str:
+        assert run.spec is not None
+        key = run.environment_key
+        if key is None or key not in self._pythons:
+            ready = self._ready(run.spec.environment, key)
+            if ready is None:
+                raise EnvironmentException(
+                    "The run's environment was removed while the run waited in the queue. Submit the run again."
+                )
+            self._pythons[key or ""] = str(ready.python)
+        return self._pythons[key or ""]
+
+    def directory(self, run_id: str, attempt: int, node: int) -> Path:
+        """A node's own directory."""
+        return self.run_directory(run_id) / f"attempt-{attempt}" / f"node-{node}"
+
+    def run_directory(self, run_id: str) -> Path:
+        """Everything that this machine holds of a run while it lives."""
+        assert os.sep not in run_id and run_id not in (".", "..")
+        return self._runs_folder / run_id
+
+
+def _free_port() -> int:
+    """A port that is free on this machine now. Nobody keeps it for us: a rank that finds it taken says so."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

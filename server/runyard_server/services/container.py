@@ -1,0 +1,49 @@
+"""The services that the application is built with."""
+
+from dataclasses import dataclass
+
+from runyard_server.services.admission import AdmissionService
+from runyard_server.services.computes import ComputeService
+from runyard_server.services.datastores import DatastoreService
+from runyard_server.services.environments import EnvironmentService
+from runyard_server.services.experiments import ExperimentService
+from runyard_server.services.files import FileService
+from runyard_server.services.hub import Hub
+from runyard_server.services.logs import LogService
+from runyard_server.services.metrics import MetricService
+from runyard_server.services.models import ModelService
+from runyard_server.services.objects import ObjectService
+from runyard_server.services.pages import PageService
+from runyard_server.services.queue import QueueService
+from runyard_server.services.reading import ReadingService
+from runyard_server.services.runs import RunService
+from runyard_server.services.snapshots import SnapshotService
+from runyard_server.services.tokens import TokenService
+from runyard_server.services.verification import VerificationService
+from runyard_server.services.workspace import WorkspaceService
+
+
+@dataclass(frozen=True)
+class Services:
+    """One of each. ``instance`` names this server process."""
+
+    instance: str
+    hub: Hub
+    tokens: TokenService
+    pages: PageService
+    workspace: WorkspaceService
+    experiments: ExperimentService
+    runs: RunService
+    queue: QueueService
+    admission: AdmissionService
+    verification: VerificationService
+    computes: ComputeService
+    datastores: DatastoreService
+    environments: EnvironmentService
+    files: FileService
+    logs: LogService
+    metrics: MetricService
+    models: ModelService
+    objects: ObjectService
+    reading: ReadingService
+    snapshots: SnapshotService

@@ -1,0 +1,84 @@
+"""Experiments: named collections of runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from runyard.errors import ExperimentException, UnknownExperimentError
+from runyard.names import check_experiment_name
+from runyard.protocol.experiments import ExperimentChanges, ExperimentRecord
+from runyard_server.domain.clock import Clock
+from runyard_server.records import experiments as records
+from runyard_server.records import runs as run_records
+from runyard_server.records.engine import Database
+
+
+class ExperimentService:
+    """What may be asked of experiments."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def get_or_create(self, name: str) -> ExperimentRecord:
+        """The experiment of that name, made where there is none.
+
+        Raises:
+            ExperimentException: the name is against the rules.
+        """
+        check_experiment_name(name)
+        with self._database.write() as connection:
+            return records.get_or_create(connection, name, self._clock.now())
+
+    def get(self, name_or_id: str) -> ExperimentRecord:
+        """Raises UnknownExperimentError where neither a name nor an id is like that."""
+        with self._database.read() as connection:
+            found = records.get_by_name(connection, name_or_id) or records.get(connection, name_or_id)
+            if found is None:
+                names = [record.name for record in records.list_all(connection)]
+                raise UnknownExperimentError(
+                    f"There is no experiment {name_or_id!r}. This workspace has: {', '.join(names) or 'none'}."
+                )
+            return found
+
+    def list(self, view: str = "active") -> Sequence[ExperimentRecord]:
+        """Experiments, oldest first; ``view`` is "active", "archived" or "all"."""
+        with self._database.read() as connection:
+            found = records.list_all(connection)
+        if view == "all":
+            return found
+        return [record for record in found if (record.archived_at is not None) == (view == "archived")]
+
+    def change(self, name_or_id: str, changes: ExperimentChanges) -> ExperimentRecord:
+        """Tags, archives, restores or renames."""
+        record = self.get(name_or_id)
+        values: dict[str, Any] = {}
+        if changes.tags or changes.remove_tags:
+            kept = {key: value for key, value in record.tags.items() if key not in (changes.remove_tags or [])}
+            values["tags"] = {**kept, **(changes.tags or {})}
+        if changes.archived is not None:
+            values["archived_at"] = self._clock.now() if changes.archived else None
+        if changes.name is not None and changes.name != record.name:
+            check_experiment_name(changes.name)
+            values["name"] = changes.name
+        if values:
+            with self._database.write() as connection:
+                if "name" in values and records.get_by_name(connection, values["name"]) is not None:
+                    raise ExperimentException(f"An experiment named {values['name']!r} is here already.")
+                records.change(connection, record.id, values)
+        return self.get(record.id)
+
+    def delete(self, name_or_id: str) -> None:
+        """Deletes an experiment that holds no runs.
+
+        Raises:
+            ExperimentException: it has runs; archiving is what hides those.
+        """
+        record = self.get(name_or_id)
+        with self._database.write() as connection:
+            wanted = run_records.RunFilter(experiment=record.name, include_children=True, limit=1)
+            if run_records.list_matching(connection, wanted):
+                raise ExperimentException(
+                    f"Experiment {record.name!r} has runs, and those are never deleted by the way. "
+                    f"Archive it instead: experiment.archive()."
+                )
+            records.remove(connection, record.id)

@@ -1,0 +1,165 @@
+"""Logs: append-only files by run and name, while they grow and after."""
+
+import errno
+import os
+import shutil
+import stat
+import threading
+from pathlib import Path
+
+from runyard.errors import (
+    FileNotInRunError,
+    LimitReachedError,
+    OffsetGapError,
+    PathRefusedError,
+    StorageFullError,
+    UserErrorException,
+)
+from runyard_server.domain import paths
+from runyard_server.records import runs
+from runyard_server.records.engine import Database
+from runyard_server.services.hub import Hub
+
+BODY_BYTES = 16 << 20
+READ_BYTES = 8 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_NAME = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+class LogService:
+    """Takes and gives logs. The file itself is the truth of what is stored.
+
+    Args:
+        root: holds ``<run id>/<log name>``.
+        hub: is told of every run whose log grew.
+    """
+
+    def __init__(self, root: Path, database: Database, hub: Hub) -> None:
+        self._root = root
+        self._database = database
+        self._hub = hub
+        self._locks = [threading.Lock() for _ in range(64)]
+
+    def append(self, run_id: str, name: str, offset: int, body: bytes) -> int:
+        """Stores bytes that begin at byte ``offset`` of the log; what is stored already is skipped.
+
+        Returns:
+            The log's stored size: where the next bytes begin.
+        Raises:
+            OffsetGapError: bytes before ``offset`` are missing; ``details["size"]`` is what is stored.
+            PathRefusedError: the name is none that a log can have.
+            StorageFullError: the disk has no room.
+            LimitReachedError: more than 16 MiB at once.
+        """
+        if len(body) > BODY_BYTES:
+            raise LimitReachedError(f"At most {BODY_BYTES:,} bytes of a log are taken at once, not {len(body):,}.")
+        if offset < 0:
+            raise UserErrorException(f"An offset is 0 or more, not {offset}.")
+        path = self.path(run_id, name)
+        with self._locks[hash((run_id, name)) % len(self._locks)]:
+            descriptor = self._open(run_id, path, name)
+            try:
+                size = os.fstat(descriptor).st_size
+                if offset > size:
+                    raise OffsetGapError(
+                        f"The log {name} is stored up to byte {size}; bytes from {offset} would leave a gap.",
+                        {"size": size},
+                    )
+                new = memoryview(body)[size - offset :]
+                grows = len(new) > 0
+                while new:
+                    written = os.pwrite(descriptor, new, size)
+                    size += written
+                    new = new[written:]
+            except OSError as problem:
+                raise _told(problem, name) from problem
+            finally:
+                os.close(descriptor)
+        if grows:
+            self._hub.publish(run_id)
+        return size
+
+    def read(self, run_id: str, name: str, offset: int = 0, limit: int | None = None) -> bytes:
+        """At most ``limit`` bytes (8 MiB where more or None is asked for) from ``offset``; b"" at the end.
+
+        Raises:
+            FileNotInRunError: the run has no such log.
+        """
+        if offset < 0 or (limit is not None and limit < 0):
+            raise UserErrorException("offset and limit are 0 or more.")
+        path = self.path(run_id, name)
+        try:
+            with path.open("rb", buffering=0) as file:
+                file.seek(offset)
+                return file.read(READ_BYTES if limit is None else min(limit, READ_BYTES)) or b""
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            there = ", ".join(name for name, _ in self.list(run_id)) or "none so far"
+            raise FileNotInRunError(f"Run {run_id} has no log {name!r}. Its logs: {there}.") from None
+
+    def size(self, run_id: str, name: str) -> int:
+        """Bytes stored of the log; 0 where there is none."""
+        try:
+            return self.path(run_id, name).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+
+    def list(self, run_id: str) -> list[tuple[str, int]]:
+        """Name and stored size of each of the run's logs, in order of name. Empty where nothing was logged."""
+        root = self._folder(run_id)
+        found = []
+        for folder, _, files in os.walk(root):
+            for file in files:
+                path = os.path.join(folder, file)
+                try:
+                    state = os.lstat(path)
+                except FileNotFoundError:  # the run was closed meanwhile
+                    continue
+                if stat.S_ISREG(state.st_mode):
+                    found.append((os.path.relpath(path, root).replace(os.sep, "/"), state.st_size))
+        if not found:
+            self._check_run(run_id)
+        return sorted(found)
+
+    def path(self, run_id: str, name: str) -> Path:
+        """Where the log lies."""
+        return paths.inside(self._folder(run_id), name, "log's name")
+
+    def remove(self, run_id: str) -> None:
+        """Removes the run's logs, once they are kept elsewhere."""
+        shutil.rmtree(self._folder(run_id), ignore_errors=True)
+
+    def _folder(self, run_id: str) -> Path:
+        if "/" in run_id:
+            raise PathRefusedError(f"{run_id!r} is no run id: there is a '/' in it.")
+        return paths.inside(self._root, run_id, "run id")
+
+    def _open(self, run_id: str, path: Path, name: str) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            self._check_run(run_id)  # only now: the folder of a run that is known is not asked for again
+        except OSError as problem:
+            raise _told(problem, name) from problem
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(path, flags, 0o600)
+        except OSError as problem:
+            raise _told(problem, name) from problem
+
+    def _check_run(self, run_id: str) -> None:
+        with self._database.read() as connection:
+            runs.get(connection, run_id)
+
+
+def _told(problem: OSError, name: str) -> Exception:
+    """The storage's error as one of ours, or as it is."""
+    if problem.errno in _FULL:
+        return StorageFullError(
+            f"The log {name} cannot be stored: the server's disk is full. Make room, and it goes on."
+        )
+    if problem.errno in _NO_NAME:
+        return PathRefusedError(
+            f"The log's name {name[:200]!r} is refused: too long, or a folder and a log would share a name."
+        )
+    return problem

@@ -1,0 +1,231 @@
+"""Metrics: taken in from spools as streams of lines, given back in Azure's shapes or as curves."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from runyard.errors import LimitReachedError, OffsetGapError, RunException, UserErrorException
+from runyard_server.domain import paths
+from runyard_server.domain.metric_chunks import Points, Summary, combine, joined, merge, pack, summarize, unpack
+from runyard_server.domain.metric_downsampling import downsample
+from runyard_server.domain.metric_shapes import dropped, shape
+from runyard_server.domain.spool_lines import SCALAR, Batch, Entry, parse
+from runyard_server.records import metrics as records
+from runyard_server.records import streams
+from runyard_server.records.engine import Database
+from runyard_server.records.metrics import EntryRow, MetricSummary
+from runyard_server.services.hub import Hub
+
+BODY_BYTES = 16 << 20
+WRITER_LENGTH = 200
+SMALL_CHUNK = 4096  # points; smaller ones are merged,
+MERGE_EVERY = 64  # each time that a metric has got this many more
+FEWEST_POINTS = 4
+
+ApplyTags = Callable[[Connection, str, dict[str, str], dict[str, str]], None]
+
+
+class MetricService:
+    """Takes and gives metrics.
+
+    Args:
+        apply_tags: sets tags and adds properties of a run within the given transaction.
+        hub: is told of every run that got something.
+    """
+
+    def __init__(self, database: Database, hub: Hub, apply_tags: ApplyTags) -> None:
+        self._database = database
+        self._hub = hub
+        self._apply_tags = apply_tags
+        self._unmerged: dict[tuple[str, str], int] = {}  # chunks added since the last merge, by run and metric
+        self._counting = threading.Lock()
+
+    # Taking
+
+    def take(self, run_id: str, writer: str, offset: int, body: bytes) -> int:
+        """Stores spool lines that begin at byte ``offset`` of the writer's stream.
+
+        What is stored already is skipped, so anything may be sent twice. A line without its newline at
+        the end of ``body`` is left for the next time.
+
+        Returns:
+            The stream's stored size: where the next bytes begin.
+        Raises:
+            OffsetGapError: bytes before ``offset`` are missing; ``details["size"]`` is what is stored.
+            UserErrorException: a line cannot be read; nothing of ``body`` is stored. ``details`` has
+                ``line_at`` and ``line_bytes``.
+            LimitReachedError: more than 16 MiB at once.
+        """
+        if len(body) > BODY_BYTES:
+            raise LimitReachedError(f"At most {BODY_BYTES:,} bytes of metrics are taken at once, not {len(body):,}.")
+        if offset < 0:
+            raise UserErrorException(f"An offset is 0 or more, not {offset}.")
+        stream = "metrics/" + _checked_writer(writer)
+        end = offset + body.rfind(b"\n") + 1
+        with self._database.read() as connection:
+            start, _ = _stored(connection, run_id, stream)
+        while True:
+            if offset > start:
+                raise OffsetGapError(
+                    f"The stream {stream} is stored up to byte {start}; bytes from {offset} would leave a gap.",
+                    {"size": start},
+                )
+            batch = parse(body[start - offset : max(0, end - offset)], start)
+            size = max(start, end)
+            rows = _rows(batch)
+            with self._database.write() as connection:
+                records.lock_run(connection, run_id)
+                there, count = _stored(connection, run_id, stream)
+                if there == start:
+                    if size > start:
+                        self._save(connection, run_id, batch, rows)
+                        streams.set_stored(connection, run_id, stream, size, count + batch.records)
+                    break
+            start = there  # the same bytes came by another request in between
+        if batch.records:
+            self._hub.publish(run_id)
+        return size
+
+    def _save(self, connection: Connection, run_id: str, batch: Batch, entries: list[EntryRow]) -> None:
+        names = sorted({*batch.types, *batch.descriptions})
+        before = records.summaries(connection, [run_id], names).get(run_id, {})
+        records.add_chunks(connection, run_id, [(name, pack(batch.scalars[name])) for name in sorted(batch.scalars)])
+        records.add_entries(connection, run_id, entries)
+        after = [_summary(name, batch, before.get(name)) for name in names if name in batch.types or name in before]
+        records.save_summaries(connection, run_id, before, after)
+        if batch.tags or batch.properties:
+            self._apply_tags(connection, run_id, batch.tags, batch.properties)
+        for name in self._due(run_id, batch.scalars):
+            self._merge_tail(connection, run_id, name)
+
+    def _due(self, run_id: str, names: Any) -> list[str]:
+        """The metrics among those that got a chunk whose small chunks are to be merged now."""
+        due = []
+        with self._counting:
+            if len(self._unmerged) > 100_000:
+                self._unmerged.clear()  # they are merged a little later, then
+            for name in names:
+                count = self._unmerged.get((run_id, name), 0) + 1
+                if count >= MERGE_EVERY:
+                    due.append(name)
+                    count = 0
+                self._unmerged[run_id, name] = count
+        return due
+
+    def _merge_tail(self, connection: Connection, run_id: str, name: str) -> None:
+        tail = records.small_tail(connection, run_id, name, SMALL_CHUNK, 4 * MERGE_EVERY)
+        if len(tail) > 1:
+            records.delete_chunks(connection, [id_ for id_, _ in tail])
+            records.add_chunks(connection, run_id, [(name, merge([chunk for _, chunk in tail]))])
+
+    # Giving
+
+    def get(
+        self, run_id: str, name: str | None = None, recursive: bool = False, run_type: str | None = None
+    ) -> dict[str, Any]:
+        """What was logged: ``{"metrics": ..., "warnings": [...]}``.
+
+        Args:
+            name: only this metric.
+            recursive: ``metrics`` maps run ids, of this run and all below it that logged, to their metrics;
+                otherwise metric names to values.
+            run_type: with ``recursive``: only runs of this type.
+        """
+        with self._database.read() as connection:
+            run_ids = records.family(connection, run_id, run_type if recursive else None)
+            if not recursive:
+                run_ids = [run_id]
+            names = None if name is None else [name]
+            summaries = records.summaries(connection, run_ids, names)
+            chunks: dict[tuple[str, str], list[Points]] = {}
+            for owner, metric, chunk in records.chunks(connection, run_ids, name):
+                chunks.setdefault((owner, metric), []).append(unpack(chunk))
+            entries: dict[tuple[str, str], list[Entry]] = {}
+            for owner, row in records.entries(connection, run_ids, name):
+                entries.setdefault((owner, row.name), []).append(_entry(row))
+        warnings: list[str] = []
+        found: dict[str, dict[str, Any]] = {}
+        for owner in run_ids:
+            for metric, summary in summaries.get(owner, {}).items():
+                points, others = chunks.get((owner, metric), []), entries.get((owner, metric), [])
+                found.setdefault(owner, {})[metric] = shape(summary.type, points, others)
+                types = {entry.type for entry in others} | ({SCALAR} if points else set())
+                if types - {summary.type}:
+                    warnings.append(dropped(metric, summary.type, types - {summary.type}))
+        return {"metrics": found if recursive else found.get(run_id, {}), "warnings": warnings}
+
+    def summaries(
+        self, run_ids: Sequence[str], names: Sequence[str] | None = None
+    ) -> dict[str, dict[str, MetricSummary]]:
+        """Metrics of several runs at a glance, by run id and name: for tables of runs."""
+        with self._database.read() as connection:
+            return records.summaries(connection, run_ids, names)
+
+    def history(self, run_id: str, name: str, max_points: int | None = None) -> dict[str, Any]:
+        """A metric's numbers as a curve: ``{"name", "type", "count", "steps", "times", "values"}``.
+
+        The last three are columns of one length; ``count`` is how many points there are in all.
+
+        Args:
+            max_points: fewer points that draw the same line; at least 4.
+        Raises:
+            RunException: the run has no scalar metric of that name.
+        """
+        if max_points is not None and max_points < FEWEST_POINTS:
+            raise UserErrorException(f"max_points must be {FEWEST_POINTS} or more, not {max_points}.")
+        with self._database.read() as connection:
+            records.family(connection, run_id, None)
+            summary = records.summaries(connection, [run_id], [name]).get(run_id, {}).get(name)
+            if summary is None or summary.type != SCALAR:
+                raise RunException(f"Run {run_id} has no scalar metric named {name!r}.")
+            chunks = [unpack(chunk) for _, _, chunk in records.chunks(connection, [run_id], name)]
+        points = joined(chunks)
+        count = len(points.values)
+        if max_points is not None:
+            points = downsample(points, max_points)
+        return {
+            "name": name,
+            "type": SCALAR,
+            "count": count,
+            "steps": points.steps,
+            "times": points.times,
+            "values": points.values,
+        }
+
+
+def _stored(connection: Connection, run_id: str, stream: str) -> tuple[int, int]:
+    """Bytes and records of the stream that are stored."""
+    row = streams.get(connection, run_id, stream)
+    return (row.stored, row.records) if row else (0, 0)
+
+
+def _checked_writer(writer: str) -> str:
+    paths.relative(writer, "writer's name")
+    if "/" in writer or len(writer) > WRITER_LENGTH:
+        raise UserErrorException(
+            f"The writer's name {writer[:60]!r} is refused: it may have no '/' and at most {WRITER_LENGTH} characters."
+        )
+    return writer
+
+
+def _rows(batch: Batch) -> list[EntryRow]:
+    return [EntryRow(one.name, one.type, one.at, json.dumps(one.value), one.step) for one in batch.entries]
+
+
+def _entry(row: EntryRow) -> Entry:
+    return Entry(row.name, row.type, row.at, json.loads(row.value), row.step)
+
+
+def _summary(name: str, batch: Batch, before: MetricSummary | None) -> MetricSummary:
+    """The metric's summary after the batch; what came as another type than its first does not count."""
+    known = before or MetricSummary(name, batch.types[name], Summary())
+    summary = known.summary
+    if known.type == SCALAR and name in batch.scalars:
+        summary = combine(summary, summarize(batch.scalars[name]))
+    others = sum(entry.name == name and entry.type == known.type for entry in batch.entries)
+    summary = replace(summary, count=summary.count + others)
+    return replace(known, summary=summary, description=batch.descriptions.get(name, known.description))

@@ -1,0 +1,85 @@
+"""Who may start now, and what each of the others waits for: the placement rules over what is recorded."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from runyard.protocol.runs import RunRecord
+from runyard.protocol.status import RunStatus
+from runyard_server.domain.placement import Candidate, Decision, Placed, Target, place
+from runyard_server.executors.base import Executor
+from runyard_server.records import runs as records
+from runyard_server.records.engine import Database
+
+_HOLDING = [
+    RunStatus.RUNNING,
+    RunStatus.NOT_RESPONDING,
+    RunStatus.FINALIZING,
+    RunStatus.CANCEL_REQUESTED,
+]
+
+
+class QueueService:
+    """The queue of every compute target.
+
+    Args:
+        target: a compute target's room and the name of its executor; None where there is none.
+        gpus_per_node: how many GPUs a run asks for on each node ("as the target has" resolved).
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        executors: Mapping[str, Executor],
+        target: Callable[[str], tuple[Target, str] | None],
+        gpus_per_node: Callable[[RunRecord], int],
+    ) -> None:
+        self._database = database
+        self._executors = executors
+        self._target = target
+        self._gpus_per_node = gpus_per_node
+
+    def executor_of(self, run: RunRecord) -> str:
+        """Name of the executor that provides the run's nodes."""
+        found = self._target(run.target or "local")
+        return found[1] if found else "local"
+
+    def decide(self, queued: Sequence[RunRecord]) -> list[Decision]:
+        """A decision on each of the queued runs, in the order in which they are served."""
+        if not queued:
+            return []
+        with self._database.read() as connection:
+            holding = [
+                (run, records.jobs_of(connection, run.id, run.attempt))
+                for run in records.in_status(connection, _HOLDING)
+                if run.spec is not None
+            ]
+        names = {run.target or "local" for run in queued}
+        targets = {name: found for name in names if (found := self._target(name)) is not None}
+        running = [
+            Placed(run.id, run.target or "local", run.spec.node_count, tuple(tuple(row.gpus) for row in jobs))
+            for run, jobs in holding
+            if run.spec is not None and jobs
+        ]
+        candidates = [
+            Candidate(
+                run_id=run.id,
+                target=run.target or "local",
+                node_count=run.spec.node_count,
+                gpus_per_node=self._gpus_per_node(run),
+                priority=run.spec.priority,
+                queued_at=run.created_at,
+            )
+            for run in queued
+            if run.spec is not None
+        ]
+        wants_gpus = any(candidate.gpus_per_node for candidate in candidates)
+        gpus = self._executors["local"].inventory().gpus if wants_gpus else []
+        return place([room for room, _ in targets.values()], running, candidates, gpus)
+
+    def why(self, run: RunRecord) -> Decision | None:
+        """The present decision on one queued run; None if it is not queued."""
+        with self._database.read() as connection:
+            queued = records.in_status(connection, [RunStatus.QUEUED])
+        for decision in self.decide(queued):
+            if decision.run_id == run.id:
+                return decision
+        return None

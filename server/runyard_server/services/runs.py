@@ -1,0 +1,306 @@
+"""What may be asked of runs: submit, change, cancel, look. Moving them on is the lifecycle's."""
+
+import secrets
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from runyard.errors import RunException, UserErrorException
+from runyard.names import check_experiment_name
+from runyard.protocol.codec import from_json, to_json
+from runyard.protocol.jobs import JobReply, JobReport
+from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunEvent, RunRecord, RunSpec
+from runyard.protocol.status import Reason, RunStatus
+from runyard_server.domain.clock import Clock
+from runyard_server.records import experiments as experiment_records
+from runyard_server.records import runs as records
+from runyard_server.records.engine import Database
+from runyard_server.records.runs import RunFilter
+from runyard_server.services.hub import Hub
+
+MAX_TAGS = 200
+
+
+class RunService:
+    """What may be asked of runs.
+
+    Args:
+        check: refuses a spec that this workspace can never run (unknown target, too many nodes,
+            a snapshot that is not here...), by raising; gives warnings otherwise.
+        wake: tells the lifecycle that a run needs a look now.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        hub: Hub,
+        check: Callable[[RunSpec], list[str]],
+        wake: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._hub = hub
+        self._check = check
+        self._wake = wake
+
+    # Making runs
+
+    def submit(self, spec: RunSpec, by: str) -> RunRecord:
+        """Accepts a run: it has an id from here on, and the lifecycle takes it.
+
+        Raises:
+            UserErrorException: what was asked for is impossible here; says what is possible.
+        """
+        check_experiment_name(spec.experiment)
+        warnings = self._check(spec)
+        now = self._clock.now()
+        run_id = f"{spec.experiment}_{int(now)}_{secrets.token_hex(4)}"
+        with self._database.write() as connection:
+            record = self._add(
+                connection,
+                run_id,
+                spec.experiment,
+                now,
+                type="azureml.scriptrun",
+                status=RunStatus.STARTING,
+                reason=Reason.SUBMITTED.value,
+                parent_id=spec.parent,
+                display_name=spec.display_name,
+                target=spec.target,
+                submitted_by=by,
+                snapshot=spec.snapshot,
+                spec=spec,
+                warnings=warnings,
+                tags=spec.tags,
+                properties={"ContentSnapshotId": spec.snapshot, **spec.properties},
+            )
+        self._wake()
+        return record
+
+    def start_interactive(self, spec: InteractiveRunSpec, by: str) -> RunRecord:
+        """Makes a run whose process the caller itself is; it is Running from the start."""
+        check_experiment_name(spec.experiment)
+        now = self._clock.now()
+        run_id = spec.id or str(uuid.uuid4())
+        with self._database.write() as connection:
+            if records.find(connection, run_id) is not None:
+                raise RunException(f"A run with the id {run_id!r} is here already; ids are never used twice.")
+            record = self._add(
+                connection,
+                run_id,
+                spec.experiment,
+                now,
+                type="azureml.interactive",
+                status=RunStatus.RUNNING,
+                reason=Reason.STARTED_INTERACTIVELY.value,
+                parent_id=spec.parent,
+                display_name=spec.display_name,
+                target="sdk",
+                submitted_by=by,
+                snapshot=spec.snapshot,
+                started_at=now,
+                tags=spec.tags,
+                properties=spec.properties,
+            )
+            if spec.process is not None:
+                records.add_jobs(connection, run_id, 1, [[]])
+                records.set_handles(connection, run_id, 1, [{"client": to_json(spec.process)}], now)
+            records.touch(connection, run_id, now)
+        self._wake()
+        return record
+
+    def rerun(self, run_id: str, by: str) -> RunRecord:
+        """Submits the same code, lock, data and arguments again as a new run."""
+        record = self.get(run_id)
+        if record.spec is None:
+            raise RunException(
+                f"Run {run_id} was interactive: its process was the caller itself, so there is nothing to submit again."
+            )
+        spec = from_json(
+            RunSpec, {**to_json(record.spec), "environment_key": record.environment_key, "rerun_of": record.id}
+        )
+        return self.submit(spec, by)
+
+    def _add(
+        self, connection: Connection, run_id: str, experiment: str, now: float, parent_id: str | None, **known: Any
+    ) -> RunRecord:
+        if parent_id is not None:
+            records.get(connection, parent_id)
+        home = experiment_records.get_or_create(connection, experiment, now)
+        number = experiment_records.next_number(connection, home.id)
+        record = RunRecord(
+            id=run_id,
+            number=number,
+            experiment=experiment,
+            created_at=now,
+            version=1,
+            parent_id=parent_id,
+            **known,
+        )
+        records.add(connection, record, home.id)
+        return record
+
+    # Looking
+
+    def get(self, run_id: str) -> RunRecord:
+        """Raises UnknownRunError where there is none."""
+        with self._database.read() as connection:
+            return records.get(connection, run_id)
+
+    def list(self, wanted: RunFilter) -> Sequence[RunRecord]:
+        """Runs that match, newest first."""
+        with self._database.read() as connection:
+            return records.list_matching(connection, wanted)
+
+    def count_unfinished(self) -> int:
+        """Runs that have not ended."""
+        with self._database.read() as connection:
+            return records.count_unfinished(connection)
+
+    def events(self, run_id: str) -> Sequence[RunEvent]:
+        """The run's story, oldest first."""
+        with self._database.read() as connection:
+            records.get(connection, run_id)
+            return records.events(connection, run_id)
+
+    def jobs(self, run_id: str) -> Sequence[records.JobRow]:
+        """The jobs of the present attempt, by node."""
+        with self._database.read() as connection:
+            return records.jobs_of(connection, run_id, records.get(connection, run_id).attempt)
+
+    # Changing
+
+    def change(self, run_id: str, changes: RunChanges) -> RunRecord:
+        """Sets tags, adds properties, names and describes.
+
+        Raises:
+            RunException: a property that is there with another value; they are written once.
+        """
+        with self._database.write() as connection:
+            record = records.get(connection, run_id)
+            values: dict[str, Any] = {}
+            if changes.tags or changes.remove_tags:
+                kept = {key: value for key, value in record.tags.items() if key not in (changes.remove_tags or [])}
+                values["tags"] = _limited({**kept, **(changes.tags or {})})
+            if changes.properties:
+                values["properties"] = _added(record.properties, changes.properties)
+            for column in ("display_name", "description"):
+                value = getattr(changes, column)
+                if value is not None:
+                    values[column] = value
+            if values:
+                records.change(connection, run_id, **values)
+        self._hub.publish(run_id)
+        return self.get(run_id)
+
+    def apply_spooled(
+        self, connection: Connection, run_id: str, tags: dict[str, str], properties: dict[str, str]
+    ) -> None:
+        """Tags and properties that came through a spool, inside the spool's own transaction.
+
+        They were written by a script long gone by now, so a clash drops the new value instead of
+        failing: the property's first value stands.
+        """
+        record = records.get(connection, run_id)
+        values: dict[str, Any] = {}
+        if tags:
+            values["tags"] = dict(list({**record.tags, **tags}.items())[:MAX_TAGS])
+        if properties:
+            values["properties"] = {**properties, **record.properties}
+        if values:
+            records.change(connection, run_id, **values)
+
+    def cancel(self, run_id: str, by: str) -> RunRecord:
+        """Asks for the end; harmless when it has ended or is asked twice."""
+        with self._database.write() as connection:
+            record = records.get(connection, run_id)
+            if not record.status.is_terminal and record.status is not RunStatus.CANCEL_REQUESTED:
+                message = f"cancelled by {by}"
+                records.move(
+                    connection, run_id, RunStatus.CANCEL_REQUESTED, Reason.CANCEL_ASKED, self._clock.now(), message=message, by=by
+                )
+            for child in records.list_matching(connection, RunFilter(parent_id=run_id, limit=10_000)):
+                if not child.status.is_terminal and child.status is not RunStatus.CANCEL_REQUESTED:
+                    records.move(
+                        connection, child.id, RunStatus.CANCEL_REQUESTED, Reason.CANCEL_ASKED, self._clock.now(), by=by
+                    )
+        self._wake()
+        self._hub.publish(run_id)
+        return self.get(run_id)
+
+    def complete(self, run_id: str, by: str) -> RunRecord:
+        """Ends an interactive run well. On a submitted run it changes nothing: its supervisor knows the end."""
+        return self._end(run_id, RunStatus.COMPLETED, None, by)
+
+    def fail(self, run_id: str, error: RunError, by: str) -> RunRecord:
+        """Ends an interactive run badly; on a submitted one the error is kept and it fails when its script ends."""
+        return self._end(run_id, RunStatus.FAILED, error, by)
+
+    def _end(self, run_id: str, status: RunStatus, error: RunError | None, by: str) -> RunRecord:
+        with self._database.write() as connection:
+            record = records.get(connection, run_id)
+            if record.status.is_terminal:
+                return record
+            if record.spec is not None:
+                if error is not None:
+                    records.change(connection, run_id, error=to_json(error))
+            else:
+                if record.status is RunStatus.CANCEL_REQUESTED:
+                    status = RunStatus.CANCELED
+                records.move(
+                    connection, run_id, status, Reason.ENDED_BY_CALLER, self._clock.now(), by=by, error=error
+                )
+        self._hub.publish(run_id)
+        return self.get(run_id)
+
+    # What jobs and clients of interactive runs say
+
+    def report(self, run_id: str, said: JobReport) -> JobReply:
+        """Takes a job's report; the reply says whether it is to stop, or speaks for an old attempt."""
+        now = self._clock.now()
+        with self._database.write() as connection:
+            record = records.get(connection, run_id)
+            if said.attempt != record.attempt or record.status.is_terminal:
+                return JobReply(stale=True)
+            news = records.report(connection, run_id, said, now)
+            if not news:
+                records.heartbeat(connection, run_id, said.attempt, said.node, now)
+            siblings = records.jobs_of(connection, run_id, record.attempt)
+        cancel = record.status is RunStatus.CANCEL_REQUESTED or _gang_is_broken(siblings)
+        if news:
+            self._wake()
+            self._hub.publish(run_id)
+        return JobReply(cancel=cancel)
+
+    def heartbeat(self, run_id: str) -> JobReply:
+        """A sign of life of an interactive run's client."""
+        with self._database.write() as connection:
+            record = records.get(connection, run_id)
+            records.touch(connection, run_id, self._clock.now())
+        return JobReply(cancel=record.status is RunStatus.CANCEL_REQUESTED, stale=record.status.is_terminal)
+
+
+def _gang_is_broken(jobs: Sequence[records.JobRow]) -> bool:
+    """Whether some node's ranks failed: the others of the gang end then too."""
+    for row in jobs:
+        if row.report is not None and (row.report.error is not None or row.report.timed_out):
+            return True
+    return False
+
+
+def _limited(tags: dict[str, str]) -> dict[str, str]:
+    if len(tags) > MAX_TAGS:
+        raise UserErrorException(f"A run has at most {MAX_TAGS} tags; this would make {len(tags)}.")
+    return tags
+
+
+def _added(before: dict[str, str], new: dict[str, str]) -> dict[str, str]:
+    clash = sorted(key for key, value in new.items() if before.get(key, value) != value)
+    if clash:
+        raise RunException(
+            f"Properties are written once, and {', '.join(clash)} has a value already. Use a tag for what changes."
+        )
+    return {**before, **new}

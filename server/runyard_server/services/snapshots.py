@@ -1,0 +1,68 @@
+"""What may be asked of snapshots: the trees of code that runs are made from."""
+
+import json
+
+from runyard.errors import SnapshotException
+from runyard.protocol.codec import to_json
+from runyard.protocol.files import MANIFEST_ENTRY, Manifest, ManifestAnswer, manifest_id
+from runyard_server.artifacts.send import Outgoing
+from runyard_server.artifacts.store import ObjectStore
+from runyard_server.domain.clock import Clock
+from runyard_server.records import files as records
+from runyard_server.records.engine import Database
+from runyard_server.services.objects import checked_manifest
+
+
+class SnapshotService:
+    """Snapshots: a manifest over objects, named by the manifest's own digest."""
+
+    def __init__(self, database: Database, clock: Clock, store: ObjectStore) -> None:
+        self._database = database
+        self._clock = clock
+        self._store = store
+
+    def create(self, manifest: Manifest) -> ManifestAnswer:
+        """Writes a snapshot down once all its objects are here; else the answer names those that lack.
+
+        Raises:
+            PathRefusedError, UserErrorException: see ``checked_manifest``.
+        """
+        sizes = checked_manifest(manifest)
+        missing = self._store.missing_or_short(sizes)
+        if missing:
+            return ManifestAnswer(id=None, missing=missing)
+        snapshot_id = manifest_id(manifest)
+        with self._database.read() as connection:
+            if records.has_snapshot(connection, snapshot_id):
+                return ManifestAnswer(id=snapshot_id)
+        with self._database.write() as connection:
+            records.add_snapshot(connection, snapshot_id, manifest, self._clock.now())
+        return ManifestAnswer(id=snapshot_id)
+
+    def get(self, snapshot_id: str) -> Manifest:
+        """The tree.
+
+        Raises:
+            SnapshotException: there is no such snapshot.
+        """
+        with self._database.read() as connection:
+            manifest = records.snapshot(connection, snapshot_id)
+        if manifest is None:
+            raise SnapshotException(
+                f"There is no snapshot {snapshot_id[:80]!r} in this workspace. A run's get_snapshot_id() names its own."
+            )
+        return manifest
+
+    def pack(self, snapshot_id: str) -> list[Outgoing]:
+        """The whole tree: first the manifest as JSON, then each content once, named by digest.
+
+        Raises:
+            SnapshotException: there is no such snapshot.
+        """
+        manifest = self.get(snapshot_id)
+        listed = json.dumps(to_json(manifest)).encode("utf-8")
+        contents = {entry.digest: entry.size for entry in manifest.files}
+        return [
+            Outgoing(MANIFEST_ENTRY, len(listed), data=listed),
+            *(Outgoing(digest, size, self._store.path(digest)) for digest, size in contents.items()),
+        ]

@@ -1,0 +1,72 @@
+"""Tokens: the workspace's own, one per run for its job, and page tickets. None is stored but the first.
+
+A run's token and a page ticket are signed statements (HMAC-SHA256 with a secret that only the
+server knows), so that checking one costs no look-up and they end by themselves.
+"""
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+from runyard.errors import AuthenticationException
+from runyard_server.domain.clock import Clock
+
+RUN_TOKEN_S = 60 * 24 * 3600.0
+TICKET_S = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom a token stands for. ``role`` is "member", "run" or "viewer"; ``run_id`` only for a run."""
+
+    role: str
+    run_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"run {self.run_id}" if self.run_id else "user" if self.role == "member" else "viewer"
+
+
+class TokenService:
+    """Makes and checks tokens."""
+
+    def __init__(self, token: str, secret: bytes, clock: Clock) -> None:
+        self._token = token.encode()
+        self._secret = secret
+        self._clock = clock
+
+    def for_run(self, run_id: str) -> str:
+        """A token that may do what concerns this run alone."""
+        return self._signed("run", run_id, self._clock.now() + RUN_TOKEN_S)
+
+    def ticket(self) -> str:
+        """A page ticket: reading, for a week."""
+        return self._signed("viewer", "", self._clock.now() + TICKET_S)
+
+    def check(self, token: str) -> Identity:
+        """Whom the token stands for.
+
+        Raises:
+            AuthenticationException: it is unknown, forged or over.
+        """
+        if hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
+            return Identity("member")
+        parts = token.split(".")
+        if len(parts) == 4 and hmac.compare_digest(self._mac(".".join(parts[:3])), parts[3]):
+            role, run_id, expires = parts[0], _decoded(parts[1]), int(parts[2])
+            if expires < self._clock.now():
+                raise AuthenticationException("This token has expired. Get a new page address from the run or the CLI.")
+            return Identity(role, run_id or None)
+        raise AuthenticationException("This token is not one of this server's. `runyard status` shows where its own lies.")
+
+    def _signed(self, role: str, run_id: str, expires: float) -> str:
+        stated = f"{role}.{base64.urlsafe_b64encode(run_id.encode()).decode().rstrip('=')}.{int(expires)}"
+        return f"{stated}.{self._mac(stated)}"
+
+    def _mac(self, stated: str) -> str:
+        return hmac.new(self._secret, stated.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def _decoded(text: str) -> str:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()

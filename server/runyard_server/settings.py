@@ -1,0 +1,87 @@
+"""What a server is told: where its home is, where it listens, what it may use."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runyard import home as places
+
+IDLE_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One server's settings.
+
+    Attributes:
+        home: the workspace's folder (mode 0700).
+        workspace: the workspace's name.
+        port: 0 for the port of last time, or any where that is taken.
+        database: SQLAlchemy URL; SQLite in the home by default.
+        embedded: started by a client: ends by itself after ``idle_s`` with nothing to do.
+        environments: folder of the built environments, shared by the user's workspaces.
+        python_directories: searched first for interpreters.
+        datastore_roots: folders below which a client may attach datastores.
+    """
+
+    home: Path
+    workspace: str = "default"
+    host: str = "127.0.0.1"
+    port: int = 0
+    database: str = ""
+    embedded: bool = False
+    idle_s: float = IDLE_S
+    environments: Path = field(default_factory=lambda: Path(places.root()) / "environments")
+    python_directories: tuple[Path, ...] = ()
+    datastore_roots: tuple[Path, ...] = ()
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.home / 'records.db'}"
+
+    @property
+    def server_file(self) -> Path:
+        """Holds the running server's address and token; mode 0600."""
+        return self.home / "server.json"
+
+
+def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
+    """Settings from the command line (``given``) and the environment.
+
+    ``RUNYARD_PYTHONS`` and ``RUNYARD_DATASTORE_ROOTS`` are lists of folders, ``RUNYARD_IDLE_S`` seconds.
+    """
+    folder = Path(os.path.abspath(home))
+    identity = places.read_json(places.identity_file(str(folder))) or {}
+    known = {key: value for key, value in given.items() if value is not None}
+    return Settings(
+        home=folder,
+        workspace=str(identity.get("name") or folder.name),
+        idle_s=float(environ.get("RUNYARD_IDLE_S", IDLE_S)),
+        python_directories=_folders(environ.get("RUNYARD_PYTHONS", "")),
+        datastore_roots=_folders(environ.get("RUNYARD_DATASTORE_ROOTS", "")),
+        **known,  # type: ignore[arg-type]
+    )
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What only this workspace's server and its owner know. Kept in the home, so that tokens outlive a restart."""
+
+    token: str
+    signing_key: bytes
+
+
+def secrets_of(home: Path) -> Secrets:
+    """The workspace's secrets; made at the first start, in a file that only its owner can read."""
+    path = home / "secrets.json"
+    known = places.read_json(str(path))
+    if known is None:
+        known = {"token": secrets.token_urlsafe(32), "signing_key": secrets.token_hex(32)}
+        places.write_json(str(path), known, private=True)
+    return Secrets(known["token"], bytes.fromhex(known["signing_key"]))
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part) for part in text.split(os.pathsep) if part)

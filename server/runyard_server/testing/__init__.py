@@ -1,0 +1,1 @@
+"""Shipped test parts: contract suites, a clock, factories."""

@@ -1,0 +1,321 @@
+"""What every executor must do, as tests. An executor's own test class derives from ``ExecutorContract``.
+
+It gives the fixtures ``make_executor`` (a function that builds a new executor object on the same
+engine each time, closed afterwards) and ``home`` (a folder that the engine's nodes reach). Jobs are
+small Python programs that stand in for ``runyard.job``: they start in their directory, read the
+assignment from their input and may write ``exit.json``, as it does.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runyard.errors import RunyardError
+from runyard.job.processes import is_alive, marker_of, processes_of
+from runyard.protocol.codec import from_json, to_json
+from runyard.protocol.jobs import JobAssignment
+from runyard_server.executors.base import Executor, JobHandle, JobObservation, JobRequest, JobState
+
+MakeExecutor = Callable[[], Executor]
+
+_A_MOMENT = threading.Event()  # never set: engines are outside, all that one can do is look again
+
+# Writes its input and what it sees to seen.json, whole or not at all.
+REPORT = """
+import json, os, sys
+seen = {"input": sys.stdin.read(), "cwd": os.getcwd(), "env": dict(os.environ), "argv": sys.argv[1:]}
+open("seen.new", "w").write(json.dumps(seen))
+os.replace("seen.new", "seen.json")
+"""
+# Stays until a signal comes; says so by the file "up".
+STAY = """
+import os, signal
+open("up.new", "w").write(str(os.getpid()))
+os.replace("up.new", "up")
+while True:
+    signal.pause()
+"""
+# The same, but deaf to SIGTERM.
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAY
+# Leaves a process behind that is in another session and has lost its parent.
+DAEMON = """
+import os, signal, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open("daemon.new", "w").write(str(os.getpid()))
+        os.replace("daemon.new", "daemon")
+        while True:
+            signal.pause()
+    os._exit(0)
+os.wait()
+"""
+
+
+class ExecutorContract:
+    """Derive, give the fixtures, and the tests run. ``patience_s``: how long the engine may take."""
+
+    patience_s = 20.0
+
+    @pytest.fixture
+    def make_executor(self) -> MakeExecutor:
+        raise NotImplementedError("give a fixture 'make_executor'")
+
+    @pytest.fixture
+    def home(self) -> Path:
+        raise NotImplementedError("give a fixture 'home'")
+
+    @pytest.fixture
+    def executor(self, make_executor: MakeExecutor) -> Executor:
+        return make_executor()
+
+    # Starting
+
+    def test_a_job_gets_its_assignment_its_directory_and_its_marker(self, executor: Executor, home: Path) -> None:
+        request = job_request(home, REPORT, gpus=[2, 3])
+        (handle,) = executor.start(executor.plan(request))
+        self.ended(executor, [handle])
+        seen = json.loads(Path(handle.directory, "seen.json").read_text())
+        assert seen["input"].count("\n") == 1
+        assert from_json(JobAssignment, json.loads(seen["input"])) == request.assignments[0]
+        assert os.path.samefile(seen["cwd"], handle.directory)
+        assert seen["env"]["RUNYARD_JOB"] == "exp_1/1/0"
+        assert seen["env"]["CUDA_VISIBLE_DEVICES"] == "2,3"
+
+    def test_a_job_without_gpus_sees_none(self, executor: Executor, home: Path) -> None:
+        (handle,) = executor.start(executor.plan(job_request(home, REPORT)))
+        self.ended(executor, [handle])
+        assert json.loads(Path(handle.directory, "seen.json").read_text())["env"]["CUDA_VISIBLE_DEVICES"] == ""
+
+    def test_the_directory_is_the_owners_alone(self, executor: Executor, home: Path) -> None:
+        (handle,) = executor.start(executor.plan(job_request(home, "pass")))
+        self.ended(executor, [handle])
+        assert Path(handle.directory).stat().st_mode & 0o777 == 0o700
+
+    def test_output_goes_to_the_jobs_log(self, executor: Executor, home: Path) -> None:
+        program = "import sys; print('to stdout', flush=True); print('to stderr', file=sys.stderr)"
+        (handle,) = executor.start(executor.plan(job_request(home, program)))
+        self.ended(executor, [handle])
+        assert Path(handle.directory, "job.log").read_text().split("\n") == ["to stdout", "to stderr", ""]
+
+    @pytest.mark.parametrize(
+        "word", ["two words", 'it\'s "quoted"', "$HOME `id`; a&b|c>d", "ação 数据", "line\nbreak", "-x", "*"]
+    )
+    def test_awkward_words_arrive_as_they_are(self, executor: Executor, home: Path, word: str) -> None:
+        place = home / word.replace("/", "_")
+        (handle,) = executor.start(executor.plan(job_request(place, REPORT, words=[word, ""])))
+        self.ended(executor, [handle])
+        seen = json.loads(Path(handle.directory, "seen.json").read_text())
+        assert seen["argv"] == [word, ""]
+        assert os.path.samefile(seen["cwd"], handle.directory)
+
+    def test_a_plan_touches_nothing_and_shows_no_token(self, executor: Executor, home: Path) -> None:
+        plan = executor.plan(job_request(home, STAY, nodes=2))
+        assert not Path(plan.nodes[0].directory).exists()
+        shown = json.dumps(plan.shown())
+        assert "secret-token" not in shown
+        assert [node["node"] for node in json.loads(shown)] == [0, 1]
+
+    def test_starting_the_same_attempt_again_starts_no_second_job(
+        self, make_executor: MakeExecutor, home: Path
+    ) -> None:
+        first, second = make_executor(), make_executor()
+        request = job_request(home, STAY)
+        handles = first.start(first.plan(request))
+        self.appears(home, "up")
+        assert second.start(second.plan(request)) == handles
+        first.cancel(handles, firmly=True)
+        self.ended(first, handles)
+
+    def test_a_gang_starts_as_a_whole_or_not_at_all(self, executor: Executor, home: Path) -> None:
+        request = job_request(home, STAY, nodes=3)
+        blocked = Path(request.assignments[2].directory)
+        blocked.parent.mkdir(parents=True)
+        blocked.write_text("a file where the job's directory should be")
+        with pytest.raises(RunyardError) as failure:
+            executor.start(executor.plan(request))
+        assert failure.value.code == "start_failed"
+        assert "exp_1" in str(failure.value)
+        for node in range(3):
+            assert processes_of(marker_of("exp_1", 1, node)) == []
+
+    def test_a_program_that_is_not_there_is_a_failed_start(self, executor: Executor, home: Path) -> None:
+        request = job_request(home, STAY)
+        plan = executor.plan(JobRequest("exp_1", 1, request.assignments, argv=["/nonexistent/program"]))
+        with pytest.raises(RunyardError) as failure:
+            executor.start(plan)
+        assert failure.value.code == "start_failed"
+        assert "/nonexistent/program" in str(failure.value)
+
+    # Observing
+
+    def test_many_jobs_are_observed_at_once(self, executor: Executor, home: Path) -> None:
+        stays = executor.start(executor.plan(job_request(home / "a", STAY, run_id="exp_a", nodes=2)))
+        fails = executor.start(executor.plan(job_request(home / "b", "raise SystemExit(3)", run_id="exp_b")))
+        self.ended(executor, fails)
+        seen = executor.observe([*stays, *fails])
+        assert [seen[handle].state for handle in stays] == [JobState.RUNNING, JobState.RUNNING]
+        assert (seen[fails[0]].state, seen[fails[0]].exit_code) == (JobState.ENDED, 3)
+        executor.cancel(stays, firmly=True)
+        self.ended(executor, stays)
+
+    @pytest.mark.parametrize("code", [0, 1, 42, 255])
+    def test_an_exit_code_is_kept(self, make_executor: MakeExecutor, home: Path, code: int) -> None:
+        executor = make_executor()
+        handles = executor.start(executor.plan(job_request(home, f"raise SystemExit({code})")))
+        first = self.ended(executor, handles)[handles[0]]
+        assert (first.state, first.exit_code, first.signal) == (JobState.ENDED, code, None)
+        assert executor.observe(handles)[handles[0]] == first
+        later = make_executor().observe(handles)[handles[0]]
+        assert (later.state, later.exit_code) == (JobState.ENDED, code)
+
+    @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGTERM"])
+    def test_a_signal_is_kept(self, make_executor: MakeExecutor, home: Path, name: str) -> None:
+        executor = make_executor()
+        program = f"import os, signal; os.kill(os.getpid(), signal.{name})"
+        handles = executor.start(executor.plan(job_request(home, program)))
+        first = self.ended(executor, handles)[handles[0]]
+        assert (first.state, first.exit_code, first.signal) == (JobState.ENDED, None, name)
+        later = make_executor().observe(handles)[handles[0]]
+        assert (later.state, later.exit_code, later.signal) == (JobState.ENDED, None, name)
+
+    def test_a_failed_job_says_what_its_log_ended_with(self, executor: Executor, home: Path) -> None:
+        handles = executor.start(executor.plan(job_request(home, "raise RuntimeError('no such module')")))
+        seen = self.ended(executor, handles)[handles[0]]
+        assert "exit code 1" in seen.message
+        assert "RuntimeError: no such module" in seen.message
+
+    def test_a_new_executor_object_observes_old_handles(self, make_executor: MakeExecutor, home: Path) -> None:
+        first = make_executor()
+        handles = first.start(first.plan(job_request(home, STAY, nodes=2)))
+        written = json.dumps(to_json(handles))
+        first.close()
+        second = make_executor()
+        known = [from_json(JobHandle, item) for item in json.loads(written)]
+        assert known == handles
+        assert {seen.state for seen in second.observe(known).values()} <= {JobState.RUNNING, JobState.PENDING}
+        second.cancel(known, firmly=True)
+        assert {seen.state for seen in self.ended(second, known).values()} == {JobState.ENDED}
+
+    def test_observing_nothing_is_nothing(self, executor: Executor) -> None:
+        assert executor.observe([]) == {}
+
+    # Ending
+
+    def test_a_gentle_cancel_lets_the_job_end_itself(self, executor: Executor, home: Path) -> None:
+        program = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n" + STAY
+        handles = executor.start(executor.plan(job_request(home, program)))
+        self.appears(home, "up")
+        executor.cancel(handles, firmly=False)
+        assert self.ended(executor, handles)[handles[0]].exit_code == 7
+
+    def test_a_job_deaf_to_the_gentle_cancel_is_ended_firmly(self, executor: Executor, home: Path) -> None:
+        handles = executor.start(executor.plan(job_request(home, DEAF)))
+        self.appears(home, "up")
+        executor.cancel(handles, firmly=False)
+        assert executor.observe(handles)[handles[0]].state is JobState.RUNNING
+        executor.cancel(handles, firmly=True)
+        assert self.ended(executor, handles)[handles[0]].state is JobState.ENDED
+
+    def test_cancelling_twice_or_too_late_is_harmless(self, executor: Executor, home: Path) -> None:
+        handles = executor.start(executor.plan(job_request(home, "pass")))
+        before = self.ended(executor, handles)
+        for firmly in (False, True, True, False):
+            executor.cancel(handles, firmly)
+        assert executor.observe(handles) == before
+        assert before[handles[0]].exit_code == 0
+
+    def test_a_firm_cancel_reaches_a_process_that_made_itself_a_daemon(self, executor: Executor, home: Path) -> None:
+        handles = executor.start(executor.plan(job_request(home, DAEMON + STAY)))
+        daemon = int(self.appears(home, "daemon"))
+        self.appears(home, "up")
+        executor.cancel(handles, firmly=True)
+        self.ended(executor, handles)
+        assert not is_alive(daemon)
+
+    def test_nothing_is_left_of_a_job_that_is_reported_as_over(self, executor: Executor, home: Path) -> None:
+        handles = executor.start(executor.plan(job_request(home, DAEMON + "os.kill(os.getpid(), 9)")))
+        daemon = int(self.appears(home, "daemon"))
+        self.ended(executor, handles)
+        assert not is_alive(daemon)
+
+    def test_ending_one_job_leaves_its_neighbours_alone(self, executor: Executor, home: Path) -> None:
+        first, second = executor.start(executor.plan(job_request(home, STAY, nodes=2)))
+        self.appears(home, "up")
+        executor.cancel([first], firmly=True)
+        self.ended(executor, [first])
+        assert executor.observe([second])[second].state is JobState.RUNNING
+        executor.cancel([second], firmly=True)
+        self.ended(executor, [second])
+
+    def test_the_inventory_names_the_machines_processors(self, executor: Executor) -> None:
+        assert executor.inventory().cpus >= 1
+
+    # Help
+
+    def ended(self, executor: Executor, handles: list[JobHandle]) -> dict[JobHandle, JobObservation]:
+        """What is seen once every job is over."""
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            seen = executor.observe(handles)
+            if all(observation.state.is_over for observation in seen.values()):
+                return seen
+            assert time.monotonic() < deadline, f"still not over: {seen}"
+            _A_MOMENT.wait(0.01)
+
+    def appears(self, home: Path, name: str) -> str:
+        """The text of the file that a job of ``home`` writes, once it is there (node 0's)."""
+        path = Path(directory_of(home, 0), name)
+        deadline = time.monotonic() + self.patience_s
+        while not path.exists():
+            assert time.monotonic() < deadline, f"no file {name} came: {_log(path.parent)}"
+            _A_MOMENT.wait(0.01)
+        return path.read_text()
+
+
+def directory_of(home: Path, node: int, attempt: int = 1) -> str:
+    return str(home / "runs" / f"attempt-{attempt}" / f"node-{node}")
+
+
+def job_request(
+    home: Path,
+    program: str,
+    run_id: str = "exp_1",
+    nodes: int = 1,
+    gpus: list[int] | None = None,
+    words: list[str] | None = None,
+    **changes: Any,
+) -> JobRequest:
+    """A request for jobs that run ``program`` (Python) with ``words`` as arguments."""
+    assignments = [
+        JobAssignment(
+            run_id=run_id,
+            attempt=1,
+            experiment="exp",
+            node=node,
+            node_count=nodes,
+            directory=directory_of(home, node),
+            server_url="http://127.0.0.1:1",
+            token="secret-token",
+            snapshot="0" * 64,
+            python=sys.executable,
+            sdk_path=str(home),
+            arguments=["--text", "ação 'x'"],
+            gpus=gpus or [],
+            **changes,
+        )
+        for node in range(nodes)
+    ]
+    return JobRequest(run_id, 1, assignments, argv=[sys.executable, "-c", program, *(words or [])])
+
+
+def _log(directory: Path) -> str:
+    path = directory / "job.log"
+    return path.read_text() if path.exists() else "no job.log"

@@ -1,0 +1,102 @@
+"""A folder of hand-made wheels, so that environments are resolved and built without a network."""
+
+import base64
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from runyard.protocol.environments import EnvironmentSpec
+from runyard_server.environments.provision import Environments
+
+
+def make_wheel(folder: Path, name: str, version: str, requires: Sequence[str] = (), content: str = "") -> Path:
+    """Writes ``<name>-<version>-py3-none-any.whl`` with one module of that name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    module = name.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    files = {
+        f"{module}.py": content or f"version = {version!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{path},{_digest(text)},{len(text.encode())}\n" for path, text in files.items())
+    files[f"{info}/RECORD"] = record + f"{info}/RECORD,,\n"
+    path = folder / f"{module}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for inner, text in files.items():
+            archive.writestr(inner, text)
+    return path
+
+
+def _digest(text: str) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+
+
+@pytest.fixture
+def wheel() -> Callable[..., Path]:
+    """Writes a wheel: ``wheel(folder, name, version, requires, content)``."""
+    return make_wheel
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """alpha 1.0 and 2.0; beta 1.0, which needs alpha<2; gamma 1.0, which needs what does not exist."""
+    folder = tmp_path_factory.mktemp("wheels")
+    make_wheel(folder, "alpha", "1.0")
+    make_wheel(folder, "alpha", "2.0")
+    make_wheel(folder, "beta", "1.0", ["alpha<2"])
+    make_wheel(folder, "gamma", "1.0", ["no-such-package-anywhere"])
+    return folder
+
+
+@pytest.fixture
+def packages(wheels: Path) -> Callable[..., EnvironmentSpec]:
+    """An environment's spec with pip packages from the folder of wheels alone."""
+
+    def spec(*lines: str, **more: object) -> EnvironmentSpec:
+        options = ["--no-index", f"--find-links {wheels}"]
+        return EnvironmentSpec(pip_packages=list(lines), pip_options=options, **more)  # type: ignore[arg-type]
+
+    return spec
+
+
+@pytest.fixture(autouse=True)
+def package_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """uv's cache, fresh for each test; no settings of the machine's own."""
+    for name in list(os.environ):
+        if name.startswith("UV_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    return tmp_path / "uv-cache"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "environments"
+
+
+@pytest.fixture
+def environments(root: Path) -> Environments:
+    return Environments(root)
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Callable[[str], str]:
+    """Writes a shell script that stands in for uv; ``REAL`` in it is the real one."""
+    from runyard_server.environments.uv_command import Uv
+
+    real = Uv(None, tmp_path).path
+
+    def write(body: str) -> str:
+        path = tmp_path / "stand-in-uv"
+        version = 'if [ "$1" = --version ]; then echo "uv 0.9.9"; exit 0; fi\n'
+        path.write_text("#!/bin/sh\n" + version + body.replace("REAL", real) + "\n")
+        path.chmod(0o755)
+        return str(path)
+
+    return write

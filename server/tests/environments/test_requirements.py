@@ -1,0 +1,126 @@
+import pytest
+
+from runyard.errors import EnvironmentException
+from runyard.protocol.environments import EnvironmentSpec
+from runyard_server.environments.requirements import uv_options, wanted
+
+
+def test_azures_own_packages_are_answered_by_runyard():
+    asked = wanted(
+        EnvironmentSpec(pip_packages=["azureml-sdk==1.0.57", "azureml_core", "six", "runyard"], conda_packages=[])
+    )
+    assert asked.lines == ["six"]
+    assert asked.notes == [
+        "azureml-sdk: answered by runyard",
+        "azureml-core: answered by runyard",
+        "runyard: answered by runyard",
+    ]
+
+
+def test_framework_pip_and_conda_packages_come_together():
+    spec = EnvironmentSpec(
+        framework="scikit-learn", framework_version="1.5", pip_packages=["six>=1.10"], conda_packages=["numpy=1.26"]
+    )
+    asked = wanted(spec)
+    assert asked.lines == ["scikit-learn==1.5.*", "six>=1.10", "numpy==1.26.*"]
+    assert asked.conda_names == {"numpy": "numpy=1.26"}
+    assert asked.pythons[0] == "3.13"
+
+
+def test_the_users_own_pin_takes_the_place_of_the_frameworks():
+    asked = wanted(
+        EnvironmentSpec(framework="tensorflow", framework_version="2.15", pip_packages=["tensorflow==2.15.0"])
+    )
+    assert asked.lines == ["tensorflow==2.15.0"]
+    assert any("name tensorflow itself, which is taken" in note for note in asked.notes)
+
+
+def test_a_package_in_both_lists_is_taken_as_pip_has_it():
+    asked = wanted(EnvironmentSpec(pip_packages=["numpy==1.26.4"], conda_packages=["numpy=1.24"]))
+    assert asked.lines == ["numpy==1.26.4"]
+
+
+def test_an_old_framework_is_taken_as_of_its_date_and_says_so():
+    asked = wanted(EnvironmentSpec(framework="tensorflow", framework_version="1.13"))
+    assert asked.exclude_newer == "2019-08-13"
+    assert asked.notes == ["TensorFlow 1.13: packages are taken as of 2019-08-13"]
+
+
+def test_azures_old_python_is_raised_to_the_oldest_that_runs_with_a_note():
+    asked = wanted(EnvironmentSpec(conda_packages=["python=3.6.2"], framework="tensorflow", framework_version="1.13"))
+    assert asked.pythons == ("3.7",)
+    assert any("Python 3.6.2 was asked for; 3.7" in note for note in asked.notes)
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.4", "three", "3.11.", "3.11; x", "4.0"])
+def test_a_python_that_cannot_be_had_is_refused(version):
+    with pytest.raises(EnvironmentException, match=r"3\.7 is the oldest that runs here"):
+        wanted(EnvironmentSpec(python_version=version))
+
+
+def test_a_python_that_the_framework_has_no_build_for_is_refused_with_those_it_has():
+    with pytest.raises(
+        EnvironmentException, match=r"TensorFlow 2\.4 has no build for Python 3\.11\. Allowed: 3\.7, 3\.8\."
+    ):
+        wanted(EnvironmentSpec(framework="tensorflow", framework_version="2.4", python_version="3.11"))
+
+
+def test_a_container_image_is_refused_with_the_cure():
+    with pytest.raises(EnvironmentException, match="'ubuntu:22.04'.*does not run containers yet"):
+        wanted(EnvironmentSpec(docker_image="ubuntu:22.04"))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("numpy=1.24", "pip writes '==': 'numpy==1.24'"),
+        ("./local.whl", "must be absolute"),
+        ("two words", "cannot be read"),
+        ("-r other.txt", "is an option"),
+        ("-e .", "is an option"),
+        ("--index-url https://user:secret@host/simple", "is an option"),
+        ("six\nnumpy", "control character"),
+    ],
+)
+def test_a_pip_line_that_cannot_be_served_is_refused(line, says):
+    with pytest.raises(EnvironmentException, match=says) as refused:
+        wanted(EnvironmentSpec(pip_packages=[line]))
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "six",
+        "Six [x] >= 1.0 ; python_version > '3'",
+        "six @ https://host/six-1.0-py3-none-any.whl",
+        "/here/six-1.0-py3-none-any.whl",
+        "git+https://host/six.git@main#egg=six",
+        "six==1.16 --hash=sha256:" + "0" * 64,
+        "six  # a comment",
+    ],
+)
+def test_pips_forms_of_a_requirement_pass(line):
+    assert wanted(EnvironmentSpec(pip_packages=[line, "  ", "# only a comment"])).lines == [line.partition("  #")[0]]
+
+
+def test_index_options_become_uvs():
+    assert uv_options(
+        ["-i https://a/simple", "--extra-index-url=https://b/?x=1", "--pre", "--no-index", "-f /wheels"]
+    ) == [
+        "--index-url",
+        "https://a/simple",
+        "--extra-index-url",
+        "https://b/?x=1",
+        "--prerelease",
+        "allow",
+        "--no-index",
+        "--find-links",
+        "/wheels",
+    ]
+
+
+@pytest.mark.parametrize("option", ["--target /etc", "--index-url", "--user", "nonsense", "--no-index now"])
+def test_an_option_that_says_nothing_of_where_packages_come_from_is_refused(option):
+    with pytest.raises(EnvironmentException, match="Allowed: -i, --index-url"):
+        uv_options([option])
