@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 
+import azureml  # noqa: F401  (before pytest takes the wheel's folder, which has the same name, for it)
 import pytest
 
 FORGIVEN = "gpu"  # hardware: nothing that CI could install

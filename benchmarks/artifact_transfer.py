@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measurement import RUNYARD, Absent, Bench, Outcome, figures, measured
-from benchmarks.mlflow_server import mlflow_server
+from benchmarks.mlflow_server import AS_STARTED, mlflow_server
 from benchmarks.own_workspace import own_workspace
 from benchmarks.peers import PeerUnavailable
 from benchmarks.programs.stopwatch import seconds
@@ -98,9 +98,7 @@ def through_mlflow(bench: Bench, source: Path, amount: int, repetitions: int) ->
     """The same through an MLflow server's artifact proxy."""
     try:
         with mlflow_server(bench) as server:
-            outcomes = measured(
-                bench, "MLflow server", "mlflow", "artifacts_mlflow.py", server.url, source, amount, repetitions
-            )
+            arguments = (server.url, source, amount, repetitions)
+            return measured(bench, "MLflow server", "mlflow", "artifacts_mlflow.py", *arguments, note=AS_STARTED)
     except PeerUnavailable as unavailable:
         return [Absent("MLflow server", str(unavailable))]
-    return outcomes

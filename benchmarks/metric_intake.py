@@ -1,12 +1,13 @@
 """Points a second that the server takes in from one client and has stored."""
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measurement import RUNYARD, Absent, Bench, Measure, Outcome, Target, figures, measured
-from benchmarks.mlflow_server import mlflow_server
-from benchmarks.own_workspace import own_workspace
+from benchmarks.mlflow_server import AS_STARTED, mlflow_server
+from benchmarks.own_workspace import own_postgres, own_workspace
 from benchmarks.peers import PeerUnavailable
 from benchmarks.programs.stopwatch import seconds
 
@@ -23,15 +24,25 @@ METHOD = (
 MEASURES = (Measure("points", "per s", more_is_better=True, target=Target(bound=100_000)),)
 
 _BATCH = 1_000
+POSTGRES = "RUNYARD_TEST_POSTGRES"
 
 
 def ours(bench: Bench) -> list[Outcome]:
+    outcomes = _taken_in(bench, "SQLite", "")
+    postgres = os.environ.get(POSTGRES)
+    if not postgres:
+        return [*outcomes, Absent(f"{RUNYARD}, PostgreSQL", f"not measured: {POSTGRES} names no server")]
+    with own_postgres(postgres) as database:
+        return [*outcomes, *_taken_in(bench, "PostgreSQL", database)]
+
+
+def _taken_in(bench: Bench, kind: str, database: str) -> list[Outcome]:
     from runyard import Experiment
     from runyard.shipping import Shipper
     from runyard.spool import Spool
 
     points = bench.sized(500_000, 5_000)
-    with own_workspace(bench) as workspace:
+    with own_workspace(bench, database) as workspace:
         run = Experiment(workspace, "intake").start_logging()
         shipper = Shipper(workspace.transport, run.id)
         rates = []
@@ -42,7 +53,7 @@ def ours(bench: Bench) -> list[Outcome]:
             spool.close()
             rates.append(points / seconds(_ship, shipper, spool))
         run.complete()
-    return figures(f"{RUNYARD}, SQLite", {"points": rates})
+    return figures(f"{RUNYARD}, {kind}", {"points": rates})
 
 
 def _ship(shipper: "Shipper", spool: "Spool") -> None:
@@ -69,30 +80,14 @@ def _insert(path: Path, points: int) -> None:
 
 
 def peers(bench: Bench) -> list[Outcome]:
-    n = bench.sized(3, 1)
+    outcomes: list[Outcome] = []
+    sizes = {"1,000 a request": (_BATCH, bench.sized(10_000, 2_000)), "one a request": (1, bench.sized(200, 20))}
     try:
         with mlflow_server(bench) as server:
-            return [
-                *measured(
-                    bench,
-                    "MLflow server, 1,000 a request",
-                    "mlflow",
-                    "intake_mlflow.py",
-                    server.url,
-                    _BATCH,
-                    bench.sized(10_000, 2_000),
-                    n,
-                ),
-                *measured(
-                    bench,
-                    "MLflow server, one a request",
-                    "mlflow",
-                    "intake_mlflow.py",
-                    server.url,
-                    1,
-                    bench.sized(200, 20),
-                    n,
-                ),
-            ]
+            for way, (batch, points) in sizes.items():
+                arguments = (server.url, batch, points, bench.sized(3, 1))
+                subject = f"MLflow server, {way},"
+                outcomes += measured(bench, subject, "mlflow", "intake_mlflow.py", *arguments, note=AS_STARTED)
     except PeerUnavailable as unavailable:
-        return [Absent("MLflow server", str(unavailable))]
+        outcomes.append(Absent("MLflow server", str(unavailable)))
+    return outcomes

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from benchmarks.measurement import RUNYARD, Absent, Bench, Measure, Outcome, Target, figures, measured
-from benchmarks.mlflow_server import mlflow_server
+from benchmarks.mlflow_server import AS_STARTED, mlflow_server
 from benchmarks.own_workspace import own_workspace, this_python
 from benchmarks.peers import PROGRAMS, PeerUnavailable
 from benchmarks.programs.stopwatch import call_durations, seconds
@@ -70,6 +70,7 @@ def peers(bench: Bench) -> list[Outcome]:
     try:
         with mlflow_server(bench) as server:
             count, n = bench.sized(200, 20), bench.sized(3, 1)
-            return measured(bench, "MLflow server", "mlflow", "queue_mlflow.py", server.url, count, n)
+            arguments = (server.url, count, n)
+            return measured(bench, "MLflow server", "mlflow", "queue_mlflow.py", *arguments, note=AS_STARTED)
     except PeerUnavailable as unavailable:
         return [Absent("MLflow server", str(unavailable))]

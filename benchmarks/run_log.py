@@ -10,9 +10,9 @@ from benchmarks.programs.stopwatch import Flush, Log, log_rates
 
 TITLE = "`run.log()` in a script"
 METHOD = (
-    "One metric of one run, one value a call, from one thread. p50 and p99 are of single calls; points/s is of all "
-    "calls with the final flush or close in the time, so that every point has left the process. "
-    "The floor writes a like line to a file opened for appending, one `os.write` a point."
+    "One metric of one run, one value a call, from one thread. p50 and p99 are of single calls; points per second are of "
+    "all calls with the final flush or close in the time, so that every point has left the process (ours waits until the "
+    "server has stored them). The floor writes a like line to a file opened for appending, one `os.write` a point."
 )
 MEASURES = (
     Measure("p50", "µs", target=Target(factor=5)),

@@ -1,5 +1,6 @@
 """``RUNYARD_REQUIRE_ALL=1`` turns a skipped test into a failed one: proven on a small project with our conftest."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def run_tests(tmp_path, monkeypatch):
     shutil.copy(ROOT / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    gpu: needs a GPU\n")
     monkeypatch.delenv("RUNYARD_REQUIRE_ALL", raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(ROOT / wheel) for wheel in ("sdk", "azureml")))
 
     def run(tests):
         (tmp_path / "test_them.py").write_text(tests)

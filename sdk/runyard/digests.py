@@ -60,7 +60,7 @@ class DigestCache:
         if stat.st_size < _REMEMBER_FROM:
             return of_file(path, progress)
         if self._known is None:
-            self._known = home.read_json(self._file) or {}
+            self._known = self._load()
         absolute = os.path.abspath(path)
         mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
         known = self._known.get(absolute)
@@ -74,6 +74,12 @@ class DigestCache:
         if settled:
             self._used[absolute] = mark + [digest]
         return digest
+
+    def _load(self) -> Dict[str, Any]:
+        try:
+            return home.read_json(self._file) or {}
+        except OSError:
+            return {}
 
     def save(self) -> None:
         """Writes the digests of the files that were asked for, if there is anything new."""

@@ -113,10 +113,11 @@ def _holds_lock(folder: str) -> bool:
 
 
 def _start(folder: str) -> Dict[str, Any]:
-    command, found_by = _server_command()
+    command, found_by = server_command()
     log_path = os.path.join(folder, "server.log")
-    # A run's own variables must not reach a server that a script happens to start.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AZUREML_", "RUNYARD_RUN_"))}
+    # A server that a run's script happens to start is not part of that run, and must not end with it.
+    own = ("AZUREML_", "RUNYARD_RUN_", "RUNYARD_JOB")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     with open(log_path, "ab") as log:
         began_at = log.tell()
         process = subprocess.Popen(
@@ -146,7 +147,12 @@ def _start(folder: str) -> Dict[str, Any]:
         time.sleep(0.01)
 
 
-def _server_command() -> Tuple[List[str], str]:
+def server_command() -> Tuple[List[str], str]:
+    """The command that starts a server (``--home FOLDER`` is to follow), and how it was found.
+
+    Raises:
+        WorkspaceException: none is installed where this client can find it; says what to do.
+    """
     chosen = os.environ.get("RUNYARD_SERVER_PYTHON")
     if chosen:
         return [chosen, "-m", "runyard_server"], "RUNYARD_SERVER_PYTHON={}".format(chosen)

@@ -30,7 +30,7 @@ class PythonSection:
     def __init__(self, **_: Any) -> None:
         self.user_managed_dependencies = False
         self.interpreter_path = DEFAULT_INTERPRETER
-        self.conda_dependencies = CondaDependencies()
+        self.conda_dependencies: Any = CondaDependencies()
         self.conda_dependencies_file: Optional[str] = None
         self.base_conda_environment: Optional[str] = None
 

@@ -56,6 +56,11 @@ class WorkspaceException(UserErrorException):
     code = "workspace"
 
 
+class UnknownWorkspaceError(WorkspaceException):
+    code = "unknown_workspace"
+    http_status = 404
+
+
 class ExperimentException(UserErrorException):
     code = "experiment"
 

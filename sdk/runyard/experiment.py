@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 from runyard.names import check_experiment_name
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.experiments import ExperimentRecord
+from runyard.protocol.runs import RunSpec
 from runyard.run import Run
 from runyard.transport.base import url_path
 
@@ -41,18 +42,10 @@ class Experiment:
         Raises:
             UserErrorException: what was asked for cannot be run; says what can.
         """
-        from runyard import transfer
-        from runyard.run_spec import build
-
         if overrides:
             config = config.with_overrides(**overrides)
-        spec = build(config, self.name, tags=tags)
-        transport = self._workspace.transport
-        snapshot = transfer.send_snapshot(transport, spec.source_directory, spec.script)
-        properties = dict(spec.properties)
-        properties.update(_git_properties(spec.source_directory))
-        spec = replace(spec, snapshot=snapshot, properties=properties)
-        said = transport.call("POST", "/runs", json=to_json(spec))
+        spec = sent_spec(self, config, tags)
+        said = self._workspace.transport.call("POST", "/runs", json=to_json(spec))
         return Run(self, said["id"], _said=said)
 
     def start_logging(
@@ -189,6 +182,19 @@ class Experiment:
 
     def __repr__(self) -> str:
         return "Experiment(Name: {}, Workspace: {})".format(self.name, self._workspace.name)
+
+
+def sent_spec(experiment: Experiment, config: Any, tags: Optional[Dict[str, str]] = None) -> RunSpec:
+    """Sends the code of a run and gives its spec: all of a submission but the last step."""
+    from runyard import transfer
+    from runyard.run_spec import build
+
+    spec = build(config, experiment.name, tags=tags)
+    transport = experiment.workspace.transport
+    snapshot = transfer.send_snapshot(transport, spec.source_directory, spec.script)
+    properties = dict(spec.properties)
+    properties.update(_git_properties(spec.source_directory))
+    return replace(spec, snapshot=snapshot, properties=properties)
 
 
 def pairs(wanted: Any) -> Optional[Dict[str, Optional[str]]]:

@@ -18,6 +18,7 @@ _CLASSES = {
     "xdigit": "0-9A-Fa-f",
 }
 _NEVER = "(?!)"
+_SPECIAL = re.compile(r"[*?\[\\]")
 
 
 class _Rule(NamedTuple):
@@ -110,7 +111,10 @@ def _stars(pattern: str, start: int, whole_path: bool) -> Tuple[str, int]:
     while end < len(pattern) and pattern[end] == "*":
         end += 1
     rest = pattern[end:]
-    is_double = end - start > 1 and (start == 0 or pattern[start - 1] == "/")
+    # git compares the text before the first special character by itself and looks at the rest as a pattern of its
+    # own, so "**" stands at a beginning there too.
+    begins = not _SPECIAL.search(pattern[:start]) or pattern[start - 1] == "/"
+    is_double = end - start > 1 and begins
     if not (whole_path and is_double and (rest == "" or rest.startswith(("/", "\\/")))):
         return "[^/]*", end
     if rest.startswith("/"):

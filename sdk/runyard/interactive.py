@@ -3,21 +3,24 @@
 import atexit
 import os
 import shutil
+import threading
 import uuid
 import weakref
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
+from runyard.errors import RunyardError
 from runyard.leftovers import SpoolFolder, open_folder, spool_root
 from runyard.protocol.codec import to_json
 from runyard.protocol.runs import ClientProcess, InteractiveRunSpec
 from runyard.shipping import BackgroundShipper, Shipper
 from runyard.spool import Spool
-from runyard.transport.base import Transport
+from runyard.transport.base import Transport, url_path
 
 if TYPE_CHECKING:
     from runyard.experiment import Experiment
     from runyard.run import Run
 
+HEARTBEAT_S = 20.0
 END_S = 5.0  # how long a process that ends waits for delivery; what is left is delivered by a later client
 
 
@@ -51,6 +54,8 @@ class InteractiveSession(Session):
         self._outputs = outputs
         self.spool = Spool(folder.spool_directory, folder.writer)
         self._shipper = BackgroundShipper(Shipper(transport, run_id), folder.path)
+        self._closed = threading.Event()
+        threading.Thread(target=self._beat, name="runyard-heartbeat", daemon=True).start()
         _OPEN.add(self)
 
     def flush(self, timeout_s: float) -> bool:
@@ -64,19 +69,30 @@ class InteractiveSession(Session):
         from runyard.run_files import files_below
         from runyard.transfer import upload_run_files
 
-        waiting = [(name, path) for name, path in files_below(os.path.join(self._folder.spool_directory, "files"))]
+        aside = os.path.join(self._folder.spool_directory, "files")
+        waiting = files_below(aside)
         if self._outputs and os.path.isdir(self._outputs):
             waiting += [("outputs/" + name, path) for name, path in files_below(self._outputs)]
         if waiting:
             upload_run_files(self._transport, self._run_id, waiting, overwrite=True)
+            shutil.rmtree(aside, ignore_errors=True)
         self.flush(300.0)
 
     def close(self) -> None:
         if self in _OPEN:
             _OPEN.discard(self)
+            self._closed.set()
             delivered = self._shipper.close(END_S)
             self.spool.close()
-            self._folder.release(delivered)
+            self._folder.release(delivered and not self._folder.files())
+
+    def _beat(self) -> None:
+        """Signs of life: a server on another machine cannot see this process."""
+        while not self._closed.wait(HEARTBEAT_S):
+            try:
+                self._transport.call("POST", url_path("runs", self._run_id, "heartbeat"))
+            except RunyardError:
+                continue  # the next one may get through
 
 
 _OPEN = weakref.WeakSet()  # type: ignore[var-annotated]
@@ -115,10 +131,19 @@ def begin(
         process=this_process(),
     )
     said = transport.call("POST", "/interactive-runs", json=to_json(spec))
+    # Beside the work of this run: what an earlier client was killed with is delivered now.
+    threading.Thread(target=sync_leftovers, args=(workspace,), name="runyard-sync", daemon=True).start()
     own = workspace.with_token(said["token"])
     folder = open_folder(spool_root(), said["run"]["id"], {"workspace": workspace.name, "home": workspace.folder})
     session = InteractiveSession(folder, own, said["run"]["id"], outputs)
     return Run(experiment, said["run"]["id"], _said=said["run"], _transport=own, _session=session)
+
+
+def attach(run: "Run") -> InteractiveSession:
+    """A session for a client that logs to a run whose script runs elsewhere."""
+    workspace = run.experiment.workspace
+    folder = open_folder(spool_root(), run.id, {"workspace": workspace.name, "home": workspace.folder})
+    return InteractiveSession(folder, run._transport, run.id, None)
 
 
 def this_process() -> Optional[ClientProcess]:

@@ -9,10 +9,11 @@ import json
 import os
 import shutil
 import uuid
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from runyard import home
 from runyard.errors import RunyardError, StorageFullError
+from runyard.run_files import files_below
 from runyard.shipping import Shipper
 from runyard.transport.base import Transport
 
@@ -35,6 +36,10 @@ class SpoolFolder:
     @property
     def spool_directory(self) -> str:
         return os.path.join(self.path, "spool")
+
+    def files(self) -> List[Tuple[str, str]]:
+        """Files that wait to be the run's: name and path, from below ``spool/files``."""
+        return files_below(os.path.join(self.spool_directory, "files"))
 
     def release(self, delete: bool) -> None:
         """Lets go of the folder; ``delete`` once everything in it is stored."""
@@ -104,13 +109,22 @@ def leftover_spools(root: str) -> List[SpoolFolder]:
     return found
 
 
-def sync(root: str, connect: Callable[[Dict[str, Any]], Optional[Transport]], timeout_s: float = 30.0) -> SyncReport:
+def sync(
+    root: str,
+    connect: Callable[[Dict[str, Any]], Optional[Transport]],
+    timeout_s: float = 30.0,
+    upload: Optional[Callable[..., Any]] = None,
+) -> SyncReport:
     """Ships what killed clients left behind, and deletes what is stored.
 
     Args:
         connect: gives the transport for a folder's ``meta``, or None to leave the folder alone (another server's).
-        timeout_s: seconds to spend on each folder.
+        timeout_s: seconds to spend on each folder's metrics and logs.
+        upload: stores files (name, local path) of a run, as ``upload_run_files`` does, which is the default.
     """
+    from runyard.transfer import upload_run_files
+
+    upload = upload or upload_run_files
     report = SyncReport()
     for folder in leftover_spools(root):
         run_id = str(folder.meta["run_id"])
@@ -122,11 +136,15 @@ def sync(root: str, connect: Callable[[Dict[str, Any]], Optional[Transport]], ti
                 shipped = shipper.drain(folder.path, timeout_s)
                 kept_back = list(shipper.refused.values()) + [shipped.trouble]
                 delete = shipped.complete and not shipper.refused
+                files = folder.files()
+                if delete and files:
+                    upload(transport, run_id, files, overwrite=True)
                 if delete:
                     report.stored.append(run_id)
                 else:
                     report.waiting[run_id] = str(kept_back[0] or "there was no time to send all of it")
-        except RunyardError as problem:
+        except (RunyardError, OSError) as problem:
+            delete = False
             report.waiting[run_id] = str(problem)
         finally:
             folder.release(delete)

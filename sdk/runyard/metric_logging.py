@@ -82,7 +82,9 @@ class MetricLogging:
         if not isinstance(value, dict) or not value:
             raise UserErrorException(
                 "log_table('{0}') takes a dictionary of columns: run.log_table('{0}', {{'x': [1, 2], 'y': [3, 4]}}), "
-                "not {1}. A data frame is one after .to_dict('list').".format(name, "an empty one" if value == {} else type(value).__name__)
+                "not {1}. A data frame is one after .to_dict('list').".format(
+                    name, "an empty one" if value == {} else type(value).__name__
+                )
             )
         table: Dict[str, Any] = {}
         for column, cells in value.items():

@@ -31,55 +31,55 @@ _KEY = re.compile(r"[^\x00-\x1f\x7f]+")
 def check_workspace_name(name: Any) -> str:
     """Raises WorkspaceException unless ``name`` may name a workspace."""
     rule = "3 to 33 letters, digits, '_' and '-', the first a letter or digit"
-    return _check("workspace", name, _WORKSPACE, 3, 33, rule, "my-workspace", WorkspaceException)
+    return _check("a workspace", name, _WORKSPACE, 3, 33, rule, "my-workspace", WorkspaceException)
 
 
 def check_experiment_name(name: Any) -> str:
     """Raises ExperimentException unless ``name`` may name an experiment."""
     rule = "1 to 255 letters, digits, '_' and '-', the first a letter or digit"
-    return _check("experiment", name, _EXPERIMENT, 1, LONGEST, rule, "tf-mnist", ExperimentException)
+    return _check("an experiment", name, _EXPERIMENT, 1, LONGEST, rule, "tf-mnist", ExperimentException)
 
 
 def check_model_name(name: Any) -> str:
     """Raises ModelException unless ``name`` may name a model."""
     rule = "1 to 255 letters, digits, '.', '_' and '-', the first a letter or digit"
-    return _check("model", name, _MODEL, 1, LONGEST, rule, "tf-dnn-mnist", ModelException)
+    return _check("a model", name, _MODEL, 1, LONGEST, rule, "tf-dnn-mnist", ModelException)
 
 
 def check_compute_name(name: Any) -> str:
     """Raises ComputeTargetException unless ``name`` may name a compute target."""
     rule = "2 to 64 letters, digits, '_' and '-', the first a letter"
-    return _check("compute target", name, _COMPUTE, 2, 64, rule, "gpucluster", ComputeTargetException)
+    return _check("a compute target", name, _COMPUTE, 2, 64, rule, "gpucluster", ComputeTargetException)
 
 
 def check_datastore_name(name: Any) -> str:
     """Raises DatastoreException unless ``name`` may name a datastore (it becomes part of a variable's name)."""
     rule = "1 to 255 letters, digits and '_'"
-    return _check("datastore", name, _DATASTORE, 1, LONGEST, rule, "my_data", DatastoreException)
+    return _check("a datastore", name, _DATASTORE, 1, LONGEST, rule, "my_data", DatastoreException)
 
 
 def check_data_reference_name(name: Any) -> str:
     """Raises DatastoreException unless ``name`` may name a data reference: ``$AZUREML_DATAREFERENCE_<name>``."""
     rule = "1 to 255 letters, digits and '_', since the script finds it in a variable of that name"
-    return _check("data reference", name, _DATASTORE, 1, LONGEST, rule, "training_data", DatastoreException)
+    return _check("a data reference", name, _DATASTORE, 1, LONGEST, rule, "training_data", DatastoreException)
 
 
 def check_environment_name(name: Any) -> str:
     """Raises EnvironmentException unless ``name`` may name an environment."""
     rule = "1 to 255 letters, digits, '.', '_' and '-', the first a letter or digit"
-    return _check("environment", name, _ENVIRONMENT, 1, LONGEST, rule, "tf-1.13-cpu", EnvironmentException)
+    return _check("an environment", name, _ENVIRONMENT, 1, LONGEST, rule, "tf-1.13-cpu", EnvironmentException)
 
 
 def check_variable_name(name: Any) -> str:
     """Raises UserErrorException unless ``name`` may name an environment variable."""
     rule = "1 to 255 letters, digits and '_', the first not a digit"
-    return _check("environment variable", name, _VARIABLE, 1, LONGEST, rule, "OMP_NUM_THREADS", UserErrorException)
+    return _check("an environment variable", name, _VARIABLE, 1, LONGEST, rule, "OMP_NUM_THREADS", UserErrorException)
 
 
 def check_key(name: Any, what: str = "tag") -> str:
     """Raises UserErrorException unless ``name`` may be the key of a tag or property (``what``)."""
     rule = "1 to 255 characters, none of them a control character"
-    return _check(what, name, _KEY, 1, LONGEST, rule, "dataset", UserErrorException)
+    return _check("a key of a " + what, name, _KEY, 1, LONGEST, rule, "dataset", UserErrorException)
 
 
 def checked_pairs(values: Optional[Mapping[Any, Any]], what: str = "tag") -> Dict[str, str]:
@@ -102,7 +102,9 @@ def checked_pairs(values: Optional[Mapping[Any, Any]], what: str = "tag") -> Dic
 def _value(name: str, value: Any, what: str) -> str:
     text = "" if value is None else str(value)
     if "\x00" in text:
-        raise UserErrorException("The {} {!r} has a value with a NUL character, which cannot be kept.".format(what, name))
+        raise UserErrorException(
+            "The {} {!r} has a value with a NUL character, which cannot be kept.".format(what, name)
+        )
     return text
 
 
@@ -117,8 +119,8 @@ def _check(
     error: Type[UserErrorException],
 ) -> str:
     if not isinstance(name, str):
-        raise error("The name of a {} is text such as '{}'; this is a {}.".format(what, example, type(name).__name__))
+        raise error("The name of {} is text such as '{}'; this is a {}.".format(what, example, type(name).__name__))
     if shortest <= len(name) <= longest and pattern.fullmatch(name):
         return name
     shown = repr(name) if len(name) <= 80 else "{!r}... ({} characters)".format(name[:60], len(name))
-    raise error("{} is no name of a {}: it takes {}. Choose one such as '{}'.".format(shown, what, rule, example))
+    raise error("{} is no name of {}: it takes {}. Choose one such as '{}'.".format(shown, what, rule, example))

@@ -20,6 +20,10 @@ def size_text(size_bytes: float) -> str:
     return "{:.{}f} {}".format(size_bytes, 0 if units[0] == "B" else 1, units[0])
 
 
+def silent(_moved_bytes: int, _files: int) -> None:
+    """A progress that nobody sees."""
+
+
 class ProgressBar:
     """Draws what has moved of a known total; call it with (bytes, files) as they move.
 

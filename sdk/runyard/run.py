@@ -46,7 +46,6 @@ class Run(MetricLogging):
         self._known = _said
         self._own_transport = _transport
         self._session = _session
-        self._metric_spool = _session.spool if _session is not None else None
         self._local_tags = {}  # type: Dict[str, str]
 
     # Finding runs
@@ -257,9 +256,9 @@ class Run(MetricLogging):
         from runyard.names import checked_pairs
 
         said = checked_pairs(tags)
-        if self._metric_spool is not None:
+        if self._session is not None:
             for key, value in said.items():
-                self._metric_spool.tag(key, value)
+                self._session.spool.tag(key, value)
             self._local_tags.update(said)
         else:
             self._change(tags=said)
@@ -515,10 +514,11 @@ class Run(MetricLogging):
         Raises:
             ModelPathNotFoundException: the run has nothing there; names what ``outputs/`` holds.
         """
-        from runyard.model import register_from_run
+        from runyard.model import Model
 
-        return register_from_run(
-            self,
+        return Model.register_from_run(
+            self._experiment.workspace,
+            self.id,
             model_name,
             model_path,
             tags=tags,
@@ -526,9 +526,21 @@ class Run(MetricLogging):
             model_framework=model_framework,
             model_framework_version=model_framework_version,
             description=description,
+            datasets=datasets,
+            sample_input_dataset=sample_input_dataset,
+            sample_output_dataset=sample_output_dataset,
+            resource_configuration=resource_configuration,
         )
 
     # Inside
+
+    @property
+    def _metric_spool(self) -> Any:  # type: ignore[override]
+        if self._session is None:  # a client that logs to a run it submitted
+            from runyard.interactive import attach
+
+            self._session = attach(self)
+        return self._session.spool
 
     @property
     def _transport(self) -> Transport:
@@ -581,8 +593,9 @@ class Run(MetricLogging):
         return {entry["name"]: str(entry.get("url", entry["name"])) for entry in self._call("GET", "logs")}
 
     def _read_log(self, name: str) -> str:
-        with self._transport.request("GET", url_path("runs", self.id, "logs", name)) as answer:
-            return answer.bytes().decode("utf-8", "replace")
+        from runyard.run_files import log_pieces
+
+        return b"".join(log_pieces(self, name)).decode("utf-8", "replace")
 
     def _read_file(self, name: str) -> bytes:
         with self._transport.request("GET", url_path("runs", self.id, "files", name)) as answer:
@@ -599,8 +612,8 @@ class Run(MetricLogging):
         return hash(self.id)
 
 
-def list_runs(workspace: "Workspace", experiment: Optional["Experiment"], **wanted: Any) -> Iterator[Run]:
-    """Runs that match, newest first, read a page at a time."""
+def list_runs(workspace: "Workspace", home: Optional["Experiment"], **wanted: Any) -> Iterator[Run]:
+    """Runs that match, newest first, read a page at a time; ``home`` is their experiment where it is known."""
     from runyard.experiment import Experiment, pairs
 
     query = {key: value for key, value in wanted.items() if value is not None}
@@ -613,8 +626,7 @@ def list_runs(workspace: "Workspace", experiment: Optional["Experiment"], **want
     while True:
         page = workspace.transport.call("GET", "/runs", query=dict(query, limit=page_size))
         for said in page:
-            home = experiment if experiment is not None else Experiment(workspace, said["experiment"])
-            yield Run(home, said["id"], _said=said)
+            yield Run(home or Experiment(workspace, said["experiment"]), said["id"], _said=said)
         if len(page) < page_size:
             return
         query["before"] = page[-1]["id"]

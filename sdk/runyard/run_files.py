@@ -1,7 +1,6 @@
 """A run's files, to and from this machine."""
 
 import os
-import shutil
 import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -75,9 +74,24 @@ def download(run: "Run", wanted: Mapping[str, str]) -> int:
     stored = {entry.path for entry in entries}
     # The logs of a run that goes on are not files yet; they are read as they stand.
     for name in set(run._log_names()) & (set(wanted) - stored):
-        with run._transport.request("GET", "/runs/{}/logs/{}".format(run.id, name), stream=True) as answer:
-            os.makedirs(os.path.dirname(os.path.abspath(wanted[name])), exist_ok=True)
-            with open(wanted[name], "wb") as target:
-                shutil.copyfileobj(answer, target, 1 << 20)  # type: ignore[misc]
+        os.makedirs(os.path.dirname(os.path.abspath(wanted[name])), exist_ok=True)
+        with open(wanted[name], "wb") as target:
+            for piece in log_pieces(run, name):
+                target.write(piece)
         count += 1
     return count
+
+
+def log_pieces(run: "Run", name: str) -> Iterator[bytes]:
+    """A log's bytes as they are now, in the pieces that the server gives."""
+    from runyard.transport.base import url_path
+
+    offset = 0
+    while True:
+        path = url_path("runs", run.id, "logs", name)
+        with run._transport.request("GET", path, query={"offset": offset}) as answer:
+            piece = answer.bytes()
+        if not piece:
+            return
+        yield piece
+        offset += len(piece)

@@ -65,6 +65,17 @@ class ScriptRunConfig:
             self.run_config.distribute(distributed_job_config)
             self.run_config.node_count = _node_count(distributed_job_config, self.run_config.target)
 
+    def with_overrides(self, **overrides: Any) -> "ScriptRunConfig":
+        """Refused: only estimators are submitted with overrides.
+
+        Raises:
+            UserErrorException: always; says how to change this one.
+        """
+        raise UserErrorException(
+            "{} can be overridden at submission for estimators alone. Change the ScriptRunConfig itself: its "
+            "arguments, or run_config.inputs.".format(" and ".join(sorted(overrides)))
+        )
+
 
 def _node_count(distributed: Distributed, target: str) -> int:
     """Azure counts TensorFlow's nodes by its workers: a parameter server shares a worker's node."""

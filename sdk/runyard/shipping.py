@@ -13,7 +13,6 @@ import time
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from runyard.errors import (
-    LimitReachedError,
     OffsetGapError,
     PathRefusedError,
     RunyardError,
@@ -67,6 +66,7 @@ class _Stream:
         self.unfinished_at = -1  # size at which the file's last line had no end
         self.blanks: List[Tuple[int, int]] = []
         self.refused: Optional[RunyardError] = None
+        self.rewritten = False
 
     @property
     def written(self) -> int:
@@ -119,6 +119,11 @@ class Shipper:
     def refused(self) -> Dict[str, RunyardError]:
         """Streams that the server will never take, and why; they are not tried again."""
         return {name: stream.refused for name, stream in list(self._streams.items()) if stream.refused}
+
+    @property
+    def rewritten(self) -> List[str]:
+        """Logs whose file was cut or replaced: a script's own file, say. The server keeps what it had of them."""
+        return [name for name, stream in list(self._streams.items()) if stream.rewritten]
 
     def ship_log(self, name: str, path: str) -> Shipped:
         """Sends what is new in the log file at ``path``. ``name``: its path among the run's logs."""
@@ -184,22 +189,20 @@ class Shipper:
             self._ship(self._stream(self.log_name(prefix + name), False), path, shipped)
 
     def _ship(self, stream: _Stream, path: str, shipped: Shipped) -> None:
-        if stream.refused is not None:
-            return
         try:
             found = os.stat(path)
         except OSError:
             return
         if not stat.S_ISREG(found.st_mode):
             return
-        if found.st_size == stream.size and stream.size in (stream.offset, stream.unfinished_at):
-            return  # nothing new: the pass has cost one stat
         file_id = (found.st_dev, found.st_ino)
         if found.st_size < stream.size or stream.file_id not in (None, file_id):
-            stream.refused = UserErrorException(
-                "{} was written anew while it was shipped; what the server has is its earlier content.".format(path)
-            )
+            stream.rewritten = True
+        if stream.refused is not None or stream.rewritten:
+            stream.size = found.st_size
             return
+        if found.st_size == stream.size and stream.size in (stream.offset, stream.unfinished_at):
+            return  # nothing new: the pass has cost one stat
         stream.size, stream.file_id = found.st_size, file_id
         try:
             with open(path, "rb", buffering=0) as file:
@@ -254,11 +257,12 @@ class Shipper:
                 raise
             return size
         except UserErrorException as refusal:
-            bad = refusal.details.get("line_at")
-            if bad is None or isinstance(refusal, LimitReachedError):
+            start = int(refusal.details.get("line_at", -1))
+            blank = (start, start + int(refusal.details.get("line_bytes", 0)))
+            if start < 0 or blank in stream.blanks:
                 raise
             # A line that a full disk cut short: sent as spaces, so that the offsets stay what they are.
-            stream.blanks.append((int(bad), int(bad) + int(refusal.details["line_bytes"])))
+            stream.blanks.append(blank)
             sys.stderr.write("runyard: a line of {} is left out: {}\n".format(stream.name, refusal))
             return stream.offset
 

@@ -60,8 +60,8 @@ class Spool:
 
     Every Spool has a file of its own: where the name is taken, by another process or by the parent
     of a forked one, ``-2``, ``-3`` ... is added. The file is made with the first record; one whose
-    last line a full disk cut short is left, and the next one begun. Threads may share a Spool. A disk that is full or gone is told once on stderr; ``lost`` counts the
-    records that could not be written.
+    last line a full disk cut short is left, and the next begun. Threads may share a Spool. A disk
+    that is full or gone is told once on stderr; ``lost`` counts what could not be written.
 
     Args:
         directory: an existing folder.

@@ -5,7 +5,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from runyard import home
-from runyard.errors import WorkspaceException
+from runyard.errors import UnknownWorkspaceError, WorkspaceException
 from runyard.names import check_workspace_name
 from runyard.transport.base import Transport
 
@@ -64,7 +64,7 @@ class Workspace:
             self._transport = _server_transport(server)
         else:
             self._folder = home.workspace_folder(self._name)
-            _write_identity(self._folder, self._name, self._subscription_id, self._resource_group, tags)
+            keep_identity(self._folder, self._name, self._subscription_id, self._resource_group, tags)
             from runyard import embedded
 
             self._transport = embedded.transport(self._folder)
@@ -122,11 +122,11 @@ class Workspace:
         """Opens a workspace of this machine.
 
         Raises:
-            WorkspaceException: there is none of that name; says which there are.
+            UnknownWorkspaceError: there is none of that name; says which there are.
         """
         names = home.workspace_names()
         if name not in names:
-            raise WorkspaceException(
+            raise UnknownWorkspaceError(
                 "There is no workspace named '{}' on this machine. There are: {}. Workspace.create(name) makes one.".format(
                     name, ", ".join(names) or "none"
                 )
@@ -166,15 +166,14 @@ class Workspace:
             WorkspaceException: the file cannot be read, is not JSON, or lacks a name; or ``path`` is
                 given and nothing is found.
         """
-        found = _find_config(path, _file_name)
-        if found is None:
+        said = configured(path, _file_name)
+        if said is None:
             if path is not None:
                 raise WorkspaceException(
                     "No {} was found in '{}', its .azureml/ and aml_config/ folders, or any folder above. "
                     "Workspace(...).write_config() makes one.".format(_file_name or "config.json", path)
                 )
             return Workspace()
-        said = _read_config(found)
         if said.get("server"):
             return Workspace(workspace_name=said.get("workspace_name"), server=said["server"])
         return Workspace(said.get("subscription_id"), said.get("resource_group"), said["workspace_name"])
@@ -386,9 +385,28 @@ def _server_transport(server: str) -> Transport:
     return HttpTransport(lambda: server, lambda: token or "")
 
 
-def _write_identity(
-    folder: str, name: str, subscription_id: str, resource_group: str, tags: Optional[Dict[str, str]]
+def configured(path: Optional[str] = None, file_name: Optional[str] = None) -> Optional[Dict[str, Any]]:
+    """What the configuration file that ``Workspace.from_config`` finds says; None where there is none.
+
+    Raises:
+        WorkspaceException: it cannot be read, is not JSON, or names no workspace.
+    """
+    found = _find_config(path, file_name)
+    return None if found is None else _read_config(found)
+
+
+def keep_identity(
+    folder: str,
+    name: str,
+    subscription_id: str = home.DEFAULT_SUBSCRIPTION,
+    resource_group: str = home.DEFAULT_RESOURCE_GROUP,
+    tags: Optional[Dict[str, str]] = None,
 ) -> None:
+    """Makes an embedded workspace's folder and writes whose it is, where there is none yet.
+
+    Raises:
+        WorkspaceException: it is there and belongs to another subscription or resource group.
+    """
     path = home.identity_file(folder)
     known = home.read_json(path)
     if known is None:

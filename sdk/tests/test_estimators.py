@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+
 from runyard.data_reference import DataReference
 from runyard.environment import Environment
 from runyard.errors import UserErrorException
@@ -94,7 +95,9 @@ def test_an_argument_that_azure_has_not_is_refused(source, cls):
 
 
 def test_empty_values_make_flags_and_zeros_stay(source):
-    estimator = Estimator(source, entry_script="train.py", script_params={"--v": "", "--n": 0, "--x": False, "--q": None})
+    estimator = Estimator(
+        source, entry_script="train.py", script_params={"--v": "", "--n": 0, "--x": False, "--q": None}
+    )
     assert spec_of(estimator).arguments == ["--v", "--n", "0", "--x", "False", "--q"]
 
 
@@ -177,9 +180,7 @@ def test_an_environment_definition_is_used_as_it_is(source):
     assert spec.gpus_per_node == ALL_GPUS
 
 
-@pytest.mark.parametrize(
-    "given", [{"pip_packages": ["a"]}, {"conda_packages": ["a"]}, {"framework_version": "2.15"}]
-)
+@pytest.mark.parametrize("given", [{"pip_packages": ["a"]}, {"conda_packages": ["a"]}, {"framework_version": "2.15"}])
 def test_a_user_managed_environment_excludes_packages(source, given):
     with pytest.raises(UserErrorException, match="user_managed=True.*cannot be given with it"):
         TensorFlow(source, entry_script="train.py", user_managed=True, **given)
@@ -283,7 +284,12 @@ def test_parameter_servers_are_asked_for_in_four_ways(source, given):
 
 
 @pytest.mark.parametrize(
-    "given", [{"distributed_training": PyTorchConfiguration("Gloo")}, {"distributed_training": Gloo()}, {"distributed_backend": "gloo"}]
+    "given",
+    [
+        {"distributed_training": PyTorchConfiguration("Gloo")},
+        {"distributed_training": Gloo()},
+        {"distributed_backend": "gloo"},
+    ],
 )
 def test_torch_counts_its_processes_by_nodes(source, given):
     spec = spec_of(

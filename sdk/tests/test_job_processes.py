@@ -12,6 +12,7 @@ from runyard.job import processes
 
 pytestmark = pytest.mark.skipif(not processes.has_process_table(), reason="this system shows no /proc")
 
+RUN = "run-{}-".format(os.getpid())  # jobs are found on the whole machine, where other test runs may go on
 STAY = "import signal, sys; print('up', flush=True); signal.pause()"
 
 
@@ -34,20 +35,23 @@ def test_a_marker_names_run_attempt_and_node():
 
 
 def test_a_process_is_found_by_its_marker_alone():
-    with child("t1/1/0") as one, child("t1/1/1") as other:
-        assert processes.processes_of("t1/1/0") == [one.pid]
-        assert processes.processes_by_marker(["t1/1/1", "t1/9/9"]) == {"t1/1/1": [other.pid], "t1/9/9": []}
-        assert processes.processes_of("t1/1/0", but=[one.pid]) == []
-        assert processes.marker_in(one.pid) == "t1/1/0"
+    with child(RUN + "t1/1/0") as one, child(RUN + "t1/1/1") as other:
+        assert processes.processes_of(RUN + "t1/1/0") == [one.pid]
+        assert processes.processes_by_marker([RUN + "t1/1/1", RUN + "t1/9/9"]) == {
+            RUN + "t1/1/1": [other.pid],
+            RUN + "t1/9/9": [],
+        }
+        assert processes.processes_of(RUN + "t1/1/0", but=[one.pid]) == []
+        assert processes.marker_in(one.pid) == RUN + "t1/1/0"
 
 
 def test_a_marker_that_begins_alike_is_another():
-    with child("t2/1/10"):
-        assert processes.processes_of("t2/1/1") == []
+    with child(RUN + "t2/1/10"):
+        assert processes.processes_of(RUN + "t2/1/1") == []
 
 
 def test_a_pid_and_its_start_name_one_process():
-    with child("t3/1/0") as one:
+    with child(RUN + "t3/1/0") as one:
         ticks = processes.start_ticks(one.pid)
         assert ticks == processes.look_up(one.pid).start_ticks > 0
         assert processes.look_up(one.pid).parent == os.getpid()
@@ -76,7 +80,7 @@ def test_a_zombie_is_not_alive():
 
 
 def test_the_command_of_a_process_is_known():
-    with child("t4/1/0") as one:
+    with child(RUN + "t4/1/0") as one:
         assert processes.command_of(one.pid) == [sys.executable, "-c", STAY]
     assert processes.command_of(one.pid) == []
 
@@ -88,13 +92,13 @@ def test_members_are_the_session_the_descendants_and_those_with_the_marker():
         " env={}, start_new_session=True); print(p.pid, flush=True); signal.pause()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, env=dict(os.environ, RUNYARD_JOB="t5/1/0")
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, env=dict(os.environ, RUNYARD_JOB=RUN + "t5/1/0")
     )
     hidden = int(process.stdout.readline())
-    with child("t5/1/0", start_new_session=True) as stray:
-        assert processes.members_of("t5/1/0") == sorted([process.pid, hidden, stray.pid])
-        assert processes.members_of("t5/1/0", but=[process.pid]) == sorted([hidden, stray.pid])
-        assert processes.kill_group("t5/1/0") == []
+    with child(RUN + "t5/1/0", start_new_session=True) as stray:
+        assert processes.members_of(RUN + "t5/1/0") == sorted([process.pid, hidden, stray.pid])
+        assert processes.members_of(RUN + "t5/1/0", but=[process.pid]) == sorted([hidden, stray.pid])
+        assert processes.kill_group(RUN + "t5/1/0") == []
         assert not any(processes.is_alive(pid) for pid in (process.pid, hidden, stray.pid))
     process.wait()
     process.stdout.close()
@@ -105,19 +109,19 @@ def test_a_leaders_session_is_ended_with_it():
         "import subprocess, sys, signal; p = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'],"
         " env={}); print(p.pid, flush=True); signal.pause()"
     )
-    with child("t6/1/0", program=STAY) as bystander:
+    with child(RUN + "t6/1/0", program=STAY) as bystander:
         process = subprocess.Popen(
             [sys.executable, "-c", program],
             stdout=subprocess.PIPE,
-            env=dict(os.environ, RUNYARD_JOB="t7/1/0"),
+            env=dict(os.environ, RUNYARD_JOB=RUN + "t7/1/0"),
             start_new_session=True,
         )
         inner = int(process.stdout.readline())
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert processes.members_of("t7/1/0") == []  # it has no marker and lost its parent
-        assert processes.members_of("t7/1/0", leader=process.pid) == [inner]
-        assert processes.kill_group("t7/1/0", leader=process.pid) == []
+        assert processes.members_of(RUN + "t7/1/0") == []  # it has no marker and lost its parent
+        assert processes.members_of(RUN + "t7/1/0", leader=process.pid) == [inner]
+        assert processes.kill_group(RUN + "t7/1/0", leader=process.pid) == []
         assert not processes.is_alive(inner)
         assert processes.is_alive(bystander.pid)
         process.wait()
@@ -125,9 +129,9 @@ def test_a_leaders_session_is_ended_with_it():
 
 
 def test_a_process_never_ends_itself():
-    with child("t8/1/0") as one:
-        assert os.getpid() not in processes.members_of("t8/1/0", leader=os.getpid())
-        assert one.pid in processes.members_of("t8/1/0", leader=os.getpid())
+    with child(RUN + "t8/1/0") as one:
+        assert os.getpid() not in processes.members_of(RUN + "t8/1/0", leader=os.getpid())
+        assert one.pid in processes.members_of(RUN + "t8/1/0", leader=os.getpid())
 
 
 def test_a_signal_to_a_process_that_is_gone_is_no_error():

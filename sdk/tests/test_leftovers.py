@@ -83,13 +83,35 @@ def test_syncing_stores_what_was_left_and_clears_it_away(root):
 
 
 @pytest.mark.parametrize(
-    "problem", [ServerUnavailableError("no server answers"), UnknownRunError("no such run"), PathRefusedError("a bad name")]
+    "problem",
+    [ServerUnavailableError("no server answers"), UnknownRunError("no such run"), PathRefusedError("a bad name")],
 )
 def test_what_cannot_be_stored_stays_and_the_reason_is_told(root, problem):
     left_behind(root)
     report = sync(root, lambda meta: TakingServer(problem), timeout_s=0)
     assert (report.stored, report.waiting) == ([], {"run-1": str(problem)})
     assert sync(root, lambda meta: TakingServer()).stored == ["run-1"]
+
+
+def test_files_that_were_set_aside_are_stored_before_their_folder_goes(root):
+    folder = left_behind(root)
+    os.makedirs(os.path.join(folder.spool_directory, "files", "images"))
+    picture = os.path.join(folder.spool_directory, "files", "images", "a.png")
+    with open(picture, "w") as file:
+        file.write("png")
+    uploaded = []
+
+    def upload(transport, run_id, files, overwrite):
+        if not uploaded:
+            uploaded.append(None)
+            raise ServerUnavailableError("away again")
+        uploaded.append((run_id, files, overwrite))
+
+    report = sync(root, lambda meta: TakingServer(), upload=upload)
+    assert (report.stored, report.waiting) == ([], {"run-1": "away again"})
+    assert sync(root, lambda meta: TakingServer(), upload=upload).stored == ["run-1"]
+    assert uploaded[1] == ("run-1", [("images/a.png", picture)], True)
+    assert os.listdir(root) == []
 
 
 def test_another_servers_leftovers_are_let_alone(root):

@@ -147,7 +147,13 @@ def test_a_row_and_a_table_are_entries_of_columns(run):
     assert run.records() == [
         ["e", "table", "azureml.v1.table", {"epoch": 1, "loss": 0.5, "note": None}, 1566000000.5],
         ["d", "table", "what it is"],
-        ["e", "table", "azureml.v1.table", {"epoch": [2, 3], "loss": [0.25, float("inf")], "note": "one"}, 1566000000.5],
+        [
+            "e",
+            "table",
+            "azureml.v1.table",
+            {"epoch": [2, 3], "loss": [0.25, float("inf")], "note": "one"},
+            1566000000.5,
+        ],
     ]
 
 

@@ -1,6 +1,7 @@
 """The rules of names: what is taken, what is refused, and that the refusal says the rule."""
 
 import pytest
+
 from runyard import errors, names
 
 

@@ -1,6 +1,7 @@
 """ScriptRunConfig: what is given wins over the run configuration, and bad values are refused at once."""
 
 import pytest
+
 from runyard.environment import Environment
 from runyard.errors import UserErrorException
 from runyard.runconfig import (
@@ -100,3 +101,8 @@ def test_packages_given_to_a_run_configuration_are_its_environments():
 
     settings = RunConfiguration(conda_dependencies=CondaDependencies.create(pip_packages=["numpy==1.26"]))
     assert settings.environment.to_spec().pip_packages == ["numpy==1.26"]
+
+
+def test_overrides_at_submission_are_refused_with_the_cure():
+    with pytest.raises(UserErrorException, match="script_params can be overridden.*for estimators alone"):
+        ScriptRunConfig("src", "train.py").with_overrides(script_params={})

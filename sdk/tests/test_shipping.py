@@ -7,7 +7,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from runyard import shipping
-from runyard.errors import OffsetGapError, PathRefusedError, ServerUnavailableError, StorageFullError, UserErrorException
+from runyard.errors import (
+    OffsetGapError,
+    PathRefusedError,
+    ServerUnavailableError,
+    StorageFullError,
+    UserErrorException,
+)
 from runyard.shipping import BackgroundShipper, Shipper
 from runyard.spool import Spool
 from runyard.transport.base import Answer, Transport
@@ -224,6 +230,14 @@ def test_a_metrics_line_that_cannot_be_read_is_left_out_and_the_rest_arrives(ser
     assert capsys.readouterr().err.count("is left out") == 2
 
 
+def test_a_server_that_refuses_even_the_blank_line_is_not_asked_for_ever(server, shipper, job, capsys):
+    server.failing = [UserErrorException("no such line", {"line_at": 0, "line_bytes": 3})] * 5
+    append(job / "spool" / "rank-0.metrics", b"[1]\n")
+    shipped = shipper.ship_once(str(job))
+    assert not shipped.complete and "no such line" in str(shipped.trouble)
+    assert len(server.requests) == 2
+
+
 @pytest.mark.parametrize("rewrite", ["shrink", "replace"])
 def test_a_file_that_is_written_anew_is_not_mixed_with_its_earlier_content(server, shipper, job, rewrite):
     path = job / "logs" / "state.txt"
@@ -235,8 +249,11 @@ def test_a_file_that_is_written_anew_is_not_mixed_with_its_earlier_content(serve
         append(job / "new", b"a second, longer content")
         os.replace(str(job / "new"), str(path))
     assert shipper.ship_once(str(job)).complete
+    append(path, b" and a good deal more")
+    assert shipper.ship_once(str(job)).complete
     assert server.streams == {"state.txt": b"first content"}
-    assert "written anew" in str(shipper.refused["state.txt"])
+    assert (shipper.rewritten, shipper.refused) == (["state.txt"], {})
+    assert shipper.written == {"state.txt": path.stat().st_size}
 
 
 def test_a_later_attempt_ships_under_names_of_its_own(server, job):

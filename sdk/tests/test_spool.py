@@ -31,7 +31,8 @@ def test_a_scalar_is_one_line_with_its_time_and_its_step_if_it_has_one(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "value", [0.1, -0.0, 5e-324, 1.7976931348623157e308, float("inf"), float("-inf"), 2**63 - 1, -(2**63), True, "text\n"]
+    "value",
+    [0.1, -0.0, 5e-324, 1.7976931348623157e308, float("inf"), float("-inf"), 2**63 - 1, -(2**63), True, "text\n"],
 )
 def test_a_value_comes_back_as_it_went_in(tmp_path, value):
     spool_at(tmp_path).scalar("x", value)
@@ -148,7 +149,9 @@ def test_a_closed_spool_goes_on_in_a_new_file(tmp_path):
 def run_script(source, *arguments):
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
     return subprocess.run(
-        [sys.executable, "-c", source] + list(arguments), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", source] + list(arguments),
+        env=environment,
+        capture_output=True,
     )
 
 

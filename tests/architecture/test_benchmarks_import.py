@@ -62,4 +62,8 @@ def test_a_report_shows_figures_ratios_and_targets():
     assert [cell.strip() for cell in ours.split("|")][2:5] == ["5 [4–6]", "2.5", ""]
     assert [cell.strip() for cell in other.split("|")][2:5] == ["50 [50–50]", "25", "10"]
     outcomes = as_json([row], {})["benchmarks"][0]["outcomes"]
-    assert [(entry["role"], entry["median"]) for entry in outcomes] == [("runyard", 5.0), ("floor", 2.0), ("peer", 50.0)]
+    assert [(entry["role"], entry["median"]) for entry in outcomes] == [
+        ("runyard", 5.0),
+        ("floor", 2.0),
+        ("peer", 50.0),
+    ]

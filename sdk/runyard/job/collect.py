@@ -64,7 +64,7 @@ class Collector:
     def _drained(self) -> bool:
         directory = self._assignment.directory
         spooled = self._shipper.drain(directory, timeout_s=30.0)
-        live = self._shipper.ship_tree(os.path.join(self._code, "logs"), "logs/")
+        live = self._shipper.ship_tree(os.path.join(self._code, "logs"), live_prefix(self._assignment))
         return spooled.complete and live.complete
 
     def _files(self) -> Iterator[Tuple[str, str]]:
@@ -103,6 +103,11 @@ class Collector:
                     self._transport, reference.datastore, reference.path, local_files(found), reference.overwrite
                 )
                 self._log("{}: {} files uploaded, {} kept".format(reference.datastore, len(done["sent"]), len(done["kept"])))
+
+
+def live_prefix(assignment: JobAssignment) -> str:
+    """Under which name a node's ``logs/`` are shipped while they grow; two nodes may write files of one name."""
+    return "logs/" if assignment.node == 0 else "logs/node-{}/".format(assignment.node)
 
 
 def _beside(name: str, node: int) -> str:

@@ -6,6 +6,7 @@ import time
 from typing import Callable, List, Optional
 
 from runyard.errors import RunyardError, ServerUnavailableError, UnknownRunError
+from runyard.job.collect import live_prefix
 from runyard.job.spawn import Stop
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.jobs import JobAssignment, JobReply, JobReport, RankReport
@@ -35,6 +36,7 @@ class Reporter:
         self._transport = transport
         self._shipper = shipper
         self._stop = stop
+        self._live_logs = live_prefix(assignment)
         self._phase = "preparing"
         self._error = None  # type: Optional[RunError]
         # A salvage speaks after the job that was lost, whose count it does not know.
@@ -90,7 +92,7 @@ class Reporter:
             moved = False
             if reachable and self._phase != "done":
                 shipped = self._shipper.ship_once(self._assignment.directory)
-                logs = self._shipper.ship_tree(os.path.join(self._assignment.directory, "code", "logs"), "logs/")
+                logs = self._shipper.ship_tree(os.path.join(self._assignment.directory, "code", "logs"), self._live_logs)
                 moved = bool(shipped) or bool(logs)
                 reachable = shipped.reachable and logs.reachable
             if not reachable:

@@ -61,6 +61,9 @@ class Ranks:
         own = self._assignment
         deadline = None if own.max_run_duration_s is None else time.monotonic() + own.max_run_duration_s
         ranks = ranks_of_node(own)
+        if not self._events.empty():  # asked to stop while code and data were fetched: start nothing
+            self.canceled = True
+            return None
         try:
             for rank in ranks:
                 self._start(rank, len(ranks) == 1 and own.node_count == 1)

@@ -6,7 +6,6 @@ from typing import Any, Dict, List, Optional
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.status import RunStatus
 
-
 # Besides a number, what ``RunSpec.gpus_per_node`` may be:
 ALL_GPUS = -1  # GPUs are asked for: all that a node of the compute target has, one where it has no shape
 GPUS_OF_SHAPE = -2  # nothing was said of GPUs: what a node of the compute target has, none where it has none

@@ -5,6 +5,7 @@ a broken connection is retried for all methods.
 """
 
 import http.client
+import os
 import random
 import socket
 import threading
@@ -87,10 +88,7 @@ class HttpTransport(Transport):
         return HttpTransport(self._address, lambda: token, self._patience_s, self._timeout_s, self._revive)
 
     def close(self) -> None:
-        connection = getattr(self._kept, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._kept.connection = None
+        self._kept.held = None
 
     def _once(
         self,
@@ -137,12 +135,14 @@ class HttpTransport(Transport):
             return
 
     def _reuse(self, timeout: float) -> http.client.HTTPConnection:
-        connection = getattr(self._kept, "connection", None)
-        if connection is None or self._kept.address != self._address():
-            connection = self._kept.connection = self._open(timeout)
-            self._kept.address = self._address()
-        elif connection.sock is not None:
-            connection.sock.settimeout(timeout)
+        held = getattr(self._kept, "held", None)
+        address = self._address()
+        # A process forked from this one must not speak through its parent's connection.
+        if held is None or held.address != address or held.pid != os.getpid():
+            held = self._kept.held = _Held(self._open(timeout), address)
+        elif held.connection.sock is not None:
+            held.connection.sock.settimeout(timeout)
+        connection = held.connection  # type: http.client.HTTPConnection
         return connection
 
     def _open(self, timeout: float) -> http.client.HTTPConnection:
@@ -153,6 +153,18 @@ class HttpTransport(Transport):
         assert connection.sock is not None
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+
+class _Held:
+    """A kept connection. It is closed with whatever holds it: a thread that ends leaves no socket open."""
+
+    def __init__(self, connection: http.client.HTTPConnection, address: str) -> None:
+        self.connection = connection
+        self.address = address
+        self.pid = os.getpid()
+
+    def __del__(self) -> None:
+        self.connection.close()
 
 
 class _Owned:

@@ -2,7 +2,7 @@
 
 from fastapi import Request
 
-from runyard.errors import LimitReachedError
+from runyard.errors import UserErrorException
 
 MOST_BYTES = 16 << 20
 
@@ -11,13 +11,13 @@ async def whole_body(request: Request, most_bytes: int = MOST_BYTES) -> bytes:
     """The request's body.
 
     Raises:
-        LimitReachedError: it has more than ``most_bytes``; the rest is not read.
+        UserErrorException: it has more than ``most_bytes``; the rest is not read.
     """
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
         size += len(piece)
         if size > most_bytes:
-            raise LimitReachedError(f"At most {most_bytes:,} bytes are taken in one request. Send it in parts.")
+            raise UserErrorException(f"At most {most_bytes:,} bytes are taken in one request. Send it in parts.")
         pieces.append(piece)
     return b"".join(pieces)

@@ -11,6 +11,8 @@ from runyard_server.api.context import services
 
 router = APIRouter()
 
+MOST_BYTES = 8 << 20
+
 
 @router.put("/runs/{run_id}/logs/{name:path}")
 async def append(run_id: str, name: str, request: Request, offset: Annotated[int, Query(ge=0)]) -> dict[str, int]:
@@ -21,8 +23,8 @@ async def append(run_id: str, name: str, request: Request, offset: Annotated[int
 
 @router.get("/runs/{run_id}/logs")
 def list_logs(run_id: str, request: Request) -> list[dict[str, Any]]:
-    """Names and sizes of the run's logs."""
-    return [{"name": name, "size": size} for name, size in services(request).logs.list(run_id)]
+    """Names and sizes of the run's logs, while it lives and after."""
+    return [{"name": name, "size": size} for name, size in services(request).reading.list(run_id)]
 
 
 @router.get("/runs/{run_id}/logs/{name:path}")
@@ -31,8 +33,8 @@ def read(
     name: str,
     request: Request,
     offset: Annotated[int, Query(ge=0)] = 0,
-    limit: Annotated[int | None, Query(ge=0)] = None,
+    limit: Annotated[int, Query(ge=0)] = MOST_BYTES,
 ) -> Response:
     """The log's bytes from ``offset``, at most 8 MiB at once; what a script wrote is never taken for a page."""
-    body = services(request).logs.read(run_id, name, offset, limit)
+    body = services(request).reading.read(run_id, name, offset, min(limit, MOST_BYTES))
     return Response(body, media_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})

@@ -23,8 +23,8 @@ def submit(spec: RunSpec, request: Request) -> Any:
 
 @router.post("/runs/check")
 def check(spec: RunSpec, request: Request) -> Any:
-    """Whether the run could be submitted, and what its nodes would be told: a dry run."""
-    return {"warnings": services(request).admission.check(spec)}
+    """A dry run: the spec as it would go ahead, and warnings; refused as a submission would be."""
+    return to_json(services(request).admission.check(spec))
 
 
 @router.post("/interactive-runs")
@@ -50,9 +50,14 @@ def list_runs(
     tags: str | None = None,
     properties: str | None = None,
     before: str | None = None,
+    id_part: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Any:
-    """Runs, newest first; ``before`` the id of a page's last run for the next page. ``tags`` and ``properties``: a JSON object of key to value, null for any value."""
+    """Runs, newest first; ``before`` the id of a page's last run for the next page.
+
+    ``status``: one, or several with a comma between. ``id_part``: what the id begins or ends with.
+    ``tags`` and ``properties``: a JSON object of key to value, null for any value.
+    """
     wanted = RunFilter(
         experiment=experiment,
         status=status,
@@ -63,6 +68,7 @@ def list_runs(
         tags=_pairs(tags, "tags"),
         properties=_pairs(properties, "properties"),
         before=before,
+        id_part=id_part,
         limit=limit,
     )
     return [to_json(record) for record in services(request).runs.list(wanted)]

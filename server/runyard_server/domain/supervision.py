@@ -108,7 +108,7 @@ def lost_error(nodes: Sequence[NodeView]) -> RunError | None:
     """The error of an attempt that lost a job, None if it lost none."""
     for node in nodes:
         if node.is_lost:
-            what = node.cause or "its process is gone"
+            what = node.cause.rstrip(".") or "its process is gone"
             return RunError(
                 code=Reason.JOB_LOST.value,
                 message=f"The job on node {node.node} ended without a last word: {what}. What it had written was kept.",

@@ -143,7 +143,29 @@ def matches(version: str, asked: str) -> bool:
 
 
 def probe(path: Path) -> Interpreter | None:
-    """What ``path`` is when run: a CPython and its version; None where it does not run as one."""
+    """What ``path`` is when run: a CPython and its version; None where it does not run as one.
+
+    The answer is remembered as long as the executable stays the same file: each submission asks.
+    """
+    try:
+        found = path.stat()
+        with path.open("rb") as executable:
+            is_script = executable.read(2) == b"#!"
+    except OSError:
+        return None
+    identity = (path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    known = _PROBED.get(identity)
+    if known is None:
+        known = _run_probe(path)
+        if known is not None and not is_script:  # a script, such as a pyenv shim, may lead elsewhere tomorrow
+            _PROBED[identity] = known
+    return known
+
+
+_PROBED: dict[tuple[Path, int, int, int, int], Interpreter] = {}
+
+
+def _run_probe(path: Path) -> Interpreter | None:
     try:
         answer = subprocess.run(
             [str(path), "-I", "-c", _PROBE], capture_output=True, text=True, timeout=60, check=False, cwd="/"

@@ -14,6 +14,7 @@ from runyard_server.environments.uv_command import masked
 OLDEST_PYTHON = (3, 7)
 _PYTHON_VERSION = re.compile(r"^3(\.\d{1,2}(\.\d{1,2})?)?$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_OPTION = re.compile(r"^(--?[A-Za-z][A-Za-z\-]*)(?:[\s=]\s*(.*))?$", re.DOTALL)
 _OPTION_WITH_VALUE = {
     "-i": "--index-url",
     "--index-url": "--index-url",
@@ -161,7 +162,7 @@ def _project(line: str) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return name in ("azureml", "runyard") or name.startswith(("azureml-", "runyard-"))
+    return name in ("azureml", "runyard", "runyard-azureml") or name.startswith("azureml-")
 
 
 def _pythons(asked: str | None, framework: tuple[str, ...], title: str | None, notes: list[str]) -> tuple[str, ...]:
@@ -199,21 +200,15 @@ def uv_options(options: list[str]) -> list[str]:
     """
     arguments: list[str] = []
     for option in options:
-        words = (
-            option.strip().replace("=", " ", 1).split(None, 1)
-            if option.strip().startswith("--")
-            else option.split(None, 1)
-        )
-        if not words:
+        if not option.strip():
             continue
-        name = words[0]
-        if _CONTROL.search(option):
-            raise EnvironmentException("A pip option has a control character in it.")
-        if name in _OPTION_ALONE and len(words) == 1:
+        match = _OPTION.match(option.strip())
+        name, value = (match[1], match[2]) if match else (option.strip()[:30], None)
+        if name in _OPTION_ALONE and value is None:
             arguments.extend(_OPTION_ALONE[name])
-        elif name in _OPTION_WITH_VALUE and len(words) == 2:
-            arguments.extend([_OPTION_WITH_VALUE[name], words[1].strip()])
+        elif name in _OPTION_WITH_VALUE and value and not _CONTROL.search(value):
+            arguments.extend([_OPTION_WITH_VALUE[name], value])
         else:
             allowed = ", ".join([*_OPTION_WITH_VALUE, *_OPTION_ALONE])
-            raise EnvironmentException(f"The pip option {name!r} cannot be used here. Allowed: {allowed}.")
+            raise EnvironmentException(f"The pip option {masked(name)!r} cannot be used here. Allowed: {allowed}.")
     return arguments

@@ -93,8 +93,9 @@ def _compiled(
             try:
                 return uv.run([*arguments, "--offline"], log, cancel=cancel)
             except UvFailed as again:
+                place = "A git repository" if "Git operation failed" in error.output else "The package registry"
                 raise EnvironmentException(
-                    "The package registry cannot be reached, and the packages are not all cached on this machine. "
+                    f"{place} cannot be reached, and the packages are not all cached on this machine. "
                     "Check the network, or name your registry in UV_DEFAULT_INDEX or a pip option (--index-url). "
                     f"uv said: {_first_cause(error.output)}"
                 ) from again

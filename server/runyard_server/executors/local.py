@@ -162,6 +162,8 @@ class LocalExecutor(Executor):
             handle = from_json(JobHandle, written["handle"])
             if (handle.run_id, handle.attempt, handle.node, written["salvage"]) == wanted:
                 return handle
+        if assignment.salvage:
+            return None  # what runs of the lost job is a leftover, and the salvage ends it
         for pid in processes.processes_of(processes.marker_of(*wanted[:3])):
             process = processes.look_up(pid)
             leads = process is not None and process.session == pid and process.is_alive

@@ -30,7 +30,6 @@ class CancelRequested:
         for run in runs:
             nodes = views[run.id]
             if run.spec is None or not nodes:
-                self._ports.closing.close(run, [])
                 moves.append(Move(run, RunStatus.CANCELED, Reason.CANCELED, run.message or ""))
                 continue
             self._ask(run)

@@ -20,7 +20,7 @@ class Finalizing:
         return [move for run in runs if (move := self.settle(run, views[run.id], cancelled=False)) is not None]
 
     def settle(self, run: RunRecord, nodes: Sequence[NodeView], cancelled: bool) -> Move | None:
-        """The last move, once every node is settled and the logs have become files; None until then."""
+        """The last move, once every node is settled; None until then."""
         for node in nodes:
             if needs_salvage(node):
                 self._nodes.salvage(run, node.node)
@@ -30,7 +30,7 @@ class Finalizing:
         warnings = list(run.warnings)
         for node in nodes:
             warnings += [text for text in (node.report.warnings if node.report else []) if text not in warnings]
-        self._ports.closing.close(run, nodes)
+        self._ports.closing.note_written(run, nodes)
         return Move(
             run,
             ended.status,

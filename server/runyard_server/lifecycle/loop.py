@@ -92,6 +92,8 @@ class Lifecycle:
 
     def _apply(self, move: Move) -> bool:
         ports = self._ports
+        if move.to.is_terminal:
+            ports.closing.keep_logs(move.run)
         with ports.database.write() as connection:
             done = records.move(
                 connection,

@@ -9,6 +9,7 @@ from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.clock import Clock
 from runyard_server.executors.base import Executor
 from runyard_server.records.engine import Database
+from runyard_server.services.admission import Admitted
 from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.closing import ClosingService
 from runyard_server.services.environments import EnvironmentService
@@ -28,7 +29,7 @@ class Ports:
     environments: EnvironmentService
     assignments: AssignmentService
     closing: ClosingService
-    check: Callable[[RunSpec], list[str]]
+    check: Callable[[RunSpec], Admitted]
     log: Callable[[str, str, str], None]  # run id, log name, text
     wake: Callable[[], None]
 

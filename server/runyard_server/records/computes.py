@@ -99,7 +99,8 @@ def _present_job() -> ColumnElement[bool]:
 
 def _is_started() -> ColumnElement[bool]:
     """Has an executor's handle: an interactive run's client has none, and holds no node."""
-    return jobs.c.handle[("job", "executor")].as_string().is_not(None)
+    executor: ColumnElement[str] = jobs.c.handle[("job", "executor")].as_string()
+    return executor.is_not(None)
 
 
 def _unfinished() -> ColumnElement[bool]:

@@ -79,7 +79,7 @@ class RunFilter:
     """Which runs a list holds. None means any; tags and properties map a key to a value or None for any value."""
 
     experiment: str | None = None
-    status: str | None = None
+    status: str | None = None  # or several, with a comma between
     type: str | None = None
     target: str | None = None
     parent_id: str | None = None
@@ -87,6 +87,7 @@ class RunFilter:
     tags: dict[str, str | None] | None = None
     properties: dict[str, str | None] | None = None
     before: str | None = None  # older than the run of this id: for paging
+    id_part: str | None = None  # what the id begins or ends with
     limit: int = 100
 
 
@@ -96,7 +97,10 @@ def list_matching(connection: Connection, wanted: RunFilter) -> Sequence[RunReco
     if wanted.experiment is not None:
         query = query.where(experiments.c.name == wanted.experiment)
     if wanted.status is not None:
-        query = query.where(runs.c.status == wanted.status)
+        query = query.where(runs.c.status.in_(wanted.status.split(",")))
+    if wanted.id_part is not None:
+        begins = runs.c.id.startswith(wanted.id_part, autoescape=True)
+        query = query.where(begins | runs.c.id.endswith(wanted.id_part, autoescape=True))
     if wanted.type is not None:
         query = query.where(runs.c.type == wanted.type)
     if wanted.target is not None:

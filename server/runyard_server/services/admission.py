@@ -1,6 +1,7 @@
 """What a workspace refuses before a run begins, each with what is possible instead."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from runyard.errors import ComputeTargetException, SnapshotException, UserErrorException
@@ -24,6 +25,14 @@ class Places(Protocol):
     def check_datastore(self, name: str) -> None: ...
 
 
+@dataclass(frozen=True)
+class Admitted:
+    """A spec that may run, with what this workspace makes of it, and what to tell about that."""
+
+    spec: RunSpec
+    warnings: list[str]
+
+
 class AdmissionService:
     """Checks specs. Asked at submission, and again in Starting."""
 
@@ -32,8 +41,8 @@ class AdmissionService:
         self._executors = executors
         self._gpu_count = gpu_count
 
-    def check(self, spec: RunSpec) -> list[str]:
-        """Warnings for a run that may go ahead.
+    def check(self, spec: RunSpec) -> Admitted:
+        """The run as it may go ahead.
 
         Raises:
             UserErrorException: it may not; its subclass and message say what was wrong, what is
@@ -43,11 +52,14 @@ class AdmissionService:
         executor = self._executors[target.executor]
         self._check_shape(spec, target, executor)
         self._check_code(spec)
-        if spec.environment_key is None:
-            self._places.check_environment(spec.environment)
         for reference in spec.data_references:
             self._places.check_datastore(reference.datastore)
-        return self._gpu_warnings(spec, target, executor)
+        gpus, warnings = self._grant_gpus(spec, target, executor)
+        # A framework's GPU build is gigabytes that a node without GPU has no use for.
+        environment = replace(spec.environment, use_gpu=spec.environment.use_gpu and gpus > 0)
+        if spec.environment_key is None:
+            self._places.check_environment(environment)
+        return Admitted(replace(spec, environment=environment), warnings)
 
     def gpus_per_node(self, spec: RunSpec, target: ComputeRecord) -> int:
         """GPUs that each node is to have: a number, or as many as the target's nodes have."""
@@ -68,10 +80,15 @@ class AdmissionService:
             )
         if spec.node_count > 1 and Ability.MULTI_NODE not in executor.abilities:
             raise ComputeTargetException(f"The executor {target.executor!r} of {name!r} runs on one node at a time.")
+        if spec.distribution.kind == "tensorflow":
+            raise UserErrorException(
+                "Parameter-server runs are not in this version yet. Runs of one process are, and PyTorch's own "
+                "distribution."
+            )
         if spec.distribution.kind == "mpi":
             raise UserErrorException(
-                "MPI runs are not in this version yet. A run on one node with one process works, and so do "
-                "PyTorch's (gloo) and TensorFlow's (parameter server) own distribution."
+                "MPI runs are not in this version yet. Runs of one process are, and PyTorch's own distribution: "
+                "distributed_training=Gloo(), or PyTorchConfiguration('Gloo') in a ScriptRunConfig."
             )
 
     def _check_code(self, spec: RunSpec) -> None:
@@ -85,14 +102,15 @@ class AdmissionService:
         if spec.script is None and not spec.command:
             raise UserErrorException("A run needs a script or a command.")
 
-    def _gpu_warnings(self, spec: RunSpec, target: ComputeRecord, executor: Executor) -> list[str]:
+    def _grant_gpus(self, spec: RunSpec, target: ComputeRecord, executor: Executor) -> tuple[int, list[str]]:
+        """GPUs that each node will have, and what to tell of the difference to what was asked."""
         asked = self.gpus_per_node(spec, target)
-        if not asked or Ability.GPUS not in executor.abilities or target.executor != "local":
-            return []
+        if not asked or Ability.GPUS not in executor.abilities:
+            return asked, []
         granted = grant(asked, spec.node_count, self._gpu_count())
         if granted.warning and target.spec.strict:
             raise ComputeTargetException(
                 f"{granted.warning.split(':')[0]}, and {target.spec.name!r} is strict: it never runs with less than was "
                 f"asked. Submit with use_gpu=False, or make the target without strict."
             )
-        return [granted.warning] if granted.warning else []
+        return granted.per_node, [granted.warning] if granted.warning else []

@@ -23,14 +23,17 @@ class ClosingService:
         self._files = files
         self._assignments = assignments
 
-    def close(self, run: RunRecord, nodes: Sequence[NodeView]) -> None:
-        """Notes what the nodes say they wrote, and makes files of the logs."""
+    def note_written(self, run: RunRecord, nodes: Sequence[NodeView]) -> None:
+        """Notes what the nodes say they wrote, for the proof that it is what is stored."""
         written: dict[str, int] = {}
         for node in nodes:
             if node.report is not None:
                 written.update(node.report.written)
         with self._database.write() as connection:
             streams.set_written(connection, run.id, written)
+
+    def keep_logs(self, run: RunRecord) -> None:
+        """Makes files of the logs."""
         present = {entry.path for entry in self._files.list(run.id)}
         for name, _ in self._logs.list(run.id):
             # A file below logs/ was uploaded whole by the job; its live copy has served its time.

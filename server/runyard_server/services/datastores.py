@@ -289,26 +289,31 @@ class _FolderSink(PackSink):
     ) -> None:
         self._folder, self._target_path, self._incoming, self._remember = folder, target_path, incoming, remember
         self._learnt: dict[str, KnownFile] = {}
+        self._checked: set[str] = set()
+        self._path = ""
 
     def finish(self) -> None:
         self._remember(list(self._learnt.values()))
 
     def begin(self, name: str, size: int) -> IncomingFile:
-        digest, _, path = name.partition("/")
+        digest, _, rest = name.partition("/")
         checked_digest(digest)
-        inside(self._folder, _below(self._target_path, path))
+        self._path = _below(self._target_path, rest)
+        parent = self._path.rpartition("/")[0]
+        if parent and parent not in self._checked:  # a link in the place of the file itself is replaced, not followed
+            inside(self._folder, parent)
+            self._checked.add(parent)
         return self._incoming.file(0o666)
 
     def end(self, incoming: IncomingFile, name: str, size: int) -> None:
-        digest, _, rest = name.partition("/")
-        path = _below(self._target_path, rest)
-        location = inside(self._folder, path)
+        digest = name.partition("/")[0]
+        location = self._folder / self._path
         try:
             incoming.place(location, digest)
         except (IsADirectoryError, NotADirectoryError, FileExistsError) as blocked:
-            raise _blocked(path) from blocked
+            raise _blocked(self._path) from blocked
         state = location.stat()
-        self._learnt[path] = KnownFile(path, state.st_size, state.st_mtime_ns, digest)
+        self._learnt[self._path] = KnownFile(self._path, state.st_size, state.st_mtime_ns, digest)
 
 
 def _below(target_path: str, path: str) -> str:

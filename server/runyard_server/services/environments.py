@@ -25,6 +25,8 @@ from runyard_server.environments.provision import Environments, ReadyEnvironment
 from runyard_server.records import environments as records
 from runyard_server.records.engine import Database
 
+__all__ = ["EnvironmentService", "ReadyEnvironment", "spec_digest"]
+
 Log = Callable[[str], None]
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from runyard.errors import (
     FileNotInRunError,
-    LimitReachedError,
     OffsetGapError,
     PathRefusedError,
     StorageFullError,
@@ -49,10 +48,10 @@ class LogService:
             OffsetGapError: bytes before ``offset`` are missing; ``details["size"]`` is what is stored.
             PathRefusedError: the name is none that a log can have.
             StorageFullError: the disk has no room.
-            LimitReachedError: more than 16 MiB at once.
+            UserErrorException: more than 16 MiB at once.
         """
         if len(body) > BODY_BYTES:
-            raise LimitReachedError(f"At most {BODY_BYTES:,} bytes of a log are taken at once, not {len(body):,}.")
+            raise UserErrorException(f"At most {BODY_BYTES:,} bytes of a log are taken at once, not {len(body):,}.")
         if offset < 0:
             raise UserErrorException(f"An offset is 0 or more, not {offset}.")
         path = self.path(run_id, name)
@@ -79,19 +78,19 @@ class LogService:
             self._hub.publish(run_id)
         return size
 
-    def read(self, run_id: str, name: str, offset: int = 0, limit: int | None = None) -> bytes:
-        """At most ``limit`` bytes (8 MiB where more or None is asked for) from ``offset``; b"" at the end.
+    def read(self, run_id: str, name: str, offset: int = 0, limit: int = READ_BYTES) -> bytes:
+        """At most ``limit`` bytes (8 MiB where more is asked for) from ``offset``; b"" at the end.
 
         Raises:
             FileNotInRunError: the run has no such log.
         """
-        if offset < 0 or (limit is not None and limit < 0):
+        if offset < 0 or limit < 0:
             raise UserErrorException("offset and limit are 0 or more.")
         path = self.path(run_id, name)
         try:
             with path.open("rb", buffering=0) as file:
                 file.seek(offset)
-                return file.read(READ_BYTES if limit is None else min(limit, READ_BYTES)) or b""
+                return file.read(min(limit, READ_BYTES)) or b""
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             there = ", ".join(name for name, _ in self.list(run_id)) or "none so far"
             raise FileNotInRunError(f"Run {run_id} has no log {name!r}. Its logs: {there}.") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from runyard.errors import LimitReachedError, OffsetGapError, RunException, UserErrorException
+from runyard.errors import OffsetGapError, RunException, UserErrorException
 from runyard_server.domain import paths
 from runyard_server.domain.metric_chunks import Points, Summary, combine, joined, merge, pack, summarize, unpack
 from runyard_server.domain.metric_downsampling import downsample
@@ -56,12 +56,11 @@ class MetricService:
             The stream's stored size: where the next bytes begin.
         Raises:
             OffsetGapError: bytes before ``offset`` are missing; ``details["size"]`` is what is stored.
-            UserErrorException: a line cannot be read; nothing of ``body`` is stored. ``details`` has
-                ``line_at`` and ``line_bytes``.
-            LimitReachedError: more than 16 MiB at once.
+            UserErrorException: a line cannot be read, and nothing of ``body`` is stored; ``details`` has
+                ``line_at`` and ``line_bytes``. Or there are more than 16 MiB.
         """
         if len(body) > BODY_BYTES:
-            raise LimitReachedError(f"At most {BODY_BYTES:,} bytes of metrics are taken at once, not {len(body):,}.")
+            raise UserErrorException(f"At most {BODY_BYTES:,} bytes of metrics are taken at once, not {len(body):,}.")
         if offset < 0:
             raise UserErrorException(f"An offset is 0 or more, not {offset}.")
         stream = "metrics/" + _checked_writer(writer)

@@ -18,6 +18,7 @@ from runyard_server.records import experiments as experiment_records
 from runyard_server.records import runs as records
 from runyard_server.records.engine import Database
 from runyard_server.records.runs import RunFilter
+from runyard_server.services.admission import Admitted
 from runyard_server.services.hub import Hub
 
 MAX_TAGS = 200
@@ -28,7 +29,7 @@ class RunService:
 
     Args:
         check: refuses a spec that this workspace can never run (unknown target, too many nodes,
-            a snapshot that is not here...), by raising; gives warnings otherwise.
+            a snapshot that is not here...), by raising; gives what it makes of it otherwise.
         wake: tells the lifecycle that a run needs a look now.
     """
 
@@ -37,7 +38,7 @@ class RunService:
         database: Database,
         clock: Clock,
         hub: Hub,
-        check: Callable[[RunSpec], list[str]],
+        check: Callable[[RunSpec], Admitted],
         wake: Callable[[], None],
     ) -> None:
         self._database = database
@@ -55,7 +56,8 @@ class RunService:
             UserErrorException: what was asked for is impossible here; says what is possible.
         """
         check_experiment_name(spec.experiment)
-        warnings = self._check(spec)
+        admitted = self._check(spec)
+        spec = admitted.spec
         now = self._clock.now()
         run_id = f"{spec.experiment}_{int(now)}_{secrets.token_hex(4)}"
         with self._database.write() as connection:
@@ -73,7 +75,7 @@ class RunService:
                 submitted_by=by,
                 snapshot=spec.snapshot,
                 spec=spec,
-                warnings=warnings,
+                warnings=admitted.warnings,
                 tags=spec.tags,
                 properties={"ContentSnapshotId": spec.snapshot, **spec.properties},
             )

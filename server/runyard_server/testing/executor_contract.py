@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -25,6 +26,7 @@ from runyard_server.executors.base import Executor, JobHandle, JobObservation, J
 
 MakeExecutor = Callable[[], Executor]
 
+RUN_ID = f"exp_{uuid4().hex[:12]}"  # jobs are found by it on the whole machine, where other test runs may go on
 _A_MOMENT = threading.Event()  # never set: engines are outside, all that one can do is look again
 
 # Writes its input and what it sees to seen.json, whole or not at all.
@@ -86,7 +88,7 @@ class ExecutorContract:
         assert seen["input"].count("\n") == 1
         assert from_json(JobAssignment, json.loads(seen["input"])) == request.assignments[0]
         assert os.path.samefile(seen["cwd"], handle.directory)
-        assert seen["env"]["RUNYARD_JOB"] == "exp_1/1/0"
+        assert seen["env"]["RUNYARD_JOB"] == f"{RUN_ID}/1/0"
         assert seen["env"]["CUDA_VISIBLE_DEVICES"] == "2,3"
 
     def test_a_job_without_gpus_sees_none(self, executor: Executor, home: Path) -> None:
@@ -142,13 +144,13 @@ class ExecutorContract:
         with pytest.raises(RunyardError) as failure:
             executor.start(executor.plan(request))
         assert failure.value.code == "start_failed"
-        assert "exp_1" in str(failure.value)
+        assert RUN_ID in str(failure.value)
         for node in range(3):
-            assert processes_of(marker_of("exp_1", 1, node)) == []
+            assert processes_of(marker_of(RUN_ID, 1, node)) == []
 
     def test_a_program_that_is_not_there_is_a_failed_start(self, executor: Executor, home: Path) -> None:
         request = job_request(home, STAY)
-        plan = executor.plan(JobRequest("exp_1", 1, request.assignments, argv=["/nonexistent/program"]))
+        plan = executor.plan(JobRequest(RUN_ID, 1, request.assignments, argv=["/nonexistent/program"]))
         with pytest.raises(RunyardError) as failure:
             executor.start(plan)
         assert failure.value.code == "start_failed"
@@ -157,8 +159,8 @@ class ExecutorContract:
     # Observing
 
     def test_many_jobs_are_observed_at_once(self, executor: Executor, home: Path) -> None:
-        stays = executor.start(executor.plan(job_request(home / "a", STAY, run_id="exp_a", nodes=2)))
-        fails = executor.start(executor.plan(job_request(home / "b", "raise SystemExit(3)", run_id="exp_b")))
+        stays = executor.start(executor.plan(job_request(home / "a", STAY, run_id=RUN_ID + "a", nodes=2)))
+        fails = executor.start(executor.plan(job_request(home / "b", "raise SystemExit(3)", run_id=RUN_ID + "b")))
         self.ended(executor, fails)
         seen = executor.observe([*stays, *fails])
         assert [seen[handle].state for handle in stays] == [JobState.RUNNING, JobState.RUNNING]
@@ -287,7 +289,7 @@ def directory_of(home: Path, node: int, attempt: int = 1) -> str:
 def job_request(
     home: Path,
     program: str,
-    run_id: str = "exp_1",
+    run_id: str = RUN_ID,
     nodes: int = 1,
     gpus: list[int] | None = None,
     words: list[str] | None = None,

@@ -5,6 +5,7 @@ import struct
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from runyard_server.domain.metric_chunks import (
     FLOATS,
     INTEGERS,

@@ -4,6 +4,7 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from runyard_server.domain.metric_chunks import Points
 from runyard_server.domain.metric_downsampling import downsample
 

@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from runyard.errors import UserErrorException
 from runyard_server.domain.metric_chunks import Points
 from runyard_server.domain.spool_lines import LIST, SCALAR, TABLE, Entry, parse

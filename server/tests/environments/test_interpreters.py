@@ -154,5 +154,8 @@ def test_the_probe_tells_the_version_of_a_real_interpreter():
 @pytest.mark.python37
 def test_an_environment_on_python_37(environments, packages):
     spec = packages("alpha", python_version="3.7")
-    ready = environments.ensure(environments.resolve(spec, silent), silent)
-    assert ready.python_version.startswith("3.7.")
+    try:
+        lock = environments.resolve(spec, silent)
+    except EnvironmentException as error:
+        pytest.skip(f"needs a Python 3.7 interpreter: {error}")
+    assert environments.ensure(lock, silent).python_version.startswith("3.7.")

@@ -106,12 +106,22 @@ def test_pips_forms_of_a_requirement_pass(line):
 
 def test_index_options_become_uvs():
     assert uv_options(
-        ["-i https://a/simple", "--extra-index-url=https://b/?x=1", "--pre", "--no-index", "-f /wheels"]
+        [
+            "-i https://a/simple",
+            "--extra-index-url=https://b/?x=1",
+            "--extra-index-url https://c/?y=2",
+            "--pre",
+            "--no-index",
+            "-f /wheels",
+            " ",
+        ]
     ) == [
         "--index-url",
         "https://a/simple",
         "--extra-index-url",
         "https://b/?x=1",
+        "--extra-index-url",
+        "https://c/?y=2",
         "--prerelease",
         "allow",
         "--no-index",

@@ -113,5 +113,10 @@ def test_tensorflow_and_its_cpu_build_are_never_installed_into_one_folder():
 
 @pytest.mark.network
 def test_packages_come_from_the_registry(environments):
-    lock = environments.resolve(EnvironmentSpec(pip_packages=["six==1.16.0"]), silent)
+    try:
+        lock = environments.resolve(EnvironmentSpec(pip_packages=["six==1.16.0"]), silent)
+    except EnvironmentException as error:
+        if "cannot be reached" in str(error):
+            pytest.skip(f"needs a package registry: {error}")
+        raise
     assert lock.requirements.startswith("six==1.16.0") and "--hash=sha256:" in lock.requirements

@@ -1,11 +1,13 @@
+import asyncio
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
 from runyard.errors import EnvironmentException, UnknownEnvironmentError
 from runyard.protocol.codec import from_json, to_json
@@ -16,9 +18,12 @@ from runyard.protocol.environments import (
     EnvironmentSpec,
     PrunedEnvironments,
 )
+from runyard.protocol.runs import RunRecord
+from runyard.protocol.status import RunStatus
 from runyard_server.api.environments import router
+from runyard_server.api.roles import TABLE, Role
 from runyard_server.environments.provision import Environments
-from runyard_server.records.engine import Database, create_all
+from runyard_server.records import experiments, runs, tables
 from runyard_server.services.environments import EnvironmentService, spec_digest
 from runyard_server.testing.clock import FakeClock
 
@@ -219,33 +224,72 @@ def test_an_environment_that_is_gone_is_refused_when_processes_are_to_start(serv
         service.interpreter(SPEC, "0" * 40)
 
 
+class Client:
+    """Sends requests to an application in memory."""
+
+    def __init__(self, service):
+        self.service = service
+        self._app = FastAPI()
+        self._app.include_router(router, prefix="/api/v1")
+        self._app.state.services = SimpleNamespace(environments=service)
+
+    def call(self, method, path, body=None):
+        async def once():
+            transport = httpx.ASGITransport(app=self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://server/api/v1") as client:
+                return await client.request(method, path, json=body)
+
+        answer = asyncio.run(once())
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
 @pytest.fixture
-def client(tmp_path, environments):
-    database = Database(f"sqlite:///{tmp_path}/api.db")
-    create_all(database.engine)
-    app = FastAPI()
-    app.include_router(router, prefix="/api/v1")
-    app.state.services = SimpleNamespace(environments=EnvironmentService(database, FakeClock(), environments))
-    with TestClient(app) as client:
-        yield client
-    database.close()
+def client(database, environments):
+    return Client(EnvironmentService(database, FakeClock(), environments))
+
+
+def test_every_route_is_in_the_table_of_roles():
+    routes = {(method, "/api/v1" + route.path) for route in router.routes for method in route.methods}
+    assert routes and routes <= set(TABLE)
+
+
+def test_a_jobs_token_reads_no_environments_since_their_options_may_hold_a_password():
+    assert not any(Role.RUN in TABLE[key] or Role.VIEWER in TABLE[key] for key in TABLE if "/environments" in key[1])
 
 
 def test_registered_environments_travel_over_the_api(client):
-    answer = client.post("/api/v1/environments", json=to_json(SPEC))
-    record = from_json(EnvironmentRecord, answer.json())
+    record = from_json(EnvironmentRecord, client.call("POST", "/environments", to_json(SPEC)))
     assert (record.name, record.version) == ("tf", "1")
-    client.post("/api/v1/environments", json=to_json(replace(SPEC, pip_packages=["numpy"])))
-    assert client.get("/api/v1/environments").json()["environments"][0]["version"] == "2"
-    assert from_json(EnvironmentRecord, client.get("/api/v1/environments/tf", params={"version": "1"}).json()) == record
-    assert len(client.get("/api/v1/environments/tf/versions").json()["environments"]) == 2
+    client.call("POST", "/environments", to_json(replace(SPEC, pip_packages=["numpy"])))
+    assert client.call("GET", "/environments")["environments"][0]["version"] == "2"
+    assert from_json(EnvironmentRecord, client.call("GET", "/environments/tf?version=1")) == record
+    assert len(client.call("GET", "/environments/tf/versions")["environments"]) == 2
 
 
 def test_built_environments_are_listed_and_pruned_over_the_api(client, packages):
-    service = client.app.state.services.environments
-    key = service.prepare(packages("alpha"), None, silent).key
-    (entry,) = client.get("/api/v1/environment-cache").json()["environments"]
+    key = client.service.prepare(packages("alpha"), None, silent).key
+    (entry,) = client.call("GET", "/environment-cache")["environments"]
     assert from_json(CachedEnvironment, entry).key == key
-    assert client.get(f"/api/v1/environment-cache/{key[:10]}").json()["requirements"] == ["alpha==2.0"]
-    answer = client.post("/api/v1/environment-cache/prune", json={"unused_for_s": 60, "dry_run": True})
-    assert from_json(PrunedEnvironments, answer.json()).kept == {key: "it was used just now"}
+    assert client.call("GET", f"/environment-cache/{key[:10]}")["requirements"] == ["alpha==2.0"]
+    answer = client.call("POST", "/environment-cache/prune", {"unused_for_s": 60, "dry_run": True})
+    assert from_json(PrunedEnvironments, answer).kept == {key: "it was used just now"}
+
+
+def test_a_built_environment_that_no_key_begins_like_is_refused(client):
+    with pytest.raises(UnknownEnvironmentError, match="'runyard env list' shows them"):
+        client.service.cached_one("abc")
+
+
+def test_prune_keeps_the_environments_of_runs_that_have_not_ended(database, environments, packages, root):
+    service = EnvironmentService(database, FakeClock(), environments)
+    key = service.prepare(packages("alpha"), None, silent).key
+    os.utime(root / key / "used", (0, 0))
+    with database.write() as connection:
+        experiment = experiments.get_or_create(connection, "e", 0.0)
+        run = RunRecord("r", 1, "e", "script", RunStatus.QUEUED, 0.0, version=1, environment_key=key)
+        runs.add(connection, run, experiment.id)
+    assert service.prune().kept == {key: "a run that has not ended needs it"}
+    with database.write() as connection:
+        connection.execute(tables.runs.update().values(status="Completed"))
+    assert [entry.key for entry in service.prune().removed] == [key]

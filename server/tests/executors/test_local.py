@@ -21,6 +21,7 @@ from runyard_server.executors.local import LocalExecutor
 from runyard_server.testing.executor_contract import (
     DEAF,
     REPORT,
+    RUN_ID,
     STAY,
     ExecutorContract,
     MakeExecutor,
@@ -71,7 +72,7 @@ class TestLocalExecutor(ExecutorContract):
 
     def test_the_real_job_is_the_default_command(self, executor: Executor, home: Path) -> None:
         request = job_request(home, "pass")
-        plan = executor.plan(JobRequest("exp_1", 1, request.assignments))
+        plan = executor.plan(JobRequest(RUN_ID, 1, request.assignments))
         assert plan.nodes[0].argv == [sys.executable, "-S", "-P", "-m", "runyard.job"]
         assert plan.nodes[0].env["PYTHONPATH"] == request.assignments[0].sdk_path
 
@@ -100,8 +101,10 @@ class TestLocalExecutor(ExecutorContract):
         (handle,) = executor.start(executor.plan(job_request(home, STAY)))
         pid = int(self.appears(home, "up"))
         identity = Identity.parse(handle.job_id)
-        earlier = replace(handle, run_id="exp_old", job_id=str(replace(identity, start_ticks=identity.start_ticks - 1)))
-        other_boot = replace(handle, run_id="exp_old", job_id=str(replace(identity, machine="another-boot")))
+        earlier = replace(
+            handle, run_id=RUN_ID + "old", job_id=str(replace(identity, start_ticks=identity.start_ticks - 1))
+        )
+        other_boot = replace(handle, run_id=RUN_ID + "old", job_id=str(replace(identity, machine="another-boot")))
         for old in (earlier, other_boot):
             assert executor.observe([old])[old].state is JobState.LOST
             executor.cancel([old], firmly=False)
@@ -214,7 +217,7 @@ class TestStandby:
 
     def real_request(self, home: Path, **changes: object) -> JobRequest:
         request = job_request(home, "unused", gpus=[1])
-        return JobRequest("exp_1", 1, [replace(request.assignments[0], sdk_path=SDK, **changes)])  # type: ignore[arg-type]
+        return JobRequest(RUN_ID, 1, [replace(request.assignments[0], sdk_path=SDK, **changes)])  # type: ignore[arg-type]
 
     def standing_by(self, executor: LocalExecutor) -> int:
         executor.prepare()
@@ -231,7 +234,7 @@ class TestStandby:
         assert told["pid"] == pid == Identity.parse(handles[0].job_id).pid
         assert from_json(JobAssignment, json.loads(told["input"])) == request.assignments[0]
         assert told["rest"] == ""
-        assert (told["marker"], told["gpus"]) == ("exp_1/1/0", "1")
+        assert (told["marker"], told["gpus"]) == (f"{RUN_ID}/1/0", "1")
         assert os.path.samefile(told["cwd"], directory_of(tmp_path, 0))
         assert Path(directory_of(tmp_path, 0), "job.log").read_text() == "a warm job's output\n"
 
@@ -313,4 +316,4 @@ def wait_for_end(pidfd: int, timeout_s: float = 20.0) -> None:
 
 
 def test_no_process_of_these_tests_is_left() -> None:
-    assert processes_of("exp_1/1/0") == []
+    assert processes_of(f"{RUN_ID}/1/0") == []

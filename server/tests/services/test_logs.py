@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import insert
+
 from runyard.errors import (
     FileNotInRunError,
-    LimitReachedError,
     OffsetGapError,
     PathRefusedError,
     StorageFullError,
@@ -24,7 +25,6 @@ from runyard_server.records.engine import Database, create_all
 from runyard_server.records.tables import experiments, runs
 from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
-from sqlalchemy import insert
 
 NAME = "azureml-logs/70_driver_log.txt"
 
@@ -183,7 +183,7 @@ def test_a_log_and_a_folder_cannot_have_one_name(logs: LogService) -> None:
 
 
 def test_more_than_is_taken_at_once_is_refused(logs: LogService) -> None:
-    with pytest.raises(LimitReachedError):
+    with pytest.raises(UserErrorException):
         logs.append("r1", NAME, 0, bytes((16 << 20) + 1))
     with pytest.raises(UserErrorException):
         logs.append("r1", NAME, -1, b"x")

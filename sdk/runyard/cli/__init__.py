@@ -1,0 +1,1 @@
+"""The command ``runyard``: one file per noun, tables for people, ``--json`` for programs."""

@@ -1,0 +1,125 @@
+"""What ``runyard run show`` tells of one run."""
+
+import time
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+
+from runyard.cli.output import Column, Output, counted, duration, harmless, local_time, one_line, pairs_text
+from runyard.cli.submit import command_text, environment_text
+
+if TYPE_CHECKING:
+    from runyard.run import Run
+
+
+def facts(run: "Run") -> Dict[str, Any]:
+    """The run's record with its ``events``, ``why``, number of ``files``, ``models`` and ``children``."""
+    from runyard.model import Model
+    from runyard.run import list_runs
+    from runyard.transfer import list_run_files
+
+    workspace = run.experiment.workspace
+    return dict(
+        run._refresh(),
+        events=run._call("GET", "events"),
+        why=run._call("GET", "why"),
+        files=len(list_run_files(run._transport, run.id)),
+        models=[model.id for model in Model.list(workspace, run_id=run.id)],
+        children=[child.id for child in list_runs(workspace, None, parent=run.id)],
+    )
+
+
+def write(out: Output, said: Dict[str, Any]) -> None:
+    """The facts for a person."""
+    out.fields(_fields(out, said))
+    if said["error"] or said["status"] not in ("Completed", "Running"):
+        out.say()
+        write_cause(out, said, said["why"])
+    for warning in said["warnings"]:
+        out.say("\nwarning: " + one_line(warning))
+    if said["events"]:
+        out.say()
+        _write_story(out, said["events"])
+
+
+def write_cause(out: Output, said: Dict[str, Any], why: Dict[str, Any]) -> None:
+    """What the run waits for, or why it ended as it did; with the script's traceback if there is one."""
+    error = said.get("error")
+    if not error:
+        if why["reason"]:
+            place = " It is number {} in the queue.".format(why["position"]) if why["position"] > 1 else ""
+            out.say("{}{}".format(one_line(why["reason"]), place))
+        return
+    where = [] if error["rank"] is None else ["rank {}".format(error["rank"])]
+    if error["signal"]:
+        where.append("signal {}".format(error["signal"]))
+    elif error["exit_code"] is not None:
+        where.append("exit code {}".format(error["exit_code"]))
+    out.say("{}{}".format(harmless(error["message"]), " ({})".format(", ".join(where)) if where else ""))
+    if error["traceback"]:
+        out.say()
+        out.say("\n".join("    " + line for line in harmless(error["traceback"]).rstrip().split("\n")))
+
+
+def _fields(out: Output, said: Dict[str, Any]) -> List[Tuple[str, Any]]:
+    spec = said.get("spec") or {}
+    status = out.status(said["status"]) + ("  ({})".format(said["reason"]) if said["reason"] else "")
+    tried = "attempt {}".format(said["attempt"]) if said["attempt"] > 1 else None
+    models = ", ".join(said["models"])
+    fields = [
+        ("run", said["id"]),
+        ("name", said["display_name"]),
+        ("experiment", "{}, run {}".format(said["experiment"], said["number"])),
+        ("status", status),
+        ("tried", tried),
+        ("created", _moment(said["created_at"], said["submitted_by"] and "by " + said["submitted_by"])),
+        ("started", _moment(said["started_at"], _since(said["created_at"], said["started_at"]))),
+        ("ended", _moment(said["ended_at"], _took(said))),
+        ("target", said["target"]),
+    ]
+    if spec:
+        fields += [
+            ("command", command_text(spec["script"], spec["command"], spec["arguments"])),
+            ("environment", environment_text(spec["environment"])),
+            ("nodes", spec["node_count"] if spec["node_count"] > 1 else None),
+            ("data", ", ".join("{}={}/{}".format(d["name"], d["datastore"], d["path"]) for d in spec["data_references"])),
+            ("rerun of", spec["rerun_of"]),
+        ]
+    fields += [
+        ("parent", said["parent_id"]),
+        ("children", len(said["children"]) or None),
+        ("description", said["description"]),
+        ("tags", pairs_text(said["tags"])),
+        ("properties", pairs_text({key: value for key, value in said["properties"].items() if len(value) < 60})),
+        ("files", "{}  (runyard run files {})".format(said["files"], said["id"]) if said["files"] else None),
+        ("models", models),
+        ("page", said["portal_url"]),
+    ]
+    return [(name, value if name == "status" else one_line(value)) for name, value in fields]
+
+
+def _moment(at: Any, remark: Any) -> str:
+    text = local_time(at)
+    return "{}  {}".format(text, remark) if text and remark else text
+
+
+def _since(begin: Any, end: Any) -> str:
+    return "{} later".format(duration(end - begin)) if begin and end else ""
+
+
+def _took(said: Dict[str, Any]) -> str:
+    if not said["started_at"] or not said["ended_at"]:
+        return ""
+    return "took {}".format(duration(said["ended_at"] - said["started_at"]))
+
+
+def _write_story(out: Output, events: List[Dict[str, Any]]) -> None:
+    day = ""
+    rows = []
+    for event in events:
+        moment = time.localtime(event["at"])
+        today = time.strftime("%Y-%m-%d", moment)
+        clock = time.strftime("%H:%M:%S", moment) + ".{:03d}".format(int(event["at"] * 1000) % 1000)
+        rows.append((today if today != day else "", clock, event["to_status"], event["reason"], event["message"]))
+        day = today
+    columns = [Column(""), Column("TIME"), Column("STATUS"), Column("REASON"), Column("", shrinks=True)]
+    out.table(columns, rows)
+    out.note(counted(len(events), "event"))

@@ -1,0 +1,219 @@
+"""Packs on their way in: every file is written inside its folder, verified, whole or not at all."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Set
+
+from runyard.errors import PathRefusedError, ServiceException, StorageFullError, UserErrorException
+from runyard.progress import Progress
+from runyard.protocol.files import MANIFEST_ENTRY, FileEntry, Manifest, manifest_id
+from runyard.protocol.pack import CHUNK, PackReader
+from runyard.transport.base import Answer
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_HASHED_BESIDE = 8 << 20  # bytes from which a thread is worth its start
+
+
+def file_entries(listed: Any) -> List[FileEntry]:
+    """File entries from their JSON."""
+    return [
+        FileEntry(str(item["path"]), int(item["size"]), str(item["digest"]), bool(item.get("executable")))
+        for item in listed
+    ]
+
+
+class Folder:
+    """A local folder that files are written into; nothing lands outside it."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._real = os.path.realpath(directory)
+        self._checked: Set[str] = set()
+
+    def target(self, path: str) -> str:
+        """The local path for ``path``; raises PathRefusedError (see ``contained``)."""
+        parts = path.split("/")
+        is_plain = all(part not in ("", ".", "..") for part in parts) and not any(
+            letter == "\\" or letter < " " or letter == "\x7f" for letter in path
+        )
+        if not is_plain or path.startswith("~") or path[1:2] == ":":
+            raise PathRefusedError(
+                "The server named a file {!r}, which would leave {}. It is not written: this server or its data "
+                "cannot be trusted.".format(path[:200], self._directory)
+            )
+        parent = os.path.join(self._directory, *parts[:-1])
+        if parent not in self._checked:
+            real = os.path.realpath(parent)
+            if real != self._real and not real.startswith(self._real.rstrip(os.sep) + os.sep):
+                raise PathRefusedError(
+                    "{!r} is not written: {} is a link out of {}. Remove the link, or choose another folder.".format(
+                        path[:200], parent, self._directory
+                    )
+                )
+            self._checked.add(parent)
+        return os.path.join(parent, parts[-1])
+
+
+class PackWriter:
+    """Writes a pack's entries to their places: whole and verified, or not at all."""
+
+    def __init__(self, reader: PackReader, progress: Progress) -> None:
+        self._reader, self._progress = reader, progress
+        self._made: Set[str] = set()
+        self._buffers = [memoryview(bytearray(CHUNK)) for _ in range(2)]
+
+    def write(self, target: str, digest: str, executable: bool = False) -> None:
+        """Writes the present entry. ``digest`` "" where none is known."""
+        folder = os.path.dirname(target) or "."
+        temporary = os.path.join(folder, ".runyard-{}.part".format(os.urandom(8).hex()))
+        with _local(target):
+            if folder not in self._made:
+                os.makedirs(folder, exist_ok=True)
+                self._made.add(folder)
+            descriptor = os.open(temporary, _NEW_FILE, 0o777 if executable else 0o666)
+        try:
+            try:
+                found = self._copy(descriptor, target)
+            finally:
+                os.close(descriptor)
+            if digest and found != digest:
+                raise ServiceException(
+                    "What came for {} is not what its digest says ({} instead of {}). It is not kept.".format(
+                        target, found[:12], digest[:12]
+                    )
+                )
+            with _local(target):
+                os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        self._progress(0, 1)
+
+    def _copy(self, descriptor: int, target: str) -> str:
+        """Writes the entry's bytes and gives their digest. A large one is hashed by a thread beside it."""
+        digest = hashlib.sha256()
+        beside = _Beside() if self._reader.left >= _HASHED_BESIDE else None
+        turn = 0
+        try:
+            while True:
+                view = self._buffers[turn]
+                count = self._reader.into(view)
+                if not count:
+                    break
+                if beside is None:
+                    digest.update(view[:count])
+                else:
+                    beside.do(digest.update, view[:count])  # waits for the one before, so the other buffer is free
+                    turn = 1 - turn
+                with _local(target):
+                    _write_all(descriptor, view[:count])
+                self._progress(count, 0)
+        finally:
+            if beside is not None:
+                beside.close()
+        return digest.hexdigest()
+
+
+class _Beside:
+    """A thread that does one thing at a time for its owner."""
+
+    def __init__(self) -> None:
+        import threading
+        from queue import SimpleQueue
+
+        self._todo: SimpleQueue[Any] = SimpleQueue()
+        self._done: SimpleQueue[None] = SimpleQueue()
+        self._done.put(None)
+        self._thread = threading.Thread(target=self._work, name="runyard-hash", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            item = self._todo.get()
+            if item is None:
+                return
+            call, argument = item
+            call(argument)
+            self._done.put(None)
+
+    def do(self, call: Callable[[Any], Any], argument: Any) -> None:
+        """Starts ``call(argument)`` when the one before has ended."""
+        self._done.get()
+        self._todo.put((call, argument))
+
+    def close(self) -> None:
+        """Waits for what was started."""
+        self._todo.put(None)
+        self._thread.join()
+
+
+def _write_all(descriptor: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+@contextmanager
+def _local(target: str) -> Iterator[None]:
+    """Tells a failure of this machine's disk from one of the connection."""
+    try:
+        yield
+    except OSError as failed:
+        if failed.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(
+                "The disk has no room for {}. Free some, or choose a folder on another disk.".format(target)
+            ) from failed
+        raise UserErrorException(
+            "{} cannot be written: {}. Choose another folder, or check its permissions.".format(target, failed.strerror)
+        ) from failed
+
+
+def unpack_snapshot(answer: Answer, snapshot_id: str, folder: Folder, progress: Progress) -> List[FileEntry]:
+    reader = PackReader(answer)  # type: ignore[arg-type]
+    writer = PackWriter(reader, progress)
+    entries: List[FileEntry] = []
+    by_digest: Dict[str, List[FileEntry]] = {}
+    for name, _ in reader:
+        if name == MANIFEST_ENTRY:
+            entries = file_entries(json.loads(b"".join(reader.chunks()))["files"])
+            if manifest_id(Manifest(entries)) != snapshot_id:
+                raise ServiceException("The server's list of files is not that of the snapshot {}.".format(snapshot_id))
+            for entry in entries:
+                folder.target(entry.path)
+                by_digest.setdefault(entry.digest, []).append(entry)
+            continue
+        wanted = by_digest.pop(name, None)
+        if not wanted:
+            continue
+        first = folder.target(wanted[0].path)
+        writer.write(first, name, wanted[0].executable)
+        for twin in wanted[1:]:
+            target = folder.target(twin.path)
+            with _local(target):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                shutil.copyfile(first, target)
+                if twin.executable:
+                    os.chmod(target, os.stat(target).st_mode | 0o111)
+            progress(twin.size, 1)
+    if by_digest:
+        raise ServiceException(
+            "The server's copy of the snapshot {} lacks {} files.".format(snapshot_id, len(by_digest))
+        )
+    return entries
+
+
+def unpack_files(answer: Answer, waiting: Dict[str, FileEntry], target: Mapping[str, str], progress: Progress) -> None:
+    """Writes the entries of a pack named by path; takes from ``waiting`` what is done."""
+    reader = PackReader(answer)  # type: ignore[arg-type]
+    writer = PackWriter(reader, progress)
+    for name, _ in reader:
+        entry = waiting.get(name)
+        if entry is None:
+            raise ServiceException("The server sent a file that was not asked for: {!r}.".format(name[:200]))
+        writer.write(target[name], entry.digest, entry.executable)
+        del waiting[name]
+    if waiting:
+        raise ServiceException("The server did not send {} of the files asked for.".format(len(waiting)))

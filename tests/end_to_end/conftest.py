@@ -1,0 +1,80 @@
+"""A workspace with a real server, a real executor and real processes: the whole system, as a person has it.
+
+What only this can show is that the parts fit: client, server, job and script are processes of their own.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from runyard import Environment, Experiment, ScriptRunConfig, Workspace, embedded
+from runyard import home as places
+from runyard.run import Run
+
+
+@pytest.fixture(scope="session")
+def runyard_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """``~/.runyard`` of these tests; every server that was started in it is stopped at the end.
+
+    Built environments are shared with the user's own cache of wheels, not with their environments.
+    """
+    home = tmp_path_factory.mktemp("home")
+    before = os.environ.get("RUNYARD_HOME")
+    os.environ["RUNYARD_HOME"] = str(home)
+    yield home
+    for name in places.workspace_names():
+        embedded.stop(places.workspace_folder(name))
+    if before is None:
+        del os.environ["RUNYARD_HOME"]
+    else:
+        os.environ["RUNYARD_HOME"] = before
+
+
+@pytest.fixture(scope="module")
+def workspace(runyard_home: Path, request: pytest.FixtureRequest) -> Iterator[Workspace]:
+    """A workspace of this module's own; its server is stopped afterwards."""
+    name = request.module.__name__.rpartition(".")[2].replace("_", "-")[:33]
+    opened = Workspace.create(name, exist_ok=True, show_output=False)
+    yield opened
+    assert opened.folder is not None
+    embedded.stop(opened.folder)
+
+
+@pytest.fixture(scope="session")
+def this_python() -> Environment:
+    """The interpreter of the tests as a user-managed environment: nothing is built."""
+    environment = Environment("this-python")
+    environment.python.user_managed_dependencies = True
+    environment.python.interpreter_path = sys.executable
+    return environment
+
+
+@pytest.fixture
+def submit(workspace: Workspace, this_python: Environment, tmp_path: Path) -> Callable[..., Run]:
+    """Submits a script given as text: ``submit("print(1)", arguments=[...])``."""
+
+    def submit(text: str, experiment: str = "tests", tags: dict[str, str] | None = None, **config: object) -> Run:
+        source = tmp_path / f"source-{len(list(tmp_path.iterdir()))}"
+        source.mkdir()
+        (source / "train.py").write_text(text)
+        config.setdefault("environment", this_python)
+        return Experiment(workspace, experiment).submit(ScriptRunConfig(str(source), "train.py", **config), tags=tags)
+
+    return submit
+
+
+@pytest.fixture
+def until() -> Callable[[Run, str], None]:
+    """Follows a run until it has a status, or a log that holds a text; needs no sleeping."""
+
+    def until(run: Run, wanted: str) -> None:
+        from runyard.following import events
+
+        for kind, said in events(run, logs=True):
+            if (kind == "status" and said["status"] == wanted) or (kind == "log" and wanted in said["text"]):
+                return
+        raise AssertionError(f"{run.id} ended as {run.get_status()} without {wanted!r}: {run.get_details()}")
+
+    return until
