@@ -5,8 +5,8 @@ from benchmarks.measurement import Bench, Measure, Outcome, Target
 
 TITLE = "One file of 500 MB through the server"
 METHOD = (
-    "Upload and download of 500 MB of random bytes through the server on loopback (ours: the default datastore), "
-    "in the page cache, nothing stored before. The floor is `cp` of the same file."
+    "Upload and download of 500 MB of random bytes through the server on loopback (ours: a run's files, and the default "
+    "datastore), nothing stored before. The floor is `cp -r`, which stays in the page cache; with `sync` it reaches the disk."
 )
 MEASURES = (
     Measure("up", "MB/s", more_is_better=True, target=Target(factor=0.5)),

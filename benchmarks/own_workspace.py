@@ -29,8 +29,8 @@ def own_home(bench: Bench) -> Iterator[Path]:
     os.environ["RUNYARD_HOME"] = str(root)
     try:
         yield Path(home.workspace_folder(NAME))
-        embedded.stop(home.workspace_folder(NAME))
     finally:
+        embedded.stop(home.workspace_folder(NAME))
         os.environ.clear()
         os.environ.update(before)
 

@@ -74,7 +74,8 @@ def markdown(rows: list[Row], machine: dict[str, str]) -> str:
         "# Benchmarks",
         "Written by `make bench`: every figure below is from one run on one machine, so compare the ratios, not the "
         "figures. A figure is the median, in brackets the middle half of its n repetitions (all of them where n < 4). "
-        "*× floor* is the figure beside the floor's; *lead* is how many times better runyard does than that peer.",
+        "*× floor* is the figure beside the floor's; *lead* is how many times better runyard (its first line) does than "
+        "that peer.",
         "\n".join(f"- {name}: {value}" for name, value in machine.items()),
     ]
     for row in rows:

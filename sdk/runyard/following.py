@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from runyard.run import Run
 
 # What a person wants to see of a run's logs: the build, the preparation, the first process's output.
+LOGS = "azureml-logs/"
 _SHOWN = re.compile(r"azureml-logs/(20_\w+|65_job_prep-0|70_driver_log(_0)?)\.txt$")
 _SILENCE_S = 60.0  # the server says something at least every 15 s
 _AWAY_S = 600.0
@@ -41,18 +42,29 @@ def wait(run: "Run", show_output: bool, say: Callable[[str], Any] = print) -> Di
     return record
 
 
-def events(run: "Run", logs: bool) -> Iterator[Tuple[str, Dict[str, Any]]]:
+def is_shown(log: str) -> bool:
+    """Whether a person wants to see the log of that name unasked."""
+    return _SHOWN.match(log) is not None
+
+
+def events(
+    run: "Run", logs: bool, prefix: str = LOGS, seen: Optional[Dict[str, int]] = None
+) -> Iterator[Tuple[str, Dict[str, Any]]]:
     """``("status", record)`` and ``("log", {"name", "end", "text"})`` until the run has ended.
 
     A server that goes away is waited for, and nothing is told twice.
+
+    Args:
+        prefix: only logs whose name begins with it.
+        seen: log name to the number of its bytes that the caller has already.
     Raises:
         ServerUnavailableError: it stayed away for ten minutes.
     """
-    offsets = {}  # type: Dict[str, int]
+    offsets = dict(seen or {})
     deadline = time.monotonic() + _AWAY_S
     while True:
         try:
-            query = {"logs": "true" if logs else "false", "offsets": json.dumps(offsets)}
+            query = {"logs": "true" if logs else "false", "prefix": prefix, "offsets": json.dumps(offsets)}
             path = url_path("runs", run.id, "follow")
             with run._transport.request("GET", path, query=query, stream=True, timeout_s=_SILENCE_S) as answer:
                 for kind, data in _parsed(answer):
@@ -102,7 +114,7 @@ class _View:
 
     def log(self, data: Dict[str, Any]) -> None:
         name = data["name"]
-        if not _SHOWN.match(name):
+        if not is_shown(name):
             return
         if name != self._log:
             self._log = name

@@ -599,7 +599,7 @@ class Run(MetricLogging):
 
     def _read_file(self, name: str) -> bytes:
         with self._transport.request("GET", url_path("runs", self.id, "files", name)) as answer:
-            return answer.bytes()
+            return answer.whole()
 
     def __repr__(self) -> str:
         status = self._known["status"] if self._known else "not looked at"

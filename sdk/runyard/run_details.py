@@ -80,7 +80,7 @@ def run_definition(spec: Dict[str, Any], record: Dict[str, Any]) -> Dict[str, An
 def populated(metrics: Dict[str, Any], read: Callable[[str], bytes], prefix: Optional[str] = None) -> Dict[str, Any]:
     """Metrics with each image's location replaced by its bytes."""
     mark = prefix or "aml://artifactId/ExperimentRun/dcid."
-    found = {}
+    found = {}  # type: Dict[str, Any]
     for name, value in metrics.items():
         if isinstance(value, dict):
             found[name] = populated(value, read, prefix)

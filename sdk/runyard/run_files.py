@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, 
 from runyard.errors import UserErrorException
 
 if TYPE_CHECKING:
+    from runyard.progress import Progress
     from runyard.run import Run
 
 
@@ -65,12 +66,12 @@ def targets(
     return found
 
 
-def download(run: "Run", wanted: Mapping[str, str]) -> int:
+def download(run: "Run", wanted: Mapping[str, str], progress: Optional["Progress"] = None) -> int:
     """Writes files of the run (run path to local path) and gives how many there were."""
     from runyard.transfer import download_run_files, list_run_files
 
     entries = [entry for entry in list_run_files(run._transport, run.id) if entry.path in wanted]
-    count = download_run_files(run._transport, run.id, entries, wanted) if entries else 0
+    count = download_run_files(run._transport, run.id, entries, wanted, progress) if entries else 0
     stored = {entry.path for entry in entries}
     # The logs of a run that goes on are not files yet; they are read as they stand.
     for name in set(run._log_names()) & (set(wanted) - stored):
@@ -90,7 +91,7 @@ def log_pieces(run: "Run", name: str) -> Iterator[bytes]:
     while True:
         path = url_path("runs", run.id, "logs", name)
         with run._transport.request("GET", path, query={"offset": offset}) as answer:
-            piece = answer.bytes()
+            piece = answer.whole()
         if not piece:
             return
         yield piece

@@ -14,7 +14,7 @@ PACK_FILES = 1000
 TRIES = 3
 
 
-def _groups(files: Sequence[LocalFile], name_of: Callable[[LocalFile], str]) -> Iterator[List[LocalFile]]:
+def groups(files: Sequence[LocalFile], name_of: Callable[[LocalFile], str]) -> Iterator[List[LocalFile]]:
     """Files in packs of bounded size and number; one that is larger than a pack goes alone."""
     group: List[LocalFile] = []
     size = 0
@@ -42,7 +42,7 @@ def send_packs(
     progress: Optional[Progress],
 ) -> Set[str]:
     refused: Set[str] = set()
-    for group in _groups(files, name_of):
+    for group in groups(files, name_of):
         names = [(name_of(file), file.size) for file in group]
         for tries_left in reversed(range(TRIES)):
             body = PackBody(group, name_of, progress or silent)

@@ -96,7 +96,8 @@ class Server:
     def start(self) -> None:
         """Begins to move runs on."""
         self.lifecycle.start()
-        self.executors["local"].prepare()  # type: ignore[attr-defined]
+        for executor in self.executors.values():
+            executor.prepare()
 
     def close(self) -> None:
         """Ends everything that this process holds; jobs go on."""
@@ -220,7 +221,9 @@ def application(services: Services, hosts: list[str]) -> FastAPI:
     missing = auth.undeclared(app.router.routes)
     if missing:
         raise RuntimeError(f"Routes without a row in api/roles.py: {', '.join(missing)}")
-    app.add_middleware(auth.Guard, tokens=services.tokens, hosts=hosts, routes=app.router.routes)
+    app.add_middleware(
+        auth.Guard, tokens=services.tokens, hosts=hosts, routes=app.router.routes, page=ui.refused
+    )
     return app
 
 

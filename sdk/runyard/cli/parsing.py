@@ -42,6 +42,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         self.usage = self.usage_line().replace("%", "%%")
+        self._action_groups.remove(self.common)  # what every command has comes last
+        self._action_groups.append(self.common)
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
@@ -77,7 +79,9 @@ class Commands:
 
     def noun(self, name: str, summary: str, examples: str = "") -> "Commands":
         """A word that verbs follow."""
-        return Commands(self._add(name, summary, "", examples), "VERB")
+        parser = self._add(name, summary, "", examples)
+        add_common(parser, argparse.SUPPRESS)
+        return Commands(parser, "VERB")
 
     def verb(
         self, name: str, command: Command, summary: str, details: str = "", examples: str = ""

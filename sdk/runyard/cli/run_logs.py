@@ -51,20 +51,23 @@ class _Headed:
 
 def _follow(out: Output, run: "Run", name: Optional[str], tail: Optional[int]) -> None:
     from runyard import following
+    from runyard.run_files import log_pieces
 
     headed = _Headed(out, name is None)
-    skipped: Dict[str, int] = {}
+    seen: Dict[str, int] = {}
     if tail is not None:
         for each in _chosen(run, None) if name is None else [name]:
             if each in run._log_names():
-                texts = list(_texts(run, each, None))
-                for text in _last_lines(texts, tail):
+                decoder: Any = codecs.getincrementaldecoder("utf-8")("replace")
+                data = b"".join(log_pieces(run, each))
+                for text in _last_lines([decoder.decode(data)], tail):
                     headed.write(each, text)
-                skipped[each] = len("".join(texts).encode("utf-8", "surrogateescape"))
+                seen[each] = len(data) - len(decoder.getstate()[0])  # a character that is half there comes whole
+    out.out.flush()
     prefix = name if name is not None else following.LOGS
-    for kind, data in following.events(run, logs=True, prefix=prefix, offsets=skipped):
-        if kind == "log" and (data["name"] == name if name is not None else following.is_shown(data["name"])):
-            headed.write(data["name"], data["text"])
+    for kind, event in following.events(run, logs=True, prefix=prefix, seen=seen):
+        if kind == "log" and (event["name"] == name if name is not None else following.is_shown(event["name"])):
+            headed.write(event["name"], event["text"])
             out.out.flush()
 
 

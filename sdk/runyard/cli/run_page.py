@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
-from runyard.cli.output import Column, Output, counted, duration, harmless, local_time, one_line, pairs_text
+from runyard.cli.output import Column, Output, duration, harmless, local_time, one_line, pairs_text
 from runyard.cli.submit import command_text, environment_text
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def _fields(out: Output, said: Dict[str, Any]) -> List[Tuple[str, Any]]:
     fields = [
         ("run", said["id"]),
         ("name", said["display_name"]),
-        ("experiment", "{}, run {}".format(said["experiment"], said["number"])),
+        ("experiment", "{} (run {})".format(said["experiment"], said["number"])),
         ("status", status),
         ("tried", tried),
-        ("created", _moment(said["created_at"], said["submitted_by"] and "by " + said["submitted_by"])),
+        ("created", _moment(said["created_at"], _by(said["submitted_by"]))),
         ("started", _moment(said["started_at"], _since(said["created_at"], said["started_at"]))),
         ("ended", _moment(said["ended_at"], _took(said))),
         ("target", said["target"]),
@@ -101,6 +101,10 @@ def _moment(at: Any, remark: Any) -> str:
     return "{}  {}".format(text, remark) if text and remark else text
 
 
+def _by(whom: Any) -> str:
+    return "by " + whom if whom and whom != "user" else ""  # a person of this machine is the common case
+
+
 def _since(begin: Any, end: Any) -> str:
     return "{} later".format(duration(end - begin)) if begin and end else ""
 
@@ -122,4 +126,3 @@ def _write_story(out: Output, events: List[Dict[str, Any]]) -> None:
         day = today
     columns = [Column(""), Column("TIME"), Column("STATUS"), Column("REASON"), Column("", shrinks=True)]
     out.table(columns, rows)
-    out.note(counted(len(events), "event"))

@@ -6,6 +6,7 @@ from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 from runyard.errors import LimitReachedError, RunException, RunyardError, ServerUnavailableError, StorageFullError
 from runyard.protocol.jobs import JobAssignment
 from runyard.shipping import Shipper
+from runyard.transfer import local_files, upload_datastore_files, upload_run_files
 from runyard.transport.base import Transport
 
 KEPT_FOLDERS = ("outputs", "logs")
@@ -76,8 +77,6 @@ class Collector:
             yield os.path.relpath(path, aside).replace(os.sep, "/"), path
 
     def _upload(self, files: Sequence[Tuple[str, str]]) -> None:
-        from runyard.transfer import upload_run_files
-
         own = self._assignment
         try:
             # What the script itself uploaded under a name of outputs/ is replaced by the file it left there.
@@ -90,8 +89,6 @@ class Collector:
             upload_run_files(self._transport, own.run_id, renamed, overwrite=True)
 
     def _upload_data(self) -> None:
-        from runyard.transfer import local_files, upload_datastore_files
-
         for mount in self._assignment.data:
             reference = mount.reference
             if reference.mode != "upload":

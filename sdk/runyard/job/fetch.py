@@ -6,6 +6,7 @@ from typing import Callable, Dict
 
 from runyard.errors import RunyardError
 from runyard.protocol.jobs import DataMount, JobAssignment
+from runyard.transfer import contained, download_datastore_files, fetch_snapshot, list_datastore_files
 from runyard.transport.base import Transport
 
 
@@ -30,8 +31,6 @@ class Fetcher:
             RunyardError: something is not there, or the server is away for good.
             OSError: the node's disk refuses.
         """
-        from runyard.transfer import fetch_snapshot
-
         files = fetch_snapshot(self._transport, self._assignment.snapshot, self._code)
         self._log("{} files of snapshot {} are here".format(len(files), self._assignment.snapshot[:12]))
         for folder in ("outputs", "logs"):
@@ -64,8 +63,6 @@ class Fetcher:
         return self._download(mount, path)
 
     def _download(self, mount: DataMount, path: str) -> str:
-        from runyard.transfer import contained, download_datastore_files, list_datastore_files
-
         reference = mount.reference
         if os.path.exists(path) and reference.overwrite:
             shutil.rmtree(path)

@@ -77,15 +77,16 @@ class Reporter:
         self._phase, self._error = phase, error
         self._sent.clear()
         self._sequence += 1
-        self._news.set()
+        if phase != "running":  # that can wait for the next pass: the ranks are just starting
+            self._news.set()
 
     def _run(self) -> None:
         pause = BUSY_S
-        due = 0.0
+        due = time.monotonic() + self._assignment.heartbeat_s
         while not self._closing:
             now = time.monotonic()
             reachable = True
-            if self._news.is_set() or now >= due:
+            if self._news.is_set() or now >= due or (self._phase == "running" and not self._sent.is_set()):
                 self._news.clear()
                 reachable = self._report()
                 due = now + self._assignment.heartbeat_s

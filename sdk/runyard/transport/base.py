@@ -11,14 +11,14 @@ Body = Union[bytes, BinaryIO, Iterable[bytes]]
 
 
 class Answer:
-    """A server's answer. ``read(n)`` streams; ``json()`` and ``bytes()`` take all of it."""
+    """A server's answer. ``read(n)`` streams; ``json()`` and ``whole()`` take all of it."""
 
     def __init__(self, status: int, headers: Dict[str, str], stream: BinaryIO) -> None:
         self.status = status
         self.headers = headers
         self.stream = stream
 
-    def bytes(self) -> bytes:
+    def whole(self) -> bytes:
         return self.stream.read()
 
     def json(self) -> Any:

@@ -10,7 +10,7 @@ import random
 import socket
 import threading
 import time
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, Iterator, Optional
 from urllib.parse import urlsplit
 
 from runyard.errors import ServerUnavailableError
@@ -78,7 +78,7 @@ class HttpTransport(Transport):
                 if answer.status != 429 or not repeatable or time.monotonic() >= deadline:
                     return answer
                 with answer:
-                    answer.bytes()
+                    answer.whole()
                 pause = float(answer.headers.get("retry-after", "1")) * (0.5 + random.random())
             attempt += 1
             if pause:
@@ -122,9 +122,8 @@ class HttpTransport(Transport):
         return Answer(response.status, names, _Owned(response, connection) if stream else response)  # type: ignore[arg-type]
 
     def _stream(self, connection: http.client.HTTPConnection, body: Body, chunked: bool) -> None:
-        pieces = iter(lambda: body.read(_BLOCK), b"") if hasattr(body, "read") else iter(body)  # type: ignore
         try:
-            for piece in pieces:
+            for piece in _pieces(body):
                 if chunked:
                     piece = b"%x\r\n" % len(piece) + piece + b"\r\n" if piece else b""
                 connection.send(piece)
@@ -153,6 +152,20 @@ class HttpTransport(Transport):
         assert connection.sock is not None
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+
+def _pieces(body: Body) -> Iterator[bytes]:
+    """A body's bytes, a file's in blocks."""
+    if isinstance(body, bytes):
+        yield body
+    elif hasattr(body, "read"):
+        piece = body.read(_BLOCK)
+        while piece:
+            yield piece
+            piece = body.read(_BLOCK)
+    else:
+        for piece in body:
+            yield piece
 
 
 class _Held:

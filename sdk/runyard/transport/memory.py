@@ -67,7 +67,7 @@ class MemoryTransport(Transport):
         if stream:
             return answer
         with answer:
-            return Answer(answer.status, answer.headers, io.BytesIO(answer.bytes()))
+            return Answer(answer.status, answer.headers, io.BytesIO(answer.whole()))
 
     def close(self) -> None:
         """Stops the application and the event loop; the transport cannot be used again."""

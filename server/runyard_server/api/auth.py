@@ -1,6 +1,6 @@
 """The one guard in front of every route: who calls, from where, and whether they may."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runyard.errors import AuthenticationException, PermissionDeniedError, RunyardError, UserErrorException
 from runyard_server.api.errors import answer
 from runyard_server.api.roles import TABLE, Role
+from runyard_server.services.pages import cookie_name
 from runyard_server.services.tokens import Identity, TokenService
 
-COOKIE = "runyard"
 _SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -25,10 +25,20 @@ class Guard:
     Args:
         hosts: host names that this server answers to.
         routes: gives the application's routes, in order.
+        page: answers a refused request for a page (anything outside ``/api/``); is told the error, and
+            whether a browser says that another site led here.
     """
 
-    def __init__(self, app: ASGIApp, tokens: TokenService, hosts: Sequence[str], routes: Sequence[BaseRoute]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        tokens: TokenService,
+        hosts: Sequence[str],
+        routes: Sequence[BaseRoute],
+        page: Callable[[RunyardError, bool], ASGIApp],
+    ) -> None:
         self._app = app
+        self._page = page
         self._tokens = tokens
         self._hosts = frozenset(hosts)
         self._routes = routes
@@ -43,7 +53,11 @@ class Guard:
         try:
             identity = self._identify(scope)
         except RunyardError as refused:
-            await answer(refused.http_status, refused.code, refused.message)(scope, receive, send)
+            if scope["path"].startswith("/api/"):
+                refusal: ASGIApp = answer(refused.http_status, refused.code, refused.message)
+            else:
+                refusal = self._page(refused, (b"sec-fetch-site", b"cross-site") in scope["headers"])
+            await refusal(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = identity.name if identity else "anyone"
         scope["state"]["identity"] = identity
@@ -58,10 +72,10 @@ class Guard:
         allowed = TABLE.get((scope["method"], path)) if path else None
         if allowed is None:
             # Unknown routes are told apart only to those who hold a token.
-            return self._tokens.check(self._token(scope, headers))
+            return self._check_token(scope, headers)
         if Role.PUBLIC in allowed:
             return None
-        identity = self._tokens.check(self._token(scope, headers))
+        identity = self._check_token(scope, headers)
         if Role(identity.role) not in allowed:
             raise PermissionDeniedError(f"A token of role '{identity.role}' may not do this.")
         if identity.role == "run" and params.get("run_id", identity.run_id) != identity.run_id:
@@ -90,21 +104,30 @@ class Guard:
         if origin is not None and urlsplit(origin).netloc != headers.get("host"):
             raise PermissionDeniedError("Requests that change something are not taken from other origins.")
 
-    def _token(self, scope: Scope, headers: Mapping[str, str]) -> str:
-        said = headers.get("authorization", "")
-        if said.startswith("Bearer "):
-            return said[len("Bearer ") :]
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        if cookie is not None:
-            return cookie.value
-        if not scope["path"].startswith("/api/"):
-            ticket = parse_qs(scope["query_string"].decode("latin-1")).get("ticket")
-            if ticket:
-                return ticket[0]
-        raise AuthenticationException(
+    def _check_token(self, scope: Scope, headers: Mapping[str, str]) -> Identity:
+        """Whom the first token that is good stands for: an old address does not shut out who has a newer cookie."""
+        refused: RunyardError = AuthenticationException(
             "This needs a token. Clients of this machine find it by themselves; a page's address is printed by "
             "`runyard run show RUN` and run.get_portal_url()."
         )
+        for token in _tokens(scope, headers):
+            try:
+                return self._tokens.check(token)
+            except AuthenticationException as fault:
+                refused = fault
+        raise refused
+
+
+def _tokens(scope: Scope, headers: Mapping[str, str]) -> Iterator[str]:
+    said = headers.get("authorization", "")
+    if said.startswith("Bearer "):
+        yield said[len("Bearer ") :]
+        return
+    if not scope["path"].startswith("/api/"):
+        yield from parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [])[:1]
+    cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_name(headers.get("host", "")))
+    if cookie is not None:
+        yield cookie.value
 
 
 def undeclared(routes: Sequence[BaseRoute]) -> list[str]:

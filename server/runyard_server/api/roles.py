@@ -95,4 +95,13 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/v1/datastores/{name}/files"): OWN_RUN,
     ("GET", "/api/v1/datastores/{name}/files"): READ,
     ("POST", "/api/v1/datastores/{name}/files/pack"): OWN_RUN,
+    ("GET", "/"): PAGES,
+    ("GET", "/runs"): PAGES,
+    ("GET", "/runs/{run_id}"): PAGES,
+    ("GET", "/runs/{run_id}/live"): PAGES,
+    ("GET", "/experiments"): PAGES,
+    ("GET", "/models"): PAGES,
+    ("GET", "/compute"): PAGES,
+    ("GET", "/static/{name}"): PUBLIC,
+    ("GET", "/{page}"): PAGES,
 }

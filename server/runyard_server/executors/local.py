@@ -43,6 +43,7 @@ EXIT_FILE = "exit.json"
 HANDLE_FILE = "handle.json"
 LOG_FILE = "job.log"
 
+_STANDBY_DELAY_S = 0.2
 _REMEMBERED = 4096
 _TAIL_BYTES = 2000
 # What belongs to the server's own interpreter or run and would mislead another one.
@@ -113,7 +114,7 @@ class LocalExecutor(Executor):
             ) from error
         finally:
             if self._standby is not None:
-                threading.Thread(target=self._prepare_next, name="runyard-standby", daemon=True).start()
+                self._prepare_later()
         return started
 
     def observe(self, handles: Iterable[JobHandle]) -> dict[JobHandle, JobObservation]:
@@ -133,6 +134,12 @@ class LocalExecutor(Executor):
     def close(self) -> None:
         if self._standby is not None:
             self._standby.close()
+
+    def _prepare_later(self) -> None:
+        # Not at once: its imports would take the processor from the script that has just been started.
+        timer = threading.Timer(_STANDBY_DELAY_S, self._prepare_next)
+        timer.name, timer.daemon = "runyard-standby", True
+        timer.start()
 
     def _prepare_next(self) -> None:
         try:

@@ -68,13 +68,17 @@ class Lifecycle:
 
     def step(self) -> bool:
         """One pass over every status. Whether anything moved."""
+        self._refresh()
         moved = False
         for status, stage in self._stages.items():
-            runs = [run for run in self._refresh() if run.status is status]
-            if not runs:
-                continue
-            for move in self._decide(stage, runs):
-                moved = self._apply(move) or moved
+            runs = [run for run in self._known.values() if run.status is status]
+            for move in self._decide(stage, runs) if runs else []:
+                try:
+                    self._apply(move)
+                except RunyardError as fault:  # told with the run's story; the other runs go on
+                    log.warning("%s to %s: %s", move.run.id, move.to, fault)
+                else:
+                    moved = True
         return moved
 
     def _decide(self, stage: Stage, runs: list[RunRecord]) -> list[Move]:
@@ -90,7 +94,7 @@ class Lifecycle:
             return [move for run in runs for move in self._decide(stage, [run])]
         return []
 
-    def _apply(self, move: Move) -> bool:
+    def _apply(self, move: Move) -> None:
         ports = self._ports
         if move.to.is_terminal:
             ports.closing.keep_logs(move.run)
@@ -107,14 +111,14 @@ class Lifecycle:
                 **move.changes,
             )
         if done is None:
-            return True  # somebody was quicker: look again
+            return  # somebody was quicker: the next pass reads what is there now
+        self._known[done.id] = done
         if done.status.is_terminal:
             ports.closing.forget(done)
         ports.hub.publish(done.id)
-        return True
 
-    def _refresh(self) -> list[RunRecord]:
-        """The unfinished runs, oldest first; only those that changed are read anew."""
+    def _refresh(self) -> None:
+        """Reads the unfinished runs, oldest first; of those that are known, only what changed."""
         with self._ports.database.read() as connection:
             versions = records.unfinished_versions(connection)
             changed = [run_id for run_id, version in versions if _version(self._known.get(run_id)) != version]
@@ -124,7 +128,6 @@ class Lifecycle:
             for run_id, _ in versions
             if (found := fresh.get(run_id) or self._known.get(run_id)) is not None
         }
-        return list(self._known.values())
 
     def _run(self) -> None:
         while not self._stopping:

@@ -1,6 +1,7 @@
 """Preparing: the run's environment becomes ready, built once however many runs wait for it."""
 
 import json
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -23,12 +24,14 @@ class Preparing:
         self._ports = ports
         self._pool = ThreadPoolExecutor(PARALLEL_BUILDS, thread_name_prefix="environment")
         self._builds: dict[str, Build] = {}
+        self._waiting: set[str] = set()
 
     def advance(self, runs: Sequence[RunRecord]) -> list[Move]:
+        self._waiting = set[str]()
         moves = [move for run in runs if (move := self._one(run)) is not None]
-        waited_for = {_identity(run) for run in runs}
-        # A build that nobody waits for any more goes on (the next run may want it) but is forgotten once over.
-        for identity in [key for key, build in self._builds.items() if build.future.done() and key not in waited_for]:
+        # Whoever waited has been answered; a later run asks anew, so that it gets an environment that is verified then.
+        answered = [identity for identity in self._builds if identity not in self._waiting]
+        for identity in answered:
             del self._builds[identity]
         return moves
 
@@ -48,13 +51,15 @@ class Preparing:
             build.future.add_done_callback(lambda _: self._ports.wake())
         build.tell(run.id)
         if not build.future.done():
+            self._waiting.add(identity)
             return None
-        fault = build.future.exception()
-        if fault is None:
+        trouble = build.future.exception()
+        if trouble is None:
             move = _queued(run, build.future.result())
+        elif isinstance(trouble, RunyardError):
+            move = self._failed(run, str(trouble))
         else:
-            move = self._failed(run, str(fault) if isinstance(fault, RunyardError) else f"{type(fault).__name__}: {fault}")
-        build.told.discard(run.id)
+            move = self._failed(run, f"{type(trouble).__name__}: {trouble}")
         return move
 
     def _failed(self, run: RunRecord, why: str) -> Move:
@@ -83,24 +88,26 @@ class Build:
         self._spec = run.spec.environment
         self._key = run.spec.environment_key
         self._lines: list[str] = []
-        self.told: set[str] = set()
+        self._told: set[str] = set()
+        self._telling = threading.Lock()  # a run that joins gets every line once
 
     def work(self) -> ReadyEnvironment:
         return self._ports.environments.prepare(self._spec, self._key, self._log)
 
     def tell(self, run_id: str) -> None:
         """Lets a run follow the build; what was said before it came is told first."""
-        if run_id not in self.told:
-            said = "".join(self._lines)
-            self.told.add(run_id)
-            if said:
-                self._ports.log(run_id, LOG, said)
+        with self._telling:
+            if run_id not in self._told:
+                self._told.add(run_id)
+                if self._lines:
+                    self._ports.log(run_id, LOG, "".join(self._lines))
 
     def _log(self, line: str) -> None:
         text = line if line.endswith("\n") else line + "\n"
-        self._lines.append(text)
-        for run_id in list(self.told):
-            self._ports.log(run_id, LOG, text)
+        with self._telling:
+            self._lines.append(text)
+            for run_id in self._told:
+                self._ports.log(run_id, LOG, text)
 
 
 def _identity(run: RunRecord) -> str:

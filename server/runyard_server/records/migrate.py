@@ -1,11 +1,15 @@
 """Brings a database to this version's tables, one migration after the other."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
 from runyard.errors import ServiceException
 from runyard_server.records.engine import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HEAD = "0001"
 VERSION_TABLE = "runyard_version"
@@ -44,7 +48,7 @@ def current(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _config():  # type: ignore[no-untyped-def]
+def _config() -> "Config":
     from alembic.config import Config
 
     config = Config()

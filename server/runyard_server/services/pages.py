@@ -1,5 +1,6 @@
-"""Addresses of pages, for people."""
+"""Addresses that open in a browser without a login, and the cookie that a browser keeps of one."""
 
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -16,3 +17,13 @@ class PageService:
     def run(self, run_id: str) -> str:
         """The page of a run."""
         return f"{self._address()}/runs/{quote(run_id, safe='')}?ticket={self._tokens.ticket()}"
+
+
+def cookie_name(host: str) -> str:
+    """Name of the cookie at a Host header's value.
+
+    Browsers send the cookies of a host to all of its ports; each workspace's server has its own name
+    there, so that two of them open side by side do not overwrite each other's.
+    """
+    port = re.search(r":(\d{1,5})$", host)
+    return f"runyard-{port[1]}" if port else "runyard"

@@ -17,7 +17,7 @@ from runyard_server.domain.clock import Clock
 from runyard_server.records import experiments as experiment_records
 from runyard_server.records import runs as records
 from runyard_server.records.engine import Database
-from runyard_server.records.runs import RunFilter
+from runyard_server.records.runs import RunFilter as RunFilter  # the API asks with it
 from runyard_server.services.admission import Admitted
 from runyard_server.services.hub import Hub
 

@@ -1,0 +1,173 @@
+"""``runyard compute``: compute targets."""
+
+from typing import Any, Dict, List
+
+from runyard.cli.call import Call
+from runyard.cli.output import Column, local_time, pairs_text
+from runyard.cli.parsing import Commands, add_pairs, whole_number
+
+
+def add(commands: Commands) -> None:
+    """Adds ``compute``."""
+    noun = commands.noun(
+        "compute",
+        "list, create, change and delete compute targets",
+        "runyard compute create gpucluster --vm-size STANDARD_NC6 --max-nodes 4\nrunyard compute show gpucluster",
+    )
+    noun.verb("list", list_, "compute targets, and what they do now")
+    parser = noun.verb("show", show, "a compute target and its nodes in use")
+    parser.add_argument("name", metavar="NAME", help="the compute target")
+    parser = noun.verb("create", create, "create a compute target, or change one of the same kind of node")
+    parser.add_argument("name", metavar="NAME", help="its name")
+    _add_size(parser)
+    parser.add_argument("--vm-size", metavar="SIZE", default="", help="the kind of node, as `compute sizes` lists them")
+    parser.add_argument("--vm-priority", metavar="WORD", default="dedicated", help="dedicated (default) or lowpriority")
+    parser.add_argument("--executor", metavar="NAME", help="who provides the nodes (default: the workspace's own)")
+    parser.add_argument("--strict", action="store_true", help="refuse runs where there are fewer GPUs than the size says")
+    parser.add_argument("--description", metavar="TEXT", help="what people should know of it")
+    add_pairs(parser, "--tag", "a tag; may be repeated")
+    parser = noun.verb("update", update, "change how many nodes a compute target may have")
+    parser.add_argument("name", metavar="NAME", help="the compute target")
+    _add_size(parser)
+    parser = noun.verb("delete", delete, "delete a compute target that no unfinished run uses")
+    parser.add_argument("name", metavar="NAME", help="the compute target")
+    noun.verb("sizes", sizes, "the kinds of node that --vm-size takes")
+    noun.describe()
+
+
+def _add_size(parser: Any) -> None:
+    parser.add_argument("--max-nodes", metavar="N", type=whole_number(1), help="nodes that there are at most")
+    parser.add_argument("--min-nodes", metavar="N", type=whole_number(0), help="nodes that there always are")
+    parser.add_argument(
+        "--idle-seconds", metavar="N", type=whole_number(0), help="when an idle node goes, where nodes cost something"
+    )
+
+
+def list_(call: Call) -> int:
+    """Lists compute targets."""
+    found: List[Dict[str, Any]] = call.transport.call("GET", "/computes")
+    if call.out.as_json:
+        call.out.json(found)
+        return 0
+    columns = [Column("COMPUTE"), Column("STATE"), Column("NODES", right=True), Column("IN USE", right=True)]
+    columns += [Column("GPUS", right=True), Column("SIZE", shrinks=True), Column("EXECUTOR", shrinks=True)]
+    rows = [
+        (
+            record["spec"]["name"],
+            record["provisioning_state"],
+            _nodes(record),
+            record["nodes_running"],
+            record["gpus_per_node"] or "",
+            record["spec"]["vm_size"],
+            record["executor"],
+        )
+        for record in found
+    ]
+    call.out.table(columns, rows)
+    return 0
+
+
+def show(call: Call) -> int:
+    """Shows one compute target."""
+    from runyard.transport.base import url_path
+
+    record = call.transport.call("GET", url_path("computes", call.given.name))
+    nodes = call.transport.call("GET", url_path("computes", call.given.name, "nodes"))
+    if call.out.as_json:
+        call.out.json(dict(record, nodes=nodes))
+        return 0
+    spec = record["spec"]
+    call.out.fields(
+        [
+            ("compute", spec["name"]),
+            ("state", record["provisioning_state"]),
+            ("executor", record["executor"]),
+            ("size", spec["vm_size"]),
+            ("gpus", "{} on each node".format(record["gpus_per_node"]) if record["gpus_per_node"] else None),
+            ("nodes", "{} ({} in use, {} idle)".format(_nodes(record), record["nodes_running"], record["nodes_idle"])),
+            ("created", local_time(record["created_at"]) if record["created_at"] else None),
+            ("description", spec["description"]),
+            ("tags", pairs_text(spec["tags"])),
+            ("warnings", "\n".join(record["warnings"])),
+            ("errors", "\n".join(record["errors"])),
+        ]
+    )
+    if nodes:
+        call.out.say()
+        rows = [(node["name"], node["state"], ",".join(map(str, node["gpus"])), node["run_id"]) for node in nodes]
+        call.out.table([Column("NODE"), Column("STATE"), Column("GPUS"), Column("RUN")], rows)
+    return 0
+
+
+def create(call: Call) -> int:
+    """Creates a compute target."""
+    from runyard.compute import AmlCompute, ComputeTarget
+
+    given = call.given
+    configuration = AmlCompute.provisioning_configuration(
+        vm_size=given.vm_size,
+        vm_priority=given.vm_priority,
+        min_nodes=given.min_nodes or 0,
+        max_nodes=given.max_nodes,
+        idle_seconds_before_scaledown=1800 if given.idle_seconds is None else given.idle_seconds,
+        tags=dict(given.tag),
+        description=given.description,
+        executor=given.executor,
+        strict=given.strict,
+    )
+    target = ComputeTarget.create(call.workspace, given.name, configuration)
+    return _told(call, target, "{} is ready: {} nodes.")
+
+
+def update(call: Call) -> int:
+    """Changes a compute target's size."""
+    from runyard.compute import AmlCompute
+
+    given = call.given
+    target = AmlCompute(call.workspace, given.name)
+    target.update(given.min_nodes, given.max_nodes, given.idle_seconds)  # type: ignore[attr-defined]
+    return _told(call, target, "{} has {} nodes.")
+
+
+def delete(call: Call) -> int:
+    """Deletes a compute target."""
+    from runyard.transport.base import url_path
+
+    call.transport.call("DELETE", url_path("computes", call.given.name))
+    if call.out.as_json:
+        call.out.json({"name": call.given.name, "deleted": True})
+    else:
+        call.out.say("{} is deleted.".format(call.given.name))
+    return 0
+
+
+def sizes(call: Call) -> int:
+    """Lists kinds of node."""
+    found = call.transport.call("GET", "/vm_sizes")
+    if call.out.as_json:
+        call.out.json(found)
+        return 0
+    columns = [Column("SIZE"), Column("CPUS", right=True), Column("MEMORY", right=True), Column("GPUS", right=True)]
+    rows = [(each["name"], each["cpus"], "{:g} GB".format(each["memory_gb"]), each["gpus"] or "") for each in found]
+    call.out.table(columns, rows)
+    return 0
+
+
+def _told(call: Call, target: Any, text: str) -> int:
+    from runyard.protocol.codec import to_json
+
+    record = to_json(target._record)
+    if call.out.as_json:
+        call.out.json(record)
+        return 0
+    call.out.say(text.format(target.name, _nodes(record)))
+    for warning in record["warnings"]:
+        call.out.note("warning: " + warning)
+    return 0
+
+
+def _nodes(record: Dict[str, Any]) -> str:
+    spec = record["spec"]
+    if spec["min_nodes"]:
+        return "{} to {}".format(spec["min_nodes"], spec["max_nodes"])
+    return "up to {}".format(spec["max_nodes"])

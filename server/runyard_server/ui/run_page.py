@@ -1,0 +1,246 @@
+"""What the page of a run shows, gathered from the services."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runyard.errors import SnapshotException
+from runyard.protocol.files import FileEntry
+from runyard.protocol.models import ModelRecord
+from runyard.protocol.runs import RunEvent, RunRecord
+from runyard.protocol.status import RunStatus
+from runyard_server.services.container import Services
+from runyard_server.services.models import ModelFilter
+from runyard_server.services.runs import RunFilter
+from runyard_server.ui import charts, terminal_text
+from runyard_server.ui.charts import Chart
+from runyard_server.ui.terminal_text import Tail
+from runyard_server.ui.words import number
+
+MOST_CHARTS = 24
+MOST_METRICS = 500
+MOST_FILES = 500
+MOST_CHILDREN = 100
+
+_SCALAR = "azureml.v1.scalar"
+_PIN = re.compile(r"([A-Za-z0-9][\w.\-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;\\]+)|@)")
+_BAR = 1000  # width of the timeline's bar, in its own units
+_NARROWEST = 6
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of a run's life. ``ended_at`` is None for the present one and for the end.
+
+    ``x`` and ``width`` place it on the timeline's bar.
+    """
+
+    status: RunStatus
+    at: float
+    ended_at: float | None
+    reason: str
+    message: str
+    by: str
+    x: float = 0.0
+    width: float = 0.0
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A metric at a glance, as text; ``kind`` is "scalar", "table", ..."""
+
+    name: str
+    kind: str
+    last: str
+    least: str
+    greatest: str
+    count: int
+    description: str
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """All metrics of a run; ``charts`` may be fewer than could be drawn, ``more_charts`` says by how many."""
+
+    rows: list[MetricRow]
+    charts: list[Chart]
+    more_charts: int
+    more_rows: int
+
+
+@dataclass(frozen=True)
+class Log:
+    """The log that is shown, and the others. ``name`` is None while there is none."""
+
+    name: str | None
+    names: list[tuple[str, int]]
+    tail: Tail | None
+
+
+@dataclass(frozen=True)
+class Code:
+    """The snapshot that a run was made from. ``files`` is None where it is not here."""
+
+    id: str
+    files: Sequence[FileEntry] | None
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(entry.size for entry in self.files or ())
+
+
+@dataclass(frozen=True)
+class Packages:
+    """A run's environment. ``pins`` are (package, version)."""
+
+    key: str
+    python_version: str
+    pins: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything on the page but the log."""
+
+    run: RunRecord
+    stages: list[Stage]
+    waits_for: str
+    command: str
+    metrics: Metrics
+    files: list[FileEntry]
+    more_files: int
+    children: Sequence[RunRecord]
+    models: Sequence[ModelRecord]
+    code: Code | None
+    packages: Packages | None
+
+
+def look(held: Services, run_id: str, now: float, all_charts: bool = False) -> RunView:
+    """The run as it is now.
+
+    Raises:
+        UnknownRunError: there is none.
+    """
+    run = held.runs.get(run_id)
+    files = held.files.list(run_id)
+    return RunView(
+        run=run,
+        stages=stages(held.runs.events(run_id), now),
+        waits_for=_waits_for(held, run),
+        command=_command(run),
+        metrics=metrics(held, run_id, all_charts),
+        files=files[:MOST_FILES],
+        more_files=max(0, len(files) - MOST_FILES),
+        children=held.runs.list(RunFilter(parent_id=run_id, limit=MOST_CHILDREN)),
+        models=held.models.list(ModelFilter(run_id=run_id)).models,
+        code=_code(held, run),
+        packages=_packages(held, run),
+    )
+
+
+def stages(events: Sequence[RunEvent], now: float) -> list[Stage]:
+    """The run's story as stretches of time, with their places on a bar."""
+    ends = [event.at for event in events[1:]]
+    ends.append(events[-1].at if events and events[-1].to_status.is_terminal else now)
+    spans = [max(0.0, end - event.at) for event, end in zip(events, ends, strict=True)] if events else []
+    lasting = [not event.to_status.is_terminal for event in events]
+    room = _BAR - _NARROWEST * sum(lasting)
+    whole = sum(spans) or 1.0
+    found: list[Stage] = []
+    x = 0.0
+    for place, (event, span) in enumerate(zip(events, spans, strict=True)):
+        width = _NARROWEST + room * span / whole if lasting[place] else 0.0
+        ended_at = ends[place] if place + 1 < len(events) else None
+        known = (event.reason, event.message, event.by)
+        found.append(Stage(event.to_status, event.at, ended_at, *known, x=round(x, 1), width=round(width, 1)))
+        x += width
+    return found
+
+
+def metrics(held: Services, run_id: str, all_charts: bool) -> Metrics:
+    """The run's metrics: each with its figures, the first scalars of several points with their charts."""
+    known = sorted(held.metrics.summaries([run_id]).get(run_id, {}).values(), key=lambda metric: metric.name)
+    drawable = [metric.name for metric in known if metric.type == _SCALAR and metric.summary.count > 1]
+    drawn = drawable if all_charts else drawable[:MOST_CHARTS]
+    pictures = [charts.chart(held.metrics.history(run_id, name, charts.MAX_POINTS)) for name in drawn]
+    rows = [
+        MetricRow(
+            name=metric.name,
+            kind=metric.type.rpartition(".")[2],
+            last=number(metric.summary.last),
+            least=number(metric.summary.min),
+            greatest=number(metric.summary.max),
+            count=metric.summary.count,
+            description=metric.description or "",
+        )
+        for metric in known[:MOST_METRICS]
+    ]
+    return Metrics(
+        rows=rows,
+        charts=[picture for picture in pictures if picture is not None],
+        more_charts=len(drawable) - len(drawn),
+        more_rows=max(0, len(known) - MOST_METRICS),
+    )
+
+
+def log(held: Services, run_id: str, name: str | None) -> Log:
+    """The end of a log: the one asked for, else what the script (before it, the preparation) wrote.
+
+    Raises:
+        FileNotInRunError: the run has no such log.
+    """
+    names = held.reading.list(run_id)
+    shown = name or usual_log([known for known, _ in names])
+    if not shown:
+        return Log(None, names, None)
+    size = dict(names).get(shown, 0)
+    start = max(0, size - terminal_text.TAIL_BYTES)
+    data = held.reading.read(run_id, shown, start, terminal_text.TAIL_BYTES)
+    return Log(shown, names, terminal_text.tail(data, start))
+
+
+def usual_log(names: Sequence[str]) -> str:
+    """The log that is shown to whoever asks for none; "" where there is no log."""
+    for beginning in ("azureml-logs/70_driver_log", "azureml-logs/"):
+        for name in names:
+            if name.startswith(beginning):
+                return name
+    return names[0] if names else ""
+
+
+def _waits_for(held: Services, run: RunRecord) -> str:
+    if run.status is not RunStatus.QUEUED:
+        return ""
+    decision = held.queue.why(run)
+    if decision is None or decision.starts:
+        return ""
+    return f"{decision.reason} (place {decision.position} in the queue)"
+
+
+def _command(run: RunRecord) -> str:
+    if run.spec is None:
+        return ""
+    head = [run.spec.script] if run.spec.script else run.spec.command
+    return shlex.join([*head, *run.spec.arguments])
+
+
+def _code(held: Services, run: RunRecord) -> Code | None:
+    if not run.snapshot:
+        return None
+    try:
+        return Code(run.snapshot, held.snapshots.get(run.snapshot).files)
+    except SnapshotException:  # an interactive run may name a snapshot that never came here
+        return Code(run.snapshot, None)
+
+
+def _packages(held: Services, run: RunRecord) -> Packages | None:
+    lock = held.environments.lock_by_key(run.environment_key) if run.environment_key else None
+    if lock is None:
+        return None
+    pins = [
+        (found[1], found[2] or "from its own address")  # the address itself may hold a password
+        for line in lock.requirements.splitlines()
+        if (found := _PIN.match(line))
+    ]
+    return Packages(lock.key, lock.python_version, sorted(pins, key=lambda pin: pin[0].lower()))

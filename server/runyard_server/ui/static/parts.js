@@ -1,0 +1,44 @@
+// Takes over the parts of a page that the server has made anew; what did not change is left alone.
+
+import { localize } from "./times.js";
+
+const before = new Map();
+
+// Times that run are no change: times.js lets them run.
+const sourceOf = (part) => part.outerHTML.replace(/(data-since="[^"]*">)[^<]*/g, "$1");
+
+/** Remembers the parts as the server sent them, before any script changes them. */
+export function remember(root = document) {
+  for (const part of root.querySelectorAll("[data-part]")) before.set(part.dataset.part, sourceOf(part));
+}
+
+/** Fetches a page of this server as a document; null where that fails, for this time. */
+export async function fetchPage(address) {
+  try {
+    const answer = await fetch(address, { headers: { Accept: "text/html" } });
+    return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+  } catch {
+    return null; // the server is away; the next turn asks again
+  }
+}
+
+/** Replaces the parts that differ from what the server sent last. Returns the names of those. */
+export function replaceParts(page) {
+  const changed = [];
+  for (const part of page.querySelectorAll("[data-part]")) {
+    const name = part.dataset.part;
+    const source = sourceOf(part);
+    const present = document.querySelector(`[data-part="${name}"]`);
+    if (!present || before.get(name) === source) continue;
+    before.set(name, source);
+    for (const details of part.querySelectorAll("details[data-keep]")) {
+      const old = present.querySelector(`details[data-keep="${details.dataset.keep}"]`);
+      if (old) details.open = old.open;
+    }
+    const fresh = document.adoptNode(part);
+    localize(fresh);
+    present.replaceWith(fresh);
+    changed.push(name);
+  }
+  return changed;
+}

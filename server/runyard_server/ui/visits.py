@@ -1,0 +1,103 @@
+"""What every page has in common: a visit with a ticket, errors told as pages, and the refusal of strangers."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+
+from runyard.errors import AuthenticationException, RunyardError
+from runyard_server.services.container import Services
+from runyard_server.services.pages import cookie_name
+from runyard_server.services.tokens import TICKET_S
+from runyard_server.ui.rendering import HEADERS, notice, render
+
+log = logging.getLogger(__name__)
+
+TITLES = {
+    401: "This page needs an address of its own",
+    403: "This token may not see pages",
+    404: "Nothing here by that name",
+}
+
+
+def services(request: Request) -> Services:
+    """The services that the application was built with."""
+    held: Services = request.app.state.services
+    return held
+
+
+def workspace_name(request: Request) -> str:
+    """The name in the head of each page."""
+    return str(services(request).workspace.get()["name"])
+
+
+def refused(fault: RunyardError, from_elsewhere: bool) -> Response:
+    """The page for a visitor whom the guard stopped.
+
+    Args:
+        from_elsewhere: another site led here; browsers keep our cookie back then, and opening the
+            address again from our own page is all that is missing.
+    """
+    title = TITLES.get(fault.http_status, "This request was refused")
+    return notice(fault.http_status, title, fault.message, again=from_elsewhere)
+
+
+class Page(APIRoute):
+    """A route that answers with HTML, whatever happens."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def visit(request: Request) -> Response:
+            if "ticket" in request.query_params:
+                return _first_visit(request)
+            try:
+                return await handle(request)
+            except RunyardError as fault:
+                title = TITLES.get(fault.http_status, "This request was refused")
+                return notice(fault.http_status, title, fault.message, workspace=workspace_name(request))
+            except Exception as fault:
+                log.error("%s failed", request.url.path, exc_info=fault)
+                message = f"The server failed on it ({type(fault).__name__}); its log has the details."
+                return notice(500, "This page is broken", message)
+
+        return visit
+
+
+def _first_visit(request: Request) -> Response:
+    """Keeps the ticket as a cookie and goes on to the same address without it, so that no history holds it."""
+    others = [(key, value) for key, value in request.query_params.multi_items() if key != "ticket"]
+    address = "/" + quote(request.url.path.lstrip("/")) + ("?" + urlencode(others) if others else "")
+    response: Response
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        # A redirect would still count as coming from the other site, and a strict cookie not be sent with it.
+        response = render("onward.html", {"address": address, "workspace": None, "section": ""})
+    else:
+        response = RedirectResponse(address, 303, HEADERS)
+    ticket = _reading_ticket(request)
+    if ticket is not None:
+        response.set_cookie(
+            cookie_name(request.headers["host"]),
+            ticket,
+            max_age=int(TICKET_S),
+            path="/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+    return response
+
+
+def _reading_ticket(request: Request) -> str | None:
+    """The ticket of the address; in the place of a mightier token a ticket that may only read."""
+    tokens = services(request).tokens
+    ticket = request.query_params["ticket"]
+    try:
+        role = tokens.check(ticket).role
+    except AuthenticationException:  # an old address, opened where a cookie is still good
+        return None
+    return ticket if role == "viewer" else tokens.ticket()
