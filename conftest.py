@@ -10,8 +10,9 @@ import os
 import subprocess
 import sys
 
-import azureml  # noqa: F401  (before pytest takes the wheel's folder, which has the same name, for it)
 import pytest
+
+import azureml  # noqa: F401  (before pytest takes the wheel's folder, which has the same name, for it)
 
 FORGIVEN = "gpu"  # hardware: nothing that CI could install
 
@@ -30,7 +31,7 @@ def _fail(report):
 def _what_the_index_says():
     """What keeps uv from reaching a package index; "" where one answers. Asked once, by the first test that needs it."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--refresh", "-"]
-    asked = subprocess.run(command, input=b"iniconfig\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    asked = subprocess.run(command, input=b"iniconfig\n", capture_output=True)
     if asked.returncode == 0:
         return ""
     said = asked.stderr.decode(errors="replace").strip().splitlines()

@@ -12,7 +12,8 @@ import runyard
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "sdk.md"
 HEAD = """# The Python interface
 
-What `from runyard import ...` offers, from the docstrings (`make reference` writes this page). Names and meanings are Azure ML SDK v1's where it has them; the docstrings say more, with arguments and errors.
+What `from runyard import ...` offers, from the docstrings (`make reference` writes this page). Names and meanings are
+Azure ML SDK v1's where it has them; the docstrings say more, with arguments and errors.
 """
 
 

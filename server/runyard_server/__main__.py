@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="port to listen at (default: that of last time, or any)")
     parser.add_argument("--database", help="SQLAlchemy URL (default: SQLite in the home)")
     parser.add_argument("--embedded", action="store_true", help="end by itself after an hour with nothing to do")
+    parser.add_argument("--json", action="store_true", help="say where it listens as a JSON document")
     given = parser.parse_args(argv)
     settings = load(
         given.home,
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         port=given.port,
         database=given.database,
         embedded=given.embedded,
+        as_json=given.json,
     )
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(settings.home)

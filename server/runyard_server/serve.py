@@ -1,8 +1,10 @@
 """Listening: the socket, the file that tells clients where it is, and the end of an idle server."""
 
 import asyncio
+import json
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -15,6 +17,7 @@ from runyard_server.app import Server, build
 from runyard_server.settings import Settings, secrets_of
 
 CHECK_IDLE_S = 10.0
+CANNOT_LISTEN = 3
 
 log = logging.getLogger("runyard_server")
 
@@ -23,7 +26,11 @@ def serve(settings: Settings) -> int:
     """Serves until a signal or, embedded, until idle for long. Returns the process's exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.umask(0o077)
-    listener = _listen(settings)
+    try:
+        listener = _listen(settings)
+    except (OSError, OverflowError) as fault:
+        print(f"Cannot listen at {settings.host}, port {settings.port or 'any'}: {fault}", file=sys.stderr)
+        return CANNOT_LISTEN
     port = listener.getsockname()[1]
     url = f"http://{settings.host}:{port}"
     secrets = secrets_of(settings.home)
@@ -41,12 +48,17 @@ def serve(settings: Settings) -> int:
         server_header=False,
     )
     web = uvicorn.Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn catches these too, but raises them again when it is done: they must not end us before we are.
+        signal.signal(number, lambda *_: setattr(web, "should_exit", True))
     server.start()
     said = {"url": url, "token": secrets.token, "pid": os.getpid(), "instance": server.services.instance}
     places.write_json(str(settings.server_file), said, private=True)
     places.write_json(os.path.join(places.root(), "server-python.json"), {"python": sys.executable})
     if not settings.embedded:
-        print(f"runyard serves '{settings.workspace}' at {url}", flush=True)
+        place = {"workspace": settings.workspace, "url": url, "pid": os.getpid()}
+        text = f"runyard serves '{settings.workspace}' at {url}"
+        print(json.dumps(place) if settings.as_json else text, flush=True)
     try:
         asyncio.run(_run(web, listener, activity, settings))
     finally:

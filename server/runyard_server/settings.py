@@ -21,6 +21,7 @@ class Settings:
         port: 0 for the port of last time, or any where that is taken.
         database: SQLAlchemy URL; SQLite in the home by default.
         embedded: started by a client: ends by itself after ``idle_s`` with nothing to do.
+        as_json: whether it says where it listens as a JSON document instead of a sentence.
         environments: folder of the built environments, shared by the user's workspaces.
         python_directories: searched first for interpreters.
         datastore_roots: folders below which a client may attach datastores.
@@ -32,6 +33,7 @@ class Settings:
     port: int = 0
     database: str = ""
     embedded: bool = False
+    as_json: bool = False
     idle_s: float = IDLE_S
     environments: Path = field(default_factory=lambda: Path(places.root()) / "environments")
     python_directories: tuple[Path, ...] = ()

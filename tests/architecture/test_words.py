@@ -40,6 +40,18 @@ def test_no_file_or_folder_is_named_for_having_no_idea(package):
     assert not named & NAMES_WITHOUT_AN_IDEA
 
 
+def test_every_status_that_a_run_leaves_by_itself_has_its_file_in_lifecycle():
+    files = {path.stem for path in (ROOT / "server" / "runyard_server" / "lifecycle").glob("*.py")}
+    left_by_the_client = {RunStatus.NOT_STARTED}
+    named = {
+        re.sub(r"(?<!^)(?=[A-Z])", "_", str(status)).lower()
+        for status in set(RunStatus) - left_by_the_client
+        if not status.is_terminal
+    }
+
+    assert named <= files
+
+
 def test_every_status_is_explained():
     assert {str(status) for status in RunStatus} <= _terms("reference/statuses.md")
 

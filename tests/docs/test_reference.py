@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+
 import runyard
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,9 @@ def test_every_public_class_and_method_says_what_it_is_for(reference):
     for name in runyard.__all__:
         thing = getattr(runyard, name)
         if isinstance(thing, type) and not issubclass(thing, Exception):
-            methods = [(f"{name}.{written}", purpose) for written, purpose in reference.members(thing) if "(" in written]
+            methods = [
+                (f"{name}.{written}", purpose) for written, purpose in reference.members(thing) if "(" in written
+            ]
             silent += [what for what, purpose in [(name, reference.first_sentence(thing)), *methods] if not purpose]
 
     assert silent == []

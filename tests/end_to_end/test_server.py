@@ -123,3 +123,13 @@ def test_azures_config_file_opens_an_embedded_workspace_from_any_folder_below(
     assert Workspace.from_config() == opened
     assert (below / ".azureml" / "config.json").is_file()
     opened.delete(delete_dependent_resources=True)
+
+
+def test_an_embedded_server_with_nothing_to_do_ends_by_itself(tmp_path: Path) -> None:
+    home = tmp_path / "idle"
+    environment = {**os.environ, "RUNYARD_IDLE_S": "0.2", "RUNYARD_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "runyard_server", "--home", str(home), "--embedded"]
+    server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    _, said = server.communicate(timeout=60)
+    assert server.returncode == 0, said
+    assert not (home / "server.json").exists()

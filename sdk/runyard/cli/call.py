@@ -114,7 +114,7 @@ class Call:
         try:
             return Run.get(self.workspace, named)
         except UnknownRunError:
-            records = found(id_part=named, limit=6) if named else []
+            records = [each for each in (found(id_part=named, limit=6) if named else []) if _fits(named, each["id"])]
             if not records:
                 raise
         if len(records) > 1:
@@ -125,3 +125,7 @@ class Call:
                 )
             )
         return Run(Experiment(self.workspace, records[0]["experiment"]), records[0]["id"])
+
+
+def _fits(named: str, run_id: str) -> bool:
+    return run_id.startswith(named) or run_id.endswith(named)

@@ -19,11 +19,13 @@ def add(commands: Commands) -> None:
     parser.add_argument("name", metavar="NAME", help="the compute target")
     parser = noun.verb("create", create, "create a compute target, or change one of the same kind of node")
     parser.add_argument("name", metavar="NAME", help="its name")
-    _add_size(parser)
+    _add_size(parser, required=True)
     parser.add_argument("--vm-size", metavar="SIZE", default="", help="the kind of node, as `compute sizes` lists them")
     parser.add_argument("--vm-priority", metavar="WORD", default="dedicated", help="dedicated (default) or lowpriority")
     parser.add_argument("--executor", metavar="NAME", help="who provides the nodes (default: the workspace's own)")
-    parser.add_argument("--strict", action="store_true", help="refuse runs where there are fewer GPUs than the size says")
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse runs where there are fewer GPUs than the size says"
+    )
     parser.add_argument("--description", metavar="TEXT", help="what people should know of it")
     add_pairs(parser, "--tag", "a tag; may be repeated")
     parser = noun.verb("update", update, "change how many nodes a compute target may have")
@@ -35,8 +37,10 @@ def add(commands: Commands) -> None:
     noun.describe()
 
 
-def _add_size(parser: Any) -> None:
-    parser.add_argument("--max-nodes", metavar="N", type=whole_number(1), help="nodes that there are at most")
+def _add_size(parser: Any, required: bool = False) -> None:
+    parser.add_argument(
+        "--max-nodes", metavar="N", type=whole_number(1), required=required, help="nodes that there are at most"
+    )
     parser.add_argument("--min-nodes", metavar="N", type=whole_number(0), help="nodes that there always are")
     parser.add_argument(
         "--idle-seconds", metavar="N", type=whole_number(0), help="when an idle node goes, where nodes cost something"
@@ -125,7 +129,7 @@ def update(call: Call) -> int:
 
     given = call.given
     target = AmlCompute(call.workspace, given.name)
-    target.update(given.min_nodes, given.max_nodes, given.idle_seconds)  # type: ignore[attr-defined]
+    target.update(given.min_nodes, given.max_nodes, given.idle_seconds)
     return _told(call, target, "{} has {} nodes.")
 
 

@@ -13,7 +13,9 @@ def add(commands: Commands) -> None:
     noun = commands.noun(
         "datastore",
         "list datastores, and move files in and out",
-        "runyard datastore upload ./mnist --path mnist\nrunyard datastore files mnist/\nrunyard datastore download mnist --to data",
+        "runyard datastore upload ./mnist --path mnist\n"
+        "runyard datastore files mnist/\n"
+        "runyard datastore download mnist --to data",
     )
     noun.verb("list", list_, "datastores")
     parser = noun.verb("show", show, "a datastore")

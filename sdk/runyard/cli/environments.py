@@ -34,7 +34,9 @@ def add(commands: Commands) -> None:
     registered = noun.noun("registered", "environments that are registered under a name")
     registered.verb("list", list_registered, "registered environments, the newest version of each")
     parser = registered.verb("show", show_registered, "a registered environment and its versions")
-    parser.add_argument("name", metavar="NAME[:VERSION]", help="the environment; its newest version where none is given")
+    parser.add_argument(
+        "name", metavar="NAME[:VERSION]", help="the environment; its newest version where none is given"
+    )
     registered.describe()
     noun.describe()
 

@@ -1,5 +1,6 @@
 """``runyard model``: registered models."""
 
+import os
 from typing import TYPE_CHECKING, Any, List, Tuple
 
 from runyard.cli.call import Call
@@ -22,9 +23,13 @@ def add(commands: Commands) -> None:
         "runyard model download tf-dnn-mnist:2 --to models",
     )
     parser = noun.verb("list", list_, "models, newest first")
-    parser.add_argument("name", metavar="NAME", nargs="?", help="all versions of this one (default: the newest of each)")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="all versions of this one (default: the newest of each)"
+    )
     parser.add_argument("--run", metavar="RUN", help="registered from this run")
-    add_pairs(parser, "--tag", "with this tag, whatever its value or with just this one; may be repeated", "KEY[=VALUE]")
+    add_pairs(
+        parser, "--tag", "with this tag, whatever its value or with just this one; may be repeated", "KEY[=VALUE]"
+    )
     parser = noun.verb("show", show, "a model, its files and the run that made it")
     _add_model(parser)
     parser = noun.verb(
@@ -40,7 +45,9 @@ def add(commands: Commands) -> None:
     add_pairs(parser, "--tag", "a tag; may be repeated")
     add_pairs(parser, "--property", "a property, which cannot be changed; may be repeated")
     parser.add_argument("--description", metavar="TEXT", help="what people should know of it")
-    parser.add_argument("--framework", metavar="NAME", help="TensorFlow, PyTorch, ScikitLearn, Onnx, Keras, Custom or Multi")
+    parser.add_argument(
+        "--framework", metavar="NAME", help="TensorFlow, PyTorch, ScikitLearn, Onnx, Keras, Custom or Multi"
+    )
     parser.add_argument("--framework-version", metavar="VERSION", help="its version")
     parser = noun.verb("download", download, "copy a model to this machine")
     _add_model(parser)
@@ -141,8 +148,14 @@ def register(call: Call) -> int:
 
 def download(call: Call) -> int:
     """Copies a model here."""
+    from runyard.errors import UserErrorException
+    from runyard.transfer import contained
+
     model = _model(call)
-    path = model.download(call.given.to, exist_ok=call.given.overwrite)
+    path = contained(call.given.to, model._record.root)
+    if os.path.lexists(path) and not call.given.overwrite:
+        raise UserErrorException("{} is there already. Say --overwrite, or --to another folder.".format(path))
+    path = model.download(call.given.to, exist_ok=True)
     if call.out.as_json:
         call.out.json({"id": model.id, "path": path})
     else:
@@ -165,7 +178,9 @@ def delete(call: Call) -> int:
 
     name, version = call.given.model
     if version is None:
-        raise UserErrorException("Name the version to delete: {}:VERSION. `runyard model list {}` tells them.".format(name, name))
+        raise UserErrorException(
+            "Name the version to delete: {}:VERSION. `runyard model list {}` tells them.".format(name, name)
+        )
     model = _model(call)
     model.delete()
     call.out.json(_plain(model)) if call.out.as_json else call.out.say("{} is deleted.".format(model.id))

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import sys
 import time
 import unicodedata
@@ -66,7 +65,11 @@ class Output:
         self.err = sys.stderr if err is None else err
         self.people = self.err if as_json else self.out
         terminal = _is_terminal(self.people)
-        self._width = width if width is not None or not terminal else shutil.get_terminal_size().columns
+        self._width = width
+        if width is None and terminal:
+            import shutil
+
+            self._width = shutil.get_terminal_size().columns
         self._coloured = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
     def json(self, value: Any) -> None:

@@ -1,7 +1,7 @@
 """How the command line is read: parsers of nouns and verbs, and the kinds of arguments that several of them take."""
 
 import argparse
-import difflib
+import re
 from typing import Any, Callable, List, NoReturn, Optional, Tuple
 
 Command = Callable[[Any], int]  # takes a call.Call, gives the exit code
@@ -47,16 +47,18 @@ class CommandParser(argparse.ArgumentParser):
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, self.format_usage().strip())
+        raise UsageError(re.sub(r"^argument (?:COMMAND|VERB): ", "", message), self.format_usage().strip())
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
+            import difflib
+
             choices = [str(choice) for choice in action.choices]
             near = difflib.get_close_matches(str(value), choices, 1)
             raise argparse.ArgumentError(
                 action,
-                "there is no {!r}{}. Choose one of: {}".format(
-                    value, ", did you mean {!r}?".format(near[0]) if near else "", ", ".join(choices)
+                "there is no {!r}{}. There are: {}".format(
+                    value, " (did you mean {!r}?)".format(near[0]) if near else "", ", ".join(choices)
                 ),
             )
 
@@ -123,7 +125,7 @@ def add_common(parser: CommandParser, default: Any = None) -> None:
     )
 
 
-def add_pairs(parser: argparse.ArgumentParser, option: str, help: str, metavar: str = "KEY=VALUE") -> None:
+def add_pairs(parser: Any, option: str, help: str, metavar: str = "KEY=VALUE") -> None:
     """An option that may be repeated, each time with a key and a value; gathered as a list of pairs."""
     parser.add_argument(option, metavar=metavar, type=pair, action="append", default=[], help=help)
 

@@ -50,8 +50,10 @@ def write_history(out: Output, run: "Run", name: str, last: Optional[int]) -> No
     if out.as_json:
         out.json(curve)
         return
-    rows = zip(curve["steps"], (local_time(at) for at in curve["times"]), (_text(item) for item in curve["values"]))
-    out.table([Column("STEP", right=True), Column("TIME"), Column("VALUE")], rows)
+    stepped = any(step is not None for step in curve["steps"])
+    steps = curve["steps"] if stepped else range(start + 1, start + len(curve["values"]) + 1)
+    rows = zip(steps, (local_time(at) for at in curve["times"]), (_text(item) for item in curve["values"]))
+    out.table([Column("STEP" if stepped else "#", right=True), Column("TIME"), Column("VALUE")], rows)
 
 
 def _write_columns(out: Output, columns: Any, last: Optional[int]) -> None:

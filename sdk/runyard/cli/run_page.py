@@ -30,7 +30,7 @@ def facts(run: "Run") -> Dict[str, Any]:
 def write(out: Output, said: Dict[str, Any]) -> None:
     """The facts for a person."""
     out.fields(_fields(out, said))
-    if said["error"] or said["status"] not in ("Completed", "Running"):
+    if said["error"] or not said["started_at"]:
         out.say()
         write_cause(out, said, said["why"])
     for warning in said["warnings"]:
@@ -44,9 +44,9 @@ def write_cause(out: Output, said: Dict[str, Any], why: Dict[str, Any]) -> None:
     """What the run waits for, or why it ended as it did; with the script's traceback if there is one."""
     error = said.get("error")
     if not error:
-        if why["reason"]:
-            place = " It is number {} in the queue.".format(why["position"]) if why["position"] > 1 else ""
-            out.say("{}{}".format(one_line(why["reason"]), place))
+        text = _cause(said, why)
+        if text:
+            out.say(text)
         return
     where = [] if error["rank"] is None else ["rank {}".format(error["rank"])]
     if error["signal"]:
@@ -57,6 +57,18 @@ def write_cause(out: Output, said: Dict[str, Any], why: Dict[str, Any]) -> None:
     if error["traceback"]:
         out.say()
         out.say("\n".join("    " + line for line in harmless(error["traceback"]).rstrip().split("\n")))
+
+
+def _cause(said: Dict[str, Any], why: Dict[str, Any]) -> str:
+    if said["ended_at"]:
+        words = [one_line(said["message"])] if said["message"] else []
+        took = _took(said)
+        return "; ".join(words + ["it ended at {}{}".format(local_time(said["ended_at"]), ", " + took if took else "")])
+    if why["status"] == "Running" and said["started_at"]:
+        return "for {} now, on {}".format(duration(time.time() - said["started_at"]), said["target"])
+    # A reason without a message comes as its word.
+    reason = why["reason"] if why["reason"] != said["reason"] else why["reason"].replace("_", " ")
+    return one_line(reason) + ("; number {} in the queue".format(why["position"]) if why["position"] > 1 else "")
 
 
 def _fields(out: Output, said: Dict[str, Any]) -> List[Tuple[str, Any]]:
@@ -80,7 +92,10 @@ def _fields(out: Output, said: Dict[str, Any]) -> List[Tuple[str, Any]]:
             ("command", command_text(spec["script"], spec["command"], spec["arguments"])),
             ("environment", environment_text(spec["environment"])),
             ("nodes", spec["node_count"] if spec["node_count"] > 1 else None),
-            ("data", ", ".join("{}={}/{}".format(d["name"], d["datastore"], d["path"]) for d in spec["data_references"])),
+            (
+                "data",
+                ", ".join("{}={}/{}".format(d["name"], d["datastore"], d["path"]) for d in spec["data_references"]),
+            ),
             ("rerun of", spec["rerun_of"]),
         ]
     fields += [

@@ -7,7 +7,7 @@ from runyard.cli.output import Column, counted, duration, local_time, pairs_text
 from runyard.cli.parsing import Commands, add_pairs, pair, whole_number
 
 if TYPE_CHECKING:
-    from runyard.run import Run
+    pass
 
 _RUN = "the run's id, its beginning or end, or @last"
 
@@ -45,13 +45,17 @@ def _add_list(noun: Commands) -> None:
         help="in this status ({}), or 'unfinished' for all that go on".format(", ".join(statuses)),
     )
     parser.add_argument("--target", metavar="NAME", help="on this compute target")
-    add_pairs(parser, "--tag", "with this tag, whatever its value or with just this one; may be repeated", "KEY[=VALUE]")
+    add_pairs(
+        parser, "--tag", "with this tag, whatever its value or with just this one; may be repeated", "KEY[=VALUE]"
+    )
     parser.add_argument("--children", action="store_true", help="child runs too")
     parser.add_argument("-n", "--limit", metavar="N", type=whole_number(1), default=20, help="how many (default: 20)")
 
 
 def _add_looking(noun: Commands) -> None:
-    parser = noun.verb("show", show, "everything about a run: status, times, error, tags, its story, its page's address")
+    parser = noun.verb(
+        "show", show, "everything about a run: status, times, error, tags, its story, its page's address"
+    )
     parser.add_argument("run", metavar="RUN", help=_RUN)
     parser = noun.verb(
         "logs",
@@ -149,7 +153,7 @@ def list_(call: Call) -> int:
         return 0
     call.out.table(_COLUMNS, [_row(record) for record in found])
     if more:
-        call.out.note("There are more: --limit {} shows them.".format(given.limit * 5))
+        call.out.note("There are more: --limit {} shows some of them.".format(given.limit * 5))
     return 0
 
 
@@ -317,7 +321,9 @@ def download(call: Call) -> int:
             below = [name for name in there if name == named or name.startswith(named.rstrip("/") + "/")]
             if not below:
                 raise FileNotInRunError(
-                    "Run {} has no file or folder {!r}. It has: {}.".format(run.id, named, ", ".join(there[:20]) or "none")
+                    "Run {} has no file or folder {!r}. It has: {}.".format(
+                        run.id, named, ", ".join(there[:20]) or "none"
+                    )
                 )
             wanted += [name for name in below if name not in wanted]
     directory = call.given.to or run.id

@@ -24,7 +24,10 @@ def add(commands: Commands) -> None:
         "--port", metavar="N", type=whole_number(0), default=0, help="default: that of last time, or any"
     )
     commands.verb(
-        "down", down, "stop the workspace's server", "Runs that go on are not touched: the next server finds them again."
+        "down",
+        down,
+        "stop the workspace's server",
+        "Runs that go on are not touched: the next server finds them again.",
     )
     commands.verb(
         "status",
@@ -58,9 +61,9 @@ def up(call: Call) -> int:
         )
     command, _ = embedded.server_command()
     command = command + ["--home", folder, "--host", call.given.host, "--port", str(call.given.port)]
-    if not call.out.as_json:
-        call.out.say("Workspace '{}' in {}. Ctrl-C ends the server.".format(place.name, _short(folder)))
-    call.out.people.flush()
+    if call.out.as_json:
+        command.append("--json")
+    call.out.note("Workspace '{}' in {}. Ctrl-C ends the server.".format(place.name, _short(folder)))
     call.out.out.flush()
     os.execvp(command[0], command)  # signals and the exit code are the server's own
 

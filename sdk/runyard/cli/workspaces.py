@@ -57,7 +57,12 @@ def list_(call: Call) -> int:
     elif not found:
         call.out.note("No workspaces yet. The first command that needs one makes 'default'.")
     else:
-        columns = [Column("WORKSPACE"), Column("SERVER"), Column("RESOURCE GROUP", shrinks=True), Column("FOLDER", shrinks=True)]
+        columns = [
+            Column("WORKSPACE"),
+            Column("SERVER"),
+            Column("RESOURCE GROUP", shrinks=True),
+            Column("FOLDER", shrinks=True),
+        ]
         rows = [(each["name"], each["url"] or "not running", each["resource_group"], each["folder"]) for each in found]
         call.out.table(columns, rows)
     return 0

@@ -85,7 +85,8 @@ class _Exchange:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pieces: Iterator[bytes]) -> None:
         self._loop, self._pieces = loop, pieces
-        self._sent: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._sent: queue.Queue[Any] = queue.Queue()
+        self._room = threading.Semaphore(_AHEAD)
         self._closed = threading.Event()
         self._body_done = False
         self._gone: Optional[asyncio.Event] = None
@@ -113,17 +114,9 @@ class _Exchange:
         await self._put(message)
 
     async def _put(self, item: Any) -> None:
-        while not self._closed.is_set():
-            try:
-                self._sent.put_nowait(item)
-                return
-            except queue.Full:
-                await self._loop.run_in_executor(None, self._wait_for_room)
-
-    def _wait_for_room(self) -> None:
-        with self._sent.not_full:
-            if self._sent.full() and not self._closed.is_set():
-                self._sent.not_full.wait(1.0)
+        if not self._room.acquire(blocking=False):
+            await self._loop.run_in_executor(None, self._room.acquire)
+        self._sent.put(item)
 
     def answer(self, timeout_s: Optional[float]) -> Answer:
         start = self._next(timeout_s)
@@ -146,14 +139,14 @@ class _Exchange:
             item = self._sent.get(timeout=timeout_s)
         except queue.Empty:
             raise ServerUnavailableError("The application did not answer within {} s.".format(timeout_s)) from None
+        self._room.release()
         if isinstance(item, BaseException):
             raise ServerUnavailableError("The application broke: {!r}.".format(item)) from item
         return item
 
     def close(self) -> None:
         self._closed.set()
-        with self._sent.not_full:
-            self._sent.not_full.notify_all()
+        self._room.release()  # for an application that waits for its reader
         if self._gone is not None:
             self._loop.call_soon_threadsafe(self._gone.set)
 

@@ -65,7 +65,8 @@ def chart(history: dict[str, Any]) -> Chart | None:
         return left + (WIDTH - _RIGHT - left) * ((place - first) / (last - first) if last > first else 0.5)
 
     def y(value: float) -> float:
-        return _TOP + (HEIGHT - _BOTTOM - _TOP) * (1 - (value - low) / (high - low))
+        # By halves, since the distance between two numbers may be more than a number can be.
+        return _TOP + (HEIGHT - _BOTTOM - _TOP) * (1 - (value / 2 - low / 2) / (high / 2 - low / 2))
 
     labels = [
         f"{_label(place, axis)}|{words.number(value)}"
@@ -122,11 +123,12 @@ def _label(place: float, axis: str) -> str:
 
 def _ticks(low: float, high: float, wanted: int) -> list[float]:
     """Round numbers from at or below ``low`` to at or above ``high``, about ``wanted`` of them."""
-    if not high - low > abs(high) * 1e-12:
+    if not high / 2 - low / 2 > abs(high) * 1e-12:
         room = abs(low) * 0.1 or 1.0
         low, high = low - room, high + room
     raw = (high / wanted - low / wanted) or 1.0
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw * 0.999)
     begin, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [number * step for number in range(begin, end + 1)]
+    ticks = [number * step for number in range(begin, end + 1)]
+    return [tick for tick in ticks if math.isfinite(tick)]

@@ -30,7 +30,7 @@ _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 def install(app: FastAPI) -> None:
     """Adds the pages to the application."""
-    app.include_router(router)
+    app.router.routes.extend(router.routes)
 
 
 @router.get("/")
@@ -43,9 +43,7 @@ def start() -> Response:
 def runs(request: Request, experiment: str = "", status: str = "", before: str = "") -> HTMLResponse:
     """The newest runs, those of an experiment or in a status alone if asked for; ``before`` goes on after a run."""
     held = services(request)
-    wanted = RunFilter(
-        experiment=experiment or None, status=status or None, before=before or None, limit=PAGE_ROWS + 1
-    )
+    wanted = RunFilter(experiment=experiment or None, status=status or None, before=before or None, limit=PAGE_ROWS + 1)
     found = list(held.runs.list(wanted))
     shown = found[:PAGE_ROWS]
     names, values = _metric_columns(request, shown)
@@ -110,7 +108,7 @@ class ExperimentRow:
 def experiments(request: Request) -> HTMLResponse:
     """All experiments, the newest first."""
     held = services(request)
-    rows = []
+    rows: list[ExperimentRow] = []
     for record in reversed(held.experiments.list("all")):
         newest = held.runs.list(RunFilter(experiment=record.name, limit=1)) if len(rows) < PAGE_ROWS else ()
         archived = record.archived_at is not None
@@ -158,9 +156,7 @@ def static(request: Request, name: str) -> Response:
 @router.get("/{page}")
 def unknown(request: Request, page: str) -> HTMLResponse:
     """An address that leads nowhere."""
-    return notice(
-        404, "Nothing here by that name", f"There is no page {page!r}.", workspace=workspace_name(request)
-    )
+    return notice(404, "Nothing here by that name", f"There is no page {page!r}.", workspace=workspace_name(request))
 
 
 def _page(request: Request, template: str, section: str, **values: Any) -> HTMLResponse:
@@ -178,7 +174,10 @@ def _metric_columns(request: Request, shown: list[RunRecord]) -> tuple[list[str]
     usual = Counter(name for metrics in scalars.values() for name in metrics)
     names = sorted(usual, key=lambda name: (-usual[name], name))[:METRIC_COLUMNS]
     values = {
-        (run_id, name): number(metrics[name]) for run_id, metrics in scalars.items() for name in names if name in metrics
+        (run_id, name): number(metrics[name])
+        for run_id, metrics in scalars.items()
+        for name in names
+        if name in metrics
     }
     return names, values
 

@@ -215,7 +215,7 @@ def _waits_for(held: Services, run: RunRecord) -> str:
     decision = held.queue.why(run)
     if decision is None or decision.starts:
         return ""
-    return f"{decision.reason} (place {decision.position} in the queue)"
+    return f"{decision.reason[:1].upper()}{decision.reason[1:]} (place {decision.position} in the queue)"
 
 
 def _command(run: RunRecord) -> str:

@@ -43,7 +43,8 @@ def refused(fault: RunyardError, from_elsewhere: bool) -> Response:
             address again from our own page is all that is missing.
     """
     title = TITLES.get(fault.http_status, "This request was refused")
-    return notice(fault.http_status, title, fault.message, again=from_elsewhere)
+    message = fault.message.partition(". ")[0].rstrip(".") + "." if fault.http_status == 401 else fault.message
+    return notice(fault.http_status, title, message, again=from_elsewhere)
 
 
 class Page(APIRoute):

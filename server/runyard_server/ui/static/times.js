@@ -1,13 +1,12 @@
 // Times in the reader's own zone and words; without this script they stand in UTC.
 
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const short = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const thisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const ago = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 const RECENT_S = 14 * 86400;
-
-const STYLES = { full: full.format, short: short.format, clock: clock.format, ago: since };
 
 /** Seconds as the server's pages write them. */
 export function duration(seconds) {
@@ -19,14 +18,18 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
+const brief = (date) => (date.getFullYear() === new Date().getFullYear() ? thisYear : day).format(date);
+
 function since(date) {
   const seconds = (Date.now() - date.getTime()) / 1000;
-  if (seconds > RECENT_S) return new Intl.DateTimeFormat(undefined, { dateStyle: "medium" }).format(date);
+  if (seconds > RECENT_S) return day.format(date);
   for (const [unit, size] of UNITS) {
     if (seconds >= size) return ago.format(-Math.floor(seconds / size), unit);
   }
   return seconds < 10 ? "just now" : ago.format(-Math.floor(seconds), "second");
 }
+
+const STYLES = { full: full.format, short: brief, clock: clock.format, ago: since };
 
 /** Puts every time below `root` in the reader's own terms. */
 export function localize(root = document) {

@@ -1,0 +1,382 @@
+"""The pages as a browser gets them, from a whole server built in a folder: nothing but the socket is missing."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from httpx import Response
+from starlette.testclient import TestClient
+
+from runyard.protocol.compute import ComputeSpec
+from runyard.protocol.environments import EnvironmentLock
+from runyard.protocol.files import FileEntry, Manifest
+from runyard.protocol.models import ModelSpec
+from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunRecord, RunSpec
+from runyard.protocol.status import Reason, RunStatus
+from runyard_server.app import Server, build
+from runyard_server.records import environments, experiments, runs
+from runyard_server.services.pages import cookie_name
+from runyard_server.settings import Secrets, Settings
+from runyard_server.testing.clock import FakeClock
+
+ADDRESS = "http://127.0.0.1:8000"
+COOKIE = cookie_name("127.0.0.1:8000")
+HOSTILE = "<script>alert('x')</script>&\"'"
+LISTS = ["/runs", "/experiments", "/models", "/compute"]
+LOG = "azureml-logs/70_driver_log.txt"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def server(tmp_path: Path, clock: FakeClock) -> Iterator[Server]:
+    settings = Settings(home=tmp_path / "home", workspace="hand", environments=tmp_path / "environments")
+    settings.home.mkdir(mode=0o700)
+    built = build(settings, Secrets("own-token", b"k" * 32), lambda: ADDRESS, clock)
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def stranger(server: Server) -> TestClient:
+    return TestClient(server.app, base_url=ADDRESS, follow_redirects=False)
+
+
+@pytest.fixture
+def visitor(server: Server) -> TestClient:
+    """A browser that has opened a page's address before."""
+    client = TestClient(server.app, base_url=ADDRESS, follow_redirects=False)
+    client.cookies.set(COOKIE, server.services.tokens.ticket())
+    return client
+
+
+def start(server: Server, experiment: str = "mnist", **known: object) -> RunRecord:
+    return server.services.runs.start_interactive(InteractiveRunSpec(experiment, **known), "user")  # type: ignore[arg-type]
+
+
+def submitted(server: Server, clock: FakeClock, run_id: str = "mnist_1_abc", **spec: object) -> RunRecord:
+    """A run as it was submitted, past its start."""
+    asked = RunSpec("mnist", "0" * 64, script="train.py", **spec)  # type: ignore[arg-type]
+    record = RunRecord(
+        run_id, 1, "mnist", "azureml.scriptrun", RunStatus.STARTING, clock.now(), 1, spec=asked, tags=asked.tags
+    )
+    with server.database.write() as connection:
+        runs.add(connection, record, experiments.get_or_create(connection, "mnist", clock.now()).id)
+        for status, reason in (
+            (RunStatus.PREPARING, Reason.ACCEPTED),
+            (RunStatus.QUEUED, Reason.ENVIRONMENT_READY),
+            (RunStatus.RUNNING, Reason.NODES_STARTED),
+        ):
+            clock.advance(seconds=2)
+            runs.move(connection, run_id, status, reason, clock.now())
+    return server.services.runs.get(run_id)
+
+
+def log_scalars(server: Server, run_id: str, name: str, values: list[float]) -> None:
+    lines = "".join(json.dumps(["s", name, value, 1.0 + place]) + "\n" for place, value in enumerate(values))
+    server.services.metrics.take(run_id, f"w-{len(name)}", 0, lines.encode())
+
+
+def body(answer: Response) -> str:
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return answer.text
+
+
+# Who may see a page
+
+
+@pytest.mark.parametrize("path", ["/", *LISTS, "/runs/some-run", "/no-such-page"])
+def test_a_stranger_is_told_on_a_page_how_to_get_an_address(stranger: TestClient, path: str) -> None:
+    answer = stranger.get(path)
+    assert answer.status_code == 401
+    assert "runyard run show RUN" in body(answer)
+    assert "run.get_portal_url()" in answer.text
+    assert "hand" not in answer.text  # not even the workspace's name
+
+
+def test_a_strangers_api_request_still_gets_json(stranger: TestClient) -> None:
+    assert stranger.get("/api/v1/runs").json()["error"]["code"] == "authentication"
+
+
+def test_the_address_of_a_run_opens_its_page_and_leaves_no_ticket_in_the_history(
+    server: Server, stranger: TestClient
+) -> None:
+    run = start(server)
+    address = server.services.pages.run(run.id)
+    first = stranger.get(address)
+    assert (first.status_code, first.headers["location"]) == (303, f"/runs/{run.id}")
+    said = first.headers["set-cookie"]
+    assert re.search(r"; HttpOnly\b", said) and "SameSite=strict" in said and "Path=/" in said and "Domain" not in said
+    assert stranger.get(first.headers["location"]).status_code == 200
+
+
+def test_the_rest_of_the_query_survives_the_ticket(server: Server, stranger: TestClient) -> None:
+    answer = stranger.get("/runs", params={"experiment": "a b&c", "ticket": server.services.tokens.ticket()})
+    assert answer.headers["location"] == "/runs?experiment=a+b%26c"
+
+
+def test_a_ticket_leads_to_no_other_site(server: Server, stranger: TestClient) -> None:
+    for path in ("/%5Cevil.example", "//evil.example", "/%2Fevil.example"):
+        answer = stranger.get(f"{ADDRESS}{path}?ticket={server.services.tokens.ticket()}")
+        assert not re.match(r"[/\\]{2}", answer.headers.get("location", "/"))
+
+
+def test_a_link_on_another_site_goes_on_from_our_own_page(server: Server, stranger: TestClient) -> None:
+    """A strict cookie is not sent with a redirect that began elsewhere."""
+    run = start(server)
+    answer = stranger.get(server.services.pages.run(run.id), headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 200
+    assert f'<meta http-equiv="refresh" content="0;url=/runs/{run.id}">' in body(answer)
+    assert COOKIE in answer.headers["set-cookie"]
+
+
+def test_who_comes_from_another_site_without_a_ticket_may_open_the_page_again(stranger: TestClient) -> None:
+    assert "Open this page" in stranger.get("/runs", headers={"Sec-Fetch-Site": "cross-site"}).text
+    assert "Open this page" not in stranger.get("/runs").text
+
+
+def test_the_workspaces_own_token_never_becomes_a_cookie(server: Server, stranger: TestClient) -> None:
+    answer = stranger.get("/runs?ticket=own-token")
+    kept = answer.cookies[COOKIE]
+    assert kept != "own-token"
+    assert server.services.tokens.check(kept).role == "viewer"
+
+
+def test_an_expired_ticket_neither_opens_a_page_nor_shuts_out_who_has_a_good_cookie(
+    server: Server, stranger: TestClient, visitor: TestClient, clock: FakeClock
+) -> None:
+    old = server.services.tokens.ticket()
+    clock.advance(minutes=6 * 24 * 60)
+    stranger.cookies.set(COOKIE, server.services.tokens.ticket())
+    clock.advance(minutes=2 * 24 * 60)
+    answer = stranger.get(f"/runs?ticket={old}")
+    assert answer.status_code == 303
+    assert "set-cookie" not in answer.headers
+    assert visitor.get(f"/runs?ticket={old}").status_code == 401
+
+
+def test_two_servers_of_one_host_keep_their_own_cookies() -> None:
+    assert cookie_name("127.0.0.1:8000") != cookie_name("127.0.0.1:8001")
+    assert cookie_name("[::1]:8000") == "runyard-8000"
+    assert cookie_name("localhost") == "runyard"
+
+
+# What pages may load
+
+
+def test_pages_load_nothing_but_our_own_files(visitor: TestClient, stranger: TestClient, server: Server) -> None:
+    run = start(server)
+    for answer in (visitor.get("/runs"), visitor.get(f"/runs/{run.id}"), visitor.get("/x"), stranger.get("/runs")):
+        assert answer.headers["content-security-policy"].startswith(
+            "default-src 'none'; style-src 'self'; script-src 'self';"
+        )
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cache-control"] == "private, no-store"
+        assert not re.search(
+            r"<script(?! type=\"module\" src=\"/static/)|<style|\sstyle=|\son\w+=|https?://", answer.text
+        )
+
+
+def test_every_file_that_a_page_names_is_there_for_everyone(visitor: TestClient, stranger: TestClient) -> None:
+    wanted = set(re.findall(r'"(/static/[^"]+)"', visitor.get("/runs").text))
+    assert wanted >= {"/static/runyard.css", "/static/times.js", "/static/icon.svg"}
+    for address in wanted:
+        answer = stranger.get(address)
+        assert answer.status_code == 200
+        again = stranger.get(address, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("name", ["..%2Fpages.py", "pages.py", "%2e%2e", "runyard.css%00"])
+def test_no_other_file_can_be_had(stranger: TestClient, name: str) -> None:
+    assert stranger.get(f"/static/{name}").status_code in (401, 404)
+
+
+# Every page, empty and full
+
+
+def test_the_first_page_is_the_newest_runs(visitor: TestClient) -> None:
+    assert visitor.get("/").headers["location"] == "/runs"
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_an_empty_page_shows_how_to_fill_it(visitor: TestClient, path: str) -> None:
+    text = body(visitor.get(path))
+    assert '<pre class="sample">' in text
+    assert f'<a href="{path}" aria-current="page">' in text
+
+
+def test_what_is_not_here_has_a_page_that_says_so(visitor: TestClient) -> None:
+    for path in ("/runs/no-such-run", "/runs/no-such-run/live", "/no-such-page", "/runs?before=no-such-run"):
+        answer = visitor.get(path)
+        assert answer.status_code == 404
+        assert "Nothing here by that name" in body(answer)
+    run_text = visitor.get("/runs/no-such-run").text
+    assert "no-such-run" in run_text
+
+
+def test_runs_are_listed_with_their_metrics_and_by_experiment_and_status(
+    server: Server, visitor: TestClient, clock: FakeClock
+) -> None:
+    first = start(server, display_name="the first")
+    clock.advance(seconds=1)
+    other = start(server, "other", display_name="the other")
+    log_scalars(server, first.id, "loss", [2.5, 0.25])
+    server.services.runs.complete(other.id, "user")
+    text = body(visitor.get("/runs"))
+    assert text.index("the other") < text.index("the first")
+    assert '<th class="n metric">loss</th>' in text and ">0.25</td>" in text
+    assert "the first" not in visitor.get("/runs?experiment=other").text
+    assert "the other" not in visitor.get("/runs?status=Running").text
+    assert "No run is like that" in visitor.get("/runs?experiment=other&status=Failed").text
+
+
+def test_a_long_list_goes_on_page_by_page(server: Server, visitor: TestClient, clock: FakeClock) -> None:
+    for number in range(101):
+        clock.advance(seconds=1)
+        start(server, display_name=f"run-{number:03d}")
+    first = visitor.get("/runs?experiment=mnist").text
+    assert "run-100" in first and "run-001" in first and "run-000" not in first
+    [older] = re.findall(r'href="(/runs\?[^"]*before=[^"]*)"', first)
+    second = visitor.get(older.replace("&amp;", "&")).text
+    assert "run-000" in second and "run-001" not in second and "Older" not in second
+
+
+def test_a_runs_page_tells_its_story(server: Server, visitor: TestClient, clock: FakeClock) -> None:
+    run = submitted(server, clock, arguments=["--data-folder", "a b"], tags={"optimizer": "adam"})
+    log_scalars(server, run.id, "loss", [3.0, 1.0, 0.5])
+    server.services.logs.append(run.id, LOG, 0, b"epoch 1\nepoch 2\n")
+    text = body(visitor.get(f"/runs/{run.id}"))
+    for stage in ("Starting", "Preparing", "Queued", "Running"):
+        assert f"<b>{stage}</b>" in text
+    assert '<span class="lasted">2.0 s</span>' in text
+    assert "train.py --data-folder &#39;a b&#39;" in text
+    assert "<span>optimizer</span><b>adam</b>" in text
+    assert "<polyline points=" in text and "3 points, last 0.5" in text
+    assert ">epoch 1\nepoch 2\n</pre>" in text and 'data-end="16"' in text
+    assert f'data-live="/runs/{run.id}/live"' in text
+    live = body(visitor.get(f"/runs/{run.id}/live"))
+    assert set(re.findall(r'data-part="(\w+)"', live)) == set(re.findall(r'data-part="(\w+)"', text))
+
+
+def test_a_failed_run_shows_its_cause(server: Server, visitor: TestClient) -> None:
+    run = start(server)
+    error = RunError("script_failed", "it broke", rank=1, exit_code=3, traceback="Traceback:\n  x < y")
+    server.services.runs.fail(run.id, error, "user")
+    text = body(visitor.get(f"/runs/{run.id}"))
+    assert "Script failed" in text and "it broke" in text and "exit code 3" in text and "rank 1" in text
+    assert "  x &lt; y</pre>" in text
+    assert 'data-live=""' in text
+
+
+def test_children_models_and_files_are_linked(server: Server, visitor: TestClient) -> None:
+    run = start(server)
+    child = start(server, parent=run.id, display_name="fold 1")
+    path = "outputs/my model.bin"
+    location = server.services.logs.path(run.id, "logs/x")
+    location.parent.mkdir(parents=True)
+    location.write_bytes(b"12345")
+    server.services.files.adopt_file(run.id, path, location)
+    server.services.models.register(ModelSpec("digits", run_id=run.id, model_path=path, tags={"k": "v"}))
+    text = body(visitor.get(f"/runs/{run.id}"))
+    assert f'href="/runs/{child.id}"' in text and "fold 1" in text
+    address = f"/api/v1/runs/{run.id}/files/outputs/my%20model.bin"
+    assert f'href="{address}"' in text and ">5 B</td>" in text
+    assert visitor.get(address).content == b"12345"
+    assert 'href="/models?name=digits"' in text
+    assert f'href="/runs/{run.id}"' in body(visitor.get("/models?name=digits"))
+    assert f'href="/runs/{run.id}"' in body(visitor.get(f"/runs/{child.id}"))
+
+
+def test_experiments_and_compute_are_listed(server: Server, visitor: TestClient) -> None:
+    run = start(server)
+    server.services.computes.create(ComputeSpec("gpucluster", "STANDARD_NC6", max_nodes=4))
+    assert f'href="/runs/{run.id}"' in body(visitor.get("/experiments"))
+    text = body(visitor.get("/compute"))
+    assert "gpucluster" in text and "STANDARD_NC6" in text and "0 of 4" in text
+
+
+def test_a_lock_is_shown_without_the_addresses_that_may_hold_passwords(server: Server, visitor: TestClient) -> None:
+    run = start(server)
+    requirements = "numpy==1.26.4 \\\n    --hash=sha256:aa\nprivate @ https://me:secret@host/private.whl\n"
+    lock = EnvironmentLock("e" * 64, "3.11.9", requirements, options=["--index-url", "https://me:secret@host"])
+    with server.database.write() as connection:
+        environments.put_lock(connection, "d" * 64, lock, 0.0)
+        runs.change(connection, run.id, environment_key=lock.key)
+    text = body(visitor.get(f"/runs/{run.id}"))
+    assert "Python 3.11.9, 2 packages" in text
+    assert "<span>numpy</span>" in text and "1.26.4" in text and "<span>private</span>" in text
+    assert "secret" not in text
+
+
+# Logs
+
+
+def test_of_a_long_log_the_last_part_comes_with_the_page(server: Server, visitor: TestClient) -> None:
+    run = start(server)
+    written = "".join(f"line {number}\n" for number in range(20_000)).encode()
+    server.services.logs.append(run.id, LOG, 0, written)
+    text = visitor.get(f"/runs/{run.id}").text
+    assert "line 19999\n</pre>" in text and "line 1\n" not in text
+    assert re.search(r'data-end="\d+">line \d+\n', text)  # it begins with a whole line
+    assert f'data-end="{len(written)}"' in text
+    assert f"/api/v1/runs/{run.id}/logs/{LOG}" in text
+
+
+def test_another_log_is_a_link_away_and_an_unknown_one_is_told(server: Server, visitor: TestClient) -> None:
+    run = start(server)
+    server.services.logs.append(run.id, LOG, 0, b"of the script\n")
+    server.services.logs.append(run.id, "azureml-logs/20_image_build_log.txt", 0, b"of the build\n")
+    assert "of the script\n</pre>" in visitor.get(f"/runs/{run.id}").text
+    assert "of the build\n</pre>" in visitor.get(f"/runs/{run.id}?log=azureml-logs/20_image_build_log.txt").text
+    assert visitor.get(f"/runs/{run.id}?log=azureml-logs/none.txt").status_code == 404
+
+
+# Text from runs is text
+
+
+def test_names_tags_logs_and_errors_of_a_run_are_never_markup(server: Server, visitor: TestClient) -> None:
+    run = start(server, display_name=HOSTILE, tags={HOSTILE: HOSTILE}, properties={HOSTILE: HOSTILE})
+    server.services.runs.change(run.id, RunChanges(description=HOSTILE))
+    server.services.logs.append(run.id, LOG, 0, HOSTILE.encode())
+    server.services.logs.append(run.id, "azureml-logs/<img src=x>.txt", 0, b"x")
+    log_scalars(server, run.id, HOSTILE, [1.0, 2.0])
+    location = server.services.logs.path(run.id, LOG)
+    server.services.files.adopt_file(run.id, "outputs/<img src=x onerror=alert(1)>.txt", location)
+    server.services.models.register(
+        ModelSpec("m", run_id=run.id, model_path="outputs", tags={HOSTILE: HOSTILE}, description=HOSTILE)
+    )
+    server.services.runs.fail(run.id, RunError("x", HOSTILE, traceback=HOSTILE), "user")
+    for path in (f"/runs/{run.id}", f"/runs/{run.id}/live", *LISTS):
+        text = body(visitor.get(path))
+        assert "<script>" not in text and "<img src=x" not in text
+        assert 'alert("' not in text.replace("&#34;", "")
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in visitor.get(f"/runs/{run.id}").text
+
+
+def test_what_an_address_says_is_never_markup(visitor: TestClient) -> None:
+    for path in ("/runs", "/models", "/runs/x"):
+        answer = visitor.get(path, params={"experiment": HOSTILE, "name": HOSTILE, "log": HOSTILE, "status": HOSTILE})
+        assert "<script>" not in body(answer)
+    assert "<script>" not in visitor.get("/<script>alert(1)").text
+
+
+def test_a_snapshots_files_are_shown(server: Server, visitor: TestClient) -> None:
+    data = b"print(1)\n"
+    digest = hashlib.sha256(data).hexdigest()
+    scratch = server.services.logs.path("scratch", "x")
+    scratch.parent.mkdir(parents=True)
+    scratch.write_bytes(data)
+    other = start(server)
+    server.services.files.adopt_file(other.id, "outputs/x", scratch)  # its bytes are in the store now
+    made = server.services.snapshots.create(Manifest([FileEntry("train.py", len(data), digest)]))
+    run = start(server, snapshot=made.id)
+    text = body(visitor.get(f"/runs/{run.id}"))
+    assert "1 file, 9 B" in text and "<span>train.py</span>" in text
