@@ -12,7 +12,7 @@ from benchmarks.programs.stopwatch import first_lines
 TITLE = "submit → the script's first line"
 METHOD = (
     "From the call of submit in a client that has submitted once before, to the first statement of the script, "
-    "which writes the time. The environment is ready. The floor starts `python first_line.py` and keeps nothing; "
+    "which writes the time; a second of rest lies between two. The environment is ready. The floor starts `python first_line.py` and keeps nothing; "
     "TorchX keeps neither code nor state, MLflow Projects keeps a run but not the code; submitit is given a function, "
     "Metaflow a flow of that one step, by `python flow.py run`."
 )

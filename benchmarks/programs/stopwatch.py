@@ -9,6 +9,8 @@ from pathlib import Path
 Log = Callable[[int], None]
 Flush = Callable[[], None]
 
+REST_S = 1.0
+
 
 def report(samples: dict[str, list[float]]) -> None:
     """Hands ``{measure name: samples}`` to the benchmark that started this program."""
@@ -50,7 +52,8 @@ def first_lines(
     """Milliseconds from the call of ``submit(path)`` to the first statement of the script.
 
     The script writes that moment to ``path``; ``submit`` gives a function that waits for its end.
-    The first submission warms the client up and is not counted.
+    The first submission warms the client up and is not counted. Between two of them is a rest, as between
+    those of a person: what the last one left to tidy up does not weigh on the next.
     """
     samples = []
     for i in range(repetitions + 1):
@@ -58,6 +61,7 @@ def first_lines(
         submitted_at = time.time()
         wait = submit(str(moment))
         wait()
+        time.sleep(REST_S)
         samples.append((float(moment.read_text()) - submitted_at) * 1000)
     return {"first line": samples[1:]}
 
