@@ -4,7 +4,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from runyard import home
+from runyard import home, workspace_config
 from runyard.errors import UnknownWorkspaceError, WorkspaceException
 from runyard.names import check_workspace_name
 from runyard.transport.base import Transport
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from runyard.experiment import Experiment
     from runyard.model import Model
     from runyard.run import Run
-
-_CONFIG_FOLDERS = (".azureml", "aml_config", "")
-_CONFIG_NAMES = ("config.json", "project.json")
 
 
 class Workspace:
@@ -84,7 +81,7 @@ class Workspace:
         friendly_name: Optional[str] = None,
         exist_ok: bool = False,
         show_output: bool = True,
-        **azure_resources: Any
+        **azure_resources: Any,
     ) -> "Workspace":
         """Makes an embedded workspace on this machine.
 
@@ -141,7 +138,7 @@ class Workspace:
         subscription_id: Optional[str] = None, auth: Any = None, resource_group: Optional[str] = None
     ) -> Dict[str, List["Workspace"]]:
         """The embedded workspaces of this machine: name to a list of one. No server is started by it."""
-        found: Dict[str, List["Workspace"]] = {}
+        found: Dict[str, List[Workspace]] = {}
         for name in home.workspace_names():
             known = home.read_json(home.identity_file(home.workspace_folder(name))) or {}
             if subscription_id not in (None, known.get("subscription_id")):
@@ -234,6 +231,8 @@ class Workspace:
 
     def get_details(self) -> Dict[str, Any]:
         """What is known of the workspace, under Azure's keys."""
+        from runyard.run_details import iso_time
+
         said = self.transport.call("GET", "/workspace")
         return {
             "id": "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLearningServices/workspaces/{}".format(
@@ -247,7 +246,7 @@ class Workspace:
             "workspaceid": said["id"],
             "description": said.get("description") or "",
             "friendlyName": said.get("friendly_name") or self.name,
-            "creationTime": _iso(said["created_at"]),
+            "creationTime": iso_time(said["created_at"]),
         }
 
     def update(
@@ -255,7 +254,7 @@ class Workspace:
         friendly_name: Optional[str] = None,
         description: Optional[str] = None,
         tags: Optional[Dict[str, str]] = None,
-        **azure_settings: Any
+        **azure_settings: Any,
     ) -> Dict[str, Any]:
         """Changes what people read of the workspace; gives ``get_details()``."""
         changes = {"friendly_name": friendly_name, "description": description, "tags": tags}
@@ -391,8 +390,8 @@ def configured(path: Optional[str] = None, file_name: Optional[str] = None) -> O
     Raises:
         WorkspaceException: it cannot be read, is not JSON, or names no workspace.
     """
-    found = _find_config(path, file_name)
-    return None if found is None else _read_config(found)
+    found = workspace_config.find(path, file_name)
+    return None if found is None else workspace_config.read(found)
 
 
 def keep_identity(
@@ -423,76 +422,3 @@ def keep_identity(
                 name, here[0], here[1], asked[0], asked[1]
             )
         )
-
-
-def _find_config(path: Optional[str], file_name: Optional[str]) -> Optional[str]:
-    if path is not None and os.path.isfile(path):
-        return path
-    folder = os.path.abspath(path or os.getcwd())
-    names = (file_name,) if file_name else _CONFIG_NAMES
-    while True:
-        for below in _CONFIG_FOLDERS:
-            for name in names:
-                candidate = os.path.join(folder, below, name)
-                # A foreign project.json or config.json without a workspace is somebody else's file.
-                if os.path.isfile(candidate) and (below or _names_workspace(candidate)):
-                    return candidate
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return None
-        folder = parent
-
-
-def _names_workspace(path: str) -> bool:
-    """Whether a plain config file is meant for us; one that cannot be read is, so that its fault is told."""
-    import json
-
-    try:
-        with open(path, encoding="utf-8") as source:
-            said = json.load(source)
-    except ValueError:
-        return True
-    return isinstance(said, dict) and bool({"workspace_name", "server", "Scope", "Id"} & set(said))
-
-
-def _read_config(path: str) -> Dict[str, Any]:
-    import json
-
-    try:
-        with open(path, encoding="utf-8-sig") as source:
-            said = json.load(source)
-    except ValueError as fault:
-        raise WorkspaceException(
-            "{} is not JSON ({}). It needs an object like "
-            '{{"subscription_id": "...", "resource_group": "...", "workspace_name": "..."}}; '
-            "Workspace(...).write_config() writes one.".format(path, fault)
-        ) from fault
-    except OSError as fault:
-        raise WorkspaceException("{} cannot be read: {}.".format(path, fault.strerror)) from fault
-    if isinstance(said, dict):
-        scope = said.get("Scope") or said.get("Id")
-        if scope and "workspace_name" not in said:  # the older form: one path of names
-            parts = [part for part in str(scope).split("/") if part]
-            said.update(
-                {
-                    key: parts[parts.index(word) + 1]
-                    for key, word in (
-                        ("subscription_id", "subscriptions"),
-                        ("resource_group", "resourceGroups"),
-                        ("workspace_name", "workspaces"),
-                    )
-                    if word in parts[:-1]
-                }
-            )
-        if said.get("workspace_name") or said.get("server"):
-            return said
-    raise WorkspaceException(
-        "{} names no workspace. It needs the keys subscription_id, resource_group and workspace_name.".format(path)
-    )
-
-
-def _iso(seconds: float) -> str:
-    import datetime
-
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
