@@ -12,9 +12,9 @@ from benchmarks.programs.stopwatch import first_lines
 TITLE = "submit → the script's first line"
 METHOD = (
     "From the call of submit in a client that has submitted once before, to the first statement of the script, "
-    "which writes the time; a second of rest lies between two. The environment is ready. The floor starts `python first_line.py` and keeps nothing; "
-    "TorchX keeps neither code nor state, MLflow Projects keeps a run but not the code; submitit is given a function, "
-    "Metaflow a flow of that one step, by `python flow.py run`."
+    "which writes the time; a second of rest lies between two. The environment is ready. The floor starts "
+    "`python first_line.py` and keeps nothing; TorchX keeps neither code nor state, MLflow Projects keeps a run but not "
+    "the code; submitit is given a function, Metaflow a flow of that one step, by `python flow.py run`."
 )
 MEASURES = (Measure("first line", "ms", target=Target(factor=5)),)
 
@@ -39,14 +39,16 @@ def ours(bench: Bench) -> list[Outcome]:
             run = experiment.submit(config)
             return lambda: run.wait_for_completion(show_output=False)
 
-        return figures(RUNYARD, first_lines(submit, bench.folder("ours"), _repetitions(bench)))
+        return figures(RUNYARD, first_lines(submit, bench.folder("ours"), _repetitions(bench), bench.sized(1, 0)))
 
 
 def floor(bench: Bench) -> list[Outcome]:
     def submit(moment: str) -> Callable[[], object]:
         return subprocess.Popen([sys.executable, str(_SCRIPT), moment]).wait
 
-    return figures("python first_line.py", first_lines(submit, bench.folder("floor"), _repetitions(bench)))
+    return figures(
+        "python first_line.py", first_lines(submit, bench.folder("floor"), _repetitions(bench), bench.sized(1, 0))
+    )
 
 
 def peers(bench: Bench) -> list[Outcome]:

@@ -9,8 +9,6 @@ from pathlib import Path
 Log = Callable[[int], None]
 Flush = Callable[[], None]
 
-REST_S = 1.0
-
 
 def report(samples: dict[str, list[float]]) -> None:
     """Hands ``{measure name: samples}`` to the benchmark that started this program."""
@@ -47,7 +45,7 @@ def call_durations(log: Log, points: int) -> list[int]:
 
 
 def first_lines(
-    submit: Callable[[str], Callable[[], object]], folder: Path, repetitions: int
+    submit: Callable[[str], Callable[[], object]], folder: Path, repetitions: int, rest_s: float = 1.0
 ) -> dict[str, list[float]]:
     """Milliseconds from the call of ``submit(path)`` to the first statement of the script.
 
@@ -61,7 +59,7 @@ def first_lines(
         submitted_at = time.time()
         wait = submit(str(moment))
         wait()
-        time.sleep(REST_S)
+        time.sleep(rest_s)
         samples.append((float(moment.read_text()) - submitted_at) * 1000)
     return {"first line": samples[1:]}
 

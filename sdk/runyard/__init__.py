@@ -36,9 +36,7 @@ __all__ = sorted(_PLACES) + ["__version__"]
 def __getattr__(name):  # type: ignore[no-untyped-def]
     place = _PLACES.get(name)
     if place is None:
-        raise AttributeError(
-            "runyard has no '{}'. It has: {}.".format(name, ", ".join(sorted(_PLACES)))
-        )
+        raise AttributeError("runyard has no '{}'. It has: {}.".format(name, ", ".join(sorted(_PLACES))))
     from importlib import import_module
 
     found = getattr(import_module("runyard." + place), name)

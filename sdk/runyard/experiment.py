@@ -24,7 +24,9 @@ class Experiment:
         ExperimentException: the name is against the rules.
     """
 
-    def __init__(self, workspace: "Workspace", name: str, _record: Optional[ExperimentRecord] = None, **azure: Any) -> None:
+    def __init__(
+        self, workspace: "Workspace", name: str, _record: Optional[ExperimentRecord] = None, **azure: Any
+    ) -> None:
         self._workspace = workspace
         self._name = check_experiment_name(name)
         self._known = _record
@@ -54,7 +56,7 @@ class Experiment:
         snapshot_directory: Optional[str] = ".",
         display_name: Optional[str] = None,
         tags: Optional[Dict[str, str]] = None,
-        **azure: Any
+        **azure: Any,
     ) -> Run:
         """Starts a run whose process this one is; log to it, then ``complete()`` it (or use ``with``).
 

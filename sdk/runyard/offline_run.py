@@ -81,7 +81,9 @@ class OfflineRun(MetricLogging):
     def child_run(self, name: Optional[str] = None, run_id: Optional[str] = None, outputs: Any = None) -> "OfflineRun":
         return OfflineRun()
 
-    def create_children(self, count: Optional[int] = None, tag_key: Any = None, tag_values: Any = None) -> List["OfflineRun"]:
+    def create_children(
+        self, count: Optional[int] = None, tag_key: Any = None, tag_values: Any = None
+    ) -> List["OfflineRun"]:
         return [OfflineRun() for _ in range(len(tag_values) if tag_values is not None else count or 0)]
 
     def register_model(self, model_name: str, *_: Any, **__: Any) -> None:

@@ -39,7 +39,7 @@ class Run(MetricLogging):
         _said: Optional[Dict[str, Any]] = None,
         _transport: Optional[Transport] = None,
         _session: Optional["Session"] = None,
-        **azure: Any
+        **azure: Any,
     ) -> None:
         self._experiment = experiment
         self._id = run_id
@@ -213,7 +213,9 @@ class Run(MetricLogging):
         """Ends an interactive run badly; a submitted run that calls it fails when its script ends."""
         message = error_details if isinstance(error_details, str) else json.dumps(error_details, default=str)
         code = str(error_code) if error_code else "ended_by_caller"
-        self._finish("fail", {"code": code, "message": message if error_details is not None else "failed by its script"})
+        self._finish(
+            "fail", {"code": code, "message": message if error_details is not None else "failed by its script"}
+        )
 
     def start(self) -> None:
         """Interactive runs are Running from the start; kept for scripts that call it."""
@@ -350,7 +352,11 @@ class Run(MetricLogging):
     # Metrics
 
     def get_metrics(
-        self, name: Optional[str] = None, recursive: bool = False, run_type: Optional[str] = None, populate: bool = False
+        self,
+        name: Optional[str] = None,
+        recursive: bool = False,
+        run_type: Optional[str] = None,
+        populate: bool = False,
     ) -> Dict[str, Any]:
         """What was logged, by name: a value, a list once logged again, a dict of columns for rows and tables.
 
@@ -412,7 +418,9 @@ class Run(MetricLogging):
         """Stores a local folder's files below ``name``."""
         from runyard.run_files import files_below
 
-        self._upload([("/".join(part for part in (name.strip("/"), below) if part), file) for below, file in files_below(path)])
+        self._upload(
+            [("/".join(part for part in (name.strip("/"), below) if part), file) for below, file in files_below(path)]
+        )
 
     def download_file(
         self, name: str, output_file_path: Optional[str] = None, _validate_checksum: bool = False
@@ -431,7 +439,9 @@ class Run(MetricLogging):
             target = os.path.join(target, os.path.basename(name))
         if download(self, {name: target}) == 0:
             raise FileNotInRunError(
-                "Run {} has no file '{}'. It has: {}.".format(self.id, name, ", ".join(self.get_file_names()[:20]) or "none")
+                "Run {} has no file '{}'. It has: {}.".format(
+                    self.id, name, ", ".join(self.get_file_names()[:20]) or "none"
+                )
             )
 
     def download_files(
@@ -505,7 +515,7 @@ class Run(MetricLogging):
         sample_input_dataset: Any = None,
         sample_output_dataset: Any = None,
         resource_configuration: Any = None,
-        **azure: Any
+        **azure: Any,
     ) -> "Model":
         """Registers files of this run as the next version of a model.
 
@@ -560,7 +570,9 @@ class Run(MetricLogging):
     def _spec(self) -> Dict[str, Any]:
         spec = self._record().get("spec") or self._refresh().get("spec")
         if spec is None:
-            raise RunEnvironmentException("Run {} was interactive: it has no script and no environment.".format(self.id))
+            raise RunEnvironmentException(
+                "Run {} was interactive: it has no script and no environment.".format(self.id)
+            )
         return dict(spec)
 
     def _change(self, **changes: Any) -> None:

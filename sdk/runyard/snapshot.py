@@ -12,6 +12,7 @@ from runyard.progress import size_text
 
 # Left out whatever an ignore file says: neither is needed to run, and both change by themselves.
 ALWAYS_LEFT_OUT = (".git", "__pycache__")
+VIRTUAL_ENVIRONMENT = "pyvenv.cfg"  # a folder that holds it is one: it works on this machine alone
 IGNORE_FILES = (".amlignore", ".gitignore")
 
 LARGE_BYTES = 100 * 10**6
@@ -22,7 +23,8 @@ def scan(directory: str, script: Optional[str] = None, say: Optional[Callable[[s
     """The files below ``directory`` that a snapshot of it holds, with their digests, by path.
 
     ``.amlignore`` decides what is left out if there is one, else ``.gitignore``; only the one in
-    ``directory`` itself counts. ``.git`` and ``__pycache__`` are always left out. Links to files
+    ``directory`` itself counts. ``.git``, ``__pycache__`` and virtual environments are always left
+    out: a run has an environment of its own. Links to files
     and folders inside the tree are followed; links that lead nowhere and what is neither file nor
     folder are left out.
 
@@ -128,9 +130,9 @@ class _Walk:
                 continue
             if entry.is_symlink() and not self._is_followed(entry.path, path, above):
                 continue
-            if is_folder:
+            if is_folder and not os.path.exists(os.path.join(entry.path, VIRTUAL_ENVIRONMENT)):
                 self._folder(entry.path, path + "/", above + (os.path.realpath(entry.path),))
-            else:
+            elif not is_folder:
                 self._file(entry, path)
 
     def _file(self, entry: "os.DirEntry[str]", path: str) -> None:

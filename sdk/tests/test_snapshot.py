@@ -199,3 +199,12 @@ def test_a_cache_that_is_damaged_or_cannot_be_written_costs_nothing_but_time(sou
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RUNYARD_HOME", str(tmp_path / "file"))
     assert snapshot.scan(str(source))[0].digest == expected
+
+
+def test_a_virtual_environment_in_the_folder_is_left_out(tmp_path):
+    (tmp_path / "train.py").write_text("print(1)\n")
+    environment = tmp_path / ".venv" / "bin"
+    environment.mkdir(parents=True)
+    (tmp_path / ".venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (environment / "python").symlink_to("/usr/bin/python3")  # a link out of the tree: elsewhere that is refused
+    assert [file.name for file in snapshot.scan(str(tmp_path), "train.py")] == ["train.py"]

@@ -237,7 +237,10 @@ def run(file_server):
 
 def test_files_go_to_a_run_and_come_back(transport, run, tmp_path):
     tree(tmp_path / "made", large=LARGE, small=b"small")
-    sent = [("outputs/large", str(tmp_path / "made" / "large")), ("outputs/deep/small", str(tmp_path / "made" / "small"))]
+    sent = [
+        ("outputs/large", str(tmp_path / "made" / "large")),
+        ("outputs/deep/small", str(tmp_path / "made" / "small")),
+    ]
     moved = []
     stored = transfer.upload_run_files(transport, run, sent, lambda size, files: moved.append((size, files)))
     assert [entry.path for entry in stored] == ["outputs/large", "outputs/deep/small"]

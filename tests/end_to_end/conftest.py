@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from runyard import Environment, Experiment, ScriptRunConfig, Workspace, embedded
 from runyard import home as places
 from runyard.run import Run

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from runyard import (
     AmlCompute,
     ComputeTarget,
@@ -62,7 +63,9 @@ def test_more_nodes_than_the_target_has_are_refused_with_the_cure(workspace: Wor
 
 
 @pytest.mark.network
-def test_a_package_that_does_not_exist_fails_the_run_in_preparing_and_names_it(workspace: Workspace, source: str) -> None:
+def test_a_package_that_does_not_exist_fails_the_run_in_preparing_and_names_it(
+    workspace: Workspace, source: str
+) -> None:
     config = Estimator(source_directory=source, entry_script="train.py", pip_packages=["no-such-package-anywhere-1"])
     run = Experiment(workspace, "bad").submit(config)
     with pytest.raises(ActivityFailedException, match="no-such-package-anywhere-1"):

@@ -120,9 +120,7 @@ def test_a_gang_gets_all_its_nodes_at_once_and_its_ranks_know_each_other(
 
 def test_one_failing_rank_ends_the_gang_and_is_named(submit: Submit, cluster: Callable[[int], ComputeTarget]) -> None:
     gang = submit(
-        "import os, signal\n"
-        "if os.environ['RANK'] == '1':\n    raise SystemExit(7)\n"
-        "signal.pause()\n",
+        "import os, signal\nif os.environ['RANK'] == '1':\n    raise SystemExit(7)\nsignal.pause()\n",
         compute_target=cluster(2),
         distributed_job_config=PyTorchConfiguration("Gloo", process_count=2, node_count=2),
     )
@@ -132,9 +130,7 @@ def test_one_failing_rank_ends_the_gang_and_is_named(submit: Submit, cluster: Ca
     assert (cause["rank"], cause["exit_code"]) == (1, 7)
 
 
-def test_gpus_that_are_not_here_are_warned_of_once_and_the_run_goes_on(
-    submit: Submit, workspace: Workspace
-) -> None:
+def test_gpus_that_are_not_here_are_warned_of_once_and_the_run_goes_on(submit: Submit, workspace: Workspace) -> None:
     config = AmlCompute.provisioning_configuration(vm_size="STANDARD_NC6", max_nodes=1)
     target = ComputeTarget.create(workspace, "with-gpu", config)
     run = submit("import os\nprint(repr(os.environ['CUDA_VISIBLE_DEVICES']))\n", compute_target=target)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from runyard import Experiment, Run, Workspace
 from runyard.errors import ActivityFailedException, RunException, UserErrorException
 from runyard.job.processes import command_of, processes_of
@@ -234,7 +235,10 @@ def test_an_interactive_run_logs_ends_and_is_listed(workspace: Workspace, tmp_pa
 
 
 def test_an_interactive_run_that_raises_has_failed(workspace: Workspace) -> None:
-    with pytest.raises(ZeroDivisionError), Experiment(workspace, "interactive-2").start_logging(snapshot_directory=None) as run:
+    with (
+        pytest.raises(ZeroDivisionError),
+        Experiment(workspace, "interactive-2").start_logging(snapshot_directory=None) as run,
+    ):
         1 / 0  # noqa: B018
     assert run.get_status() == "Failed"
     assert "ZeroDivisionError" in run.get_details()["error"]["error"]["message"]

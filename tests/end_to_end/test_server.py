@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from runyard import Run, Workspace, embedded
 from runyard import home as places
 from runyard.errors import WorkspaceException

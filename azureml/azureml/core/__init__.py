@@ -1,5 +1,7 @@
 """Workspace, Experiment, Run and what they need."""
 
+import urllib.request  # noqa: F401  (notebooks write "import urllib" and call urllib.request: Azure's packages load it)
+
 from azureml._names import listed, reexport
 
 _NAMES = {

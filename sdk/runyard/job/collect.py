@@ -99,7 +99,9 @@ class Collector:
                 done = upload_datastore_files(
                     self._transport, reference.datastore, reference.path, local_files(found), reference.overwrite
                 )
-                self._log("{}: {} files uploaded, {} kept".format(reference.datastore, len(done["sent"]), len(done["kept"])))
+                self._log(
+                    "{}: {} files uploaded, {} kept".format(reference.datastore, len(done["sent"]), len(done["kept"]))
+                )
 
 
 def live_prefix(assignment: JobAssignment) -> str:

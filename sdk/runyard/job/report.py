@@ -93,7 +93,9 @@ class Reporter:
             moved = False
             if reachable and self._phase != "done":
                 shipped = self._shipper.ship_once(self._assignment.directory)
-                logs = self._shipper.ship_tree(os.path.join(self._assignment.directory, "code", "logs"), self._live_logs)
+                logs = self._shipper.ship_tree(
+                    os.path.join(self._assignment.directory, "code", "logs"), self._live_logs
+                )
                 moved = bool(shipped) or bool(logs)
                 reachable = shipped.reachable and logs.reachable
             if not reachable:

@@ -114,7 +114,7 @@ class _Exchange:
         await self._put(message)
 
     async def _put(self, item: Any) -> None:
-        if not self._room.acquire(blocking=False):
+        if not self._room.acquire(blocking=False) and not self._closed.is_set():
             await self._loop.run_in_executor(None, self._room.acquire)
         self._sent.put(item)
 

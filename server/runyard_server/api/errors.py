@@ -36,7 +36,9 @@ async def _ours(_: Request, fault: Exception) -> JSONResponse:
 
 async def _invalid(_: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, RequestValidationError)
-    places = "; ".join(f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in fault.errors()[:5])
+    places = "; ".join(
+        f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in fault.errors()[:5]
+    )
     return answer(422, "user_error", f"The request does not fit its route: {places}")
 
 
@@ -47,4 +49,6 @@ async def _http(_: Request, fault: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, fault: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.scope["path"], exc_info=fault)
-    return answer(500, "service", f"The server failed on this request ({type(fault).__name__}); its log has the details.")
+    return answer(
+        500, "service", f"The server failed on this request ({type(fault).__name__}); its log has the details."
+    )

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from runyard.errors import RunyardError
+from runyard.job.processes import machine_name, start_ticks
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.runs import ClientProcess, RunRecord
-from runyard.job.processes import machine_name, start_ticks
 from runyard_server.domain.supervision import NodeView
 from runyard_server.executors.base import Executor, JobHandle, JobRequest
 from runyard_server.lifecycle.ports import Ports
@@ -75,7 +75,9 @@ class Nodes:
             request = JobRequest(run.id, run.attempt, [replace(assignment, salvage=True)])
             (new,) = executor.start(executor.plan(request))
         except (RunyardError, OSError) as fault:
-            ports.log(run.id, "azureml-logs/75_job_post-salvage.txt", f"The leftovers could not be collected: {fault}\n")
+            ports.log(
+                run.id, "azureml-logs/75_job_post-salvage.txt", f"The leftovers could not be collected: {fault}\n"
+            )
             new = handle
         with ports.database.write() as connection:
             records.set_handle(connection, run.id, run.attempt, node, {"job": to_json(new), "salvage": True})

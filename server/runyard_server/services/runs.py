@@ -222,7 +222,13 @@ class RunService:
             if not record.status.is_terminal and record.status is not RunStatus.CANCEL_REQUESTED:
                 message = f"cancelled by {by}"
                 records.move(
-                    connection, run_id, RunStatus.CANCEL_REQUESTED, Reason.CANCEL_ASKED, self._clock.now(), message=message, by=by
+                    connection,
+                    run_id,
+                    RunStatus.CANCEL_REQUESTED,
+                    Reason.CANCEL_ASKED,
+                    self._clock.now(),
+                    message=message,
+                    by=by,
                 )
             for child in records.list_matching(connection, RunFilter(parent_id=run_id, limit=10_000)):
                 if not child.status.is_terminal and child.status is not RunStatus.CANCEL_REQUESTED:
@@ -252,9 +258,7 @@ class RunService:
             else:
                 if record.status is RunStatus.CANCEL_REQUESTED:
                     status = RunStatus.CANCELED
-                records.move(
-                    connection, run_id, status, Reason.ENDED_BY_CALLER, self._clock.now(), by=by, error=error
-                )
+                records.move(connection, run_id, status, Reason.ENDED_BY_CALLER, self._clock.now(), by=by, error=error)
         self._hub.publish(run_id)
         return self.get(run_id)
 

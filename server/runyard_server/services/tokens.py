@@ -58,7 +58,9 @@ class TokenService:
             if expires < self._clock.now():
                 raise AuthenticationException("This token has expired. Get a new page address from the run or the CLI.")
             return Identity(role, run_id or None)
-        raise AuthenticationException("This token is not one of this server's. `runyard status` shows where its own lies.")
+        raise AuthenticationException(
+            "This token is not one of this server's. `runyard status` shows where its own lies."
+        )
 
     def _signed(self, role: str, run_id: str, expires: float) -> str:
         stated = f"{role}.{base64.urlsafe_b64encode(run_id.encode()).decode().rstrip('=')}.{int(expires)}"

@@ -1,6 +1,5 @@
 """The routes of compute targets: what goes in and comes out as JSON."""
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,22 +12,15 @@ from runyard_server.api import computes
 from runyard_server.api.roles import TABLE
 from runyard_server.records.engine import Database
 from runyard_server.services.computes import ComputeService
+from runyard_server.testing.client import Client
 from runyard_server.testing.clock import FakeClock
 
 
-class Client:
-    """Sends requests to an application in memory."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
+class Caller(Client):
+    """Calls the routes of computes."""
 
     def send(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        async def once() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://server/api/v1") as client:
-                return await client.request(method, path, json=body)
-
-        return asyncio.run(once())
+        return self.request(method, "/api/v1" + path, json=body)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         answer = self.send(method, path, body)
@@ -37,15 +29,15 @@ class Client:
 
 
 @pytest.fixture
-def client(database: Database) -> Client:
+def client(database: Database) -> Caller:
     app = FastAPI()
     app.include_router(computes.router, prefix="/api/v1")
     service = ComputeService(database, FakeClock(), ["local"], lambda: 0, cpus=2)
     app.state.services = SimpleNamespace(computes=service)
-    return Client(app)
+    return Caller(app, "http://server", raises=True)
 
 
-def test_a_target_is_made_read_changed_and_deleted(client: Client) -> None:
+def test_a_target_is_made_read_changed_and_deleted(client: Caller) -> None:
     asked = {"name": "gpucluster", "vm_size": "STANDARD_NC6", "max_nodes": 4}
     made = client.call("POST", "/computes", asked)
     assert (made["spec"]["name"], made["spec"]["max_nodes"], made["gpus_per_node"]) == ("gpucluster", 4, 1)
@@ -60,13 +52,13 @@ def test_a_target_is_made_read_changed_and_deleted(client: Client) -> None:
     assert (failure.value.code, failure.value.http_status) == ("unknown_compute", 404)
 
 
-def test_the_sizes_are_listed(client: Client) -> None:
+def test_the_sizes_are_listed(client: Caller) -> None:
     sizes = {size["name"]: size for size in client.call("GET", "/vm_sizes")}
     assert sizes["STANDARD_NC6"] == {"name": "STANDARD_NC6", "cpus": 6, "memory_gb": 56.0, "gpus": 1}
 
 
 @pytest.mark.parametrize("body", [{}, {"name": "c", "max_nodes": "many"}, [], {"name": 5}])
-def test_a_body_of_another_shape_is_not_let_in(client: Client, body: object) -> None:
+def test_a_body_of_another_shape_is_not_let_in(client: Caller, body: object) -> None:
     assert client.send("POST", "/computes", body).status_code == 422
 
 

@@ -1,11 +1,8 @@
 """Who may call what: every route, every kind of token, and what browsers may be tricked into."""
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from runyard.protocol.runs import InteractiveRunSpec
@@ -13,8 +10,8 @@ from runyard_server.api.auth import undeclared
 from runyard_server.api.roles import TABLE, Role
 from runyard_server.app import Server, build
 from runyard_server.services.pages import cookie_name
-from runyard_server.services.pages import cookie_name
 from runyard_server.settings import Secrets, Settings
+from runyard_server.testing.client import Client
 from runyard_server.testing.clock import FakeClock
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -35,29 +32,10 @@ def server(tmp_path: Path, clock: FakeClock) -> Iterator[Server]:
     built.close()
 
 
-class Client:
-    """Without a token; its requests reach the application with no socket between."""
-
-    def __init__(self, server: Server) -> None:
-        self._transport = httpx.ASGITransport(app=server.app, raise_app_exceptions=False)
-
-    def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        async def once() -> httpx.Response:
-            async with httpx.AsyncClient(transport=self._transport, base_url=ADDRESS) as client:
-                return await client.request(method, path, **kwargs)
-
-        return asyncio.run(once())
-
-    def get(self, path: str, **kwargs: Any) -> httpx.Response:
-        return self.request("GET", path, **kwargs)
-
-    def post(self, path: str, **kwargs: Any) -> httpx.Response:
-        return self.request("POST", path, **kwargs)
-
-
 @pytest.fixture
 def client(server: Server) -> Client:
-    return Client(server)
+    """Without a token."""
+    return Client(server.app, ADDRESS)
 
 
 def bearer(token: str) -> dict[str, str]:

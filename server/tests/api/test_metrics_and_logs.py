@@ -1,13 +1,11 @@
 """The routes of metrics and logs, with the SDK's own shipper at the other end."""
 
-import asyncio
 import io
 import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import insert
@@ -24,13 +22,14 @@ from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
 from runyard_server.services.reading import ReadingService
+from runyard_server.testing.client import Client
 
 
 class InMemory(Transport):
     """Carries requests straight into the application."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._app = app
+        self._client = Client(app, "http://server")
 
     def send(
         self,
@@ -42,13 +41,7 @@ class InMemory(Transport):
         timeout_s: float | None,
     ) -> Answer:
         assert body is None or isinstance(body, bytes)
-
-        async def once() -> httpx.Response:
-            carried = httpx.ASGITransport(app=self._app)
-            async with httpx.AsyncClient(transport=carried, base_url="http://server") as client:
-                return await client.request(method, path, content=body, headers=headers)
-
-        answer = asyncio.run(once())
+        answer = self._client.request(method, path, content=body, headers=headers)
         return Answer(answer.status_code, dict(answer.headers), io.BytesIO(answer.content))
 
 
@@ -142,7 +135,7 @@ def test_logs_grow_are_listed_and_read_in_parts_as_plain_text(server: InMemory, 
         assert answer.whole() == b"<script>\n\xff\x00"
         assert answer.headers["content-type"].startswith("text/plain")
         assert answer.headers["x-content-type-options"] == "nosniff"
-    assert server.request("GET", path, query={"offset": 1, "limit": 6}).bytes() == b"script"
+    assert server.request("GET", path, query={"offset": 1, "limit": 6}).whole() == b"script"
 
 
 def test_a_gap_a_climbing_path_and_a_body_without_measure_are_refused(server: InMemory) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from runyard.errors import DigestMismatchError, UserErrorException
 from runyard.protocol.pack import END, entry_header
 from runyard_server.artifacts.receive import ObjectSink, receive_pack
@@ -42,9 +43,7 @@ def half_written(tmp_path: Path) -> list[Path]:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(contents=st.lists(st.binary(max_size=300), max_size=8), size=st.integers(1, 400))
-def test_a_pack_arrives_whole_however_the_network_cuts_it(
-    store: FolderStore, contents: list[bytes], size: int
-) -> None:
+def test_a_pack_arrives_whole_however_the_network_cuts_it(store: FolderStore, contents: list[bytes], size: int) -> None:
     body = b"".join(entry(content) for content in contents) + END
     assert receive(store, body, size) == len(contents)
     for content in contents:

@@ -3,6 +3,7 @@ import io
 from pathlib import Path
 
 import pytest
+
 from runyard.errors import ServiceException
 from runyard.protocol.pack import PackReader
 from runyard_server.artifacts.send import PIECE, Outgoing, file_pieces, pack_length, pack_pieces

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runyard.errors import ServiceException, StorageFullError, UserErrorException
 from runyard_server.artifacts.store import FolderStore
 from runyard_server.artifacts.writing import DigestRefused, Incoming
@@ -98,9 +99,7 @@ def test_a_manifest_with_a_wrong_size_does_not_remove_a_whole_object(store: Fold
     assert store.path(name).read_bytes() == b"hello"
 
 
-def test_a_full_disk_keeps_no_partial_file(
-    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_keeps_no_partial_file(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     incoming = store.begin()
     incoming.write(b"first part")
 

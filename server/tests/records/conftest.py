@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from runyard_server.records.engine import Database
 from runyard_server.records.tables import metadata
 

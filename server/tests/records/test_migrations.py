@@ -3,11 +3,12 @@
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
+
 from runyard.errors import ServiceException
 from runyard_server.records import migrate
 from runyard_server.records.engine import Database
 from runyard_server.records.tables import metadata
-from sqlalchemy import text
 
 
 def test_migrating_an_empty_database_gives_exactly_the_tables_of_the_code(empty_database: Database) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from runyard.errors import DatastoreException, DigestMismatchError, PathRefusedError, UnknownDatastoreError
 from runyard.protocol.datastores import DatastoreRegistration
 from runyard.protocol.files import FileEntry, Manifest

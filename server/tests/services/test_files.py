@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runyard.errors import FileNotInRunError, PathRefusedError, RunException, UnknownRunError, UserErrorException
 from runyard.protocol.files import FileEntry, Manifest
 from runyard_server.records.engine import Database
@@ -68,7 +69,9 @@ def test_a_path_cannot_be_a_file_and_a_folder(server: FileServer) -> None:
         server.files.commit(RUN, Manifest([stored(server, "outputs/a/b")]))
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "outputs/../../x", "outputs/", "outputs/%2e%2e\\x"])
+@pytest.mark.parametrize(
+    "path", ["../../etc/passwd", "/etc/passwd", "outputs/../../x", "outputs/", "outputs/%2e%2e\\x"]
+)
 def test_a_path_that_leaves_the_run_is_refused(server: FileServer, path: str) -> None:
     with pytest.raises(PathRefusedError):
         server.files.commit(RUN, Manifest([stored(server, path)]))
@@ -84,7 +87,9 @@ def test_an_unknown_run_is_named(server: FileServer) -> None:
 def test_an_unknown_file_names_the_closest_ten(server: FileServer) -> None:
     entries = [stored(server, f"logs/{number}.txt") for number in range(20)]
     server.files.commit(RUN, Manifest([*entries, stored(server, "outputs/model/checkpoint")]))
-    with pytest.raises(FileNotInRunError, match=r"no file 'outputs/model'. It has: outputs/model/checkpoint, .* and 11 more"):
+    with pytest.raises(
+        FileNotInRunError, match=r"no file 'outputs/model'. It has: outputs/model/checkpoint, .* and 11 more"
+    ):
         server.files.open(RUN, "outputs/model")
     with pytest.raises(FileNotInRunError, match="no file 'x'"):
         server.files.pack(RUN, ["logs/1.txt", "x"])

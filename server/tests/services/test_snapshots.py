@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from runyard.errors import PathRefusedError, SnapshotException, UserErrorException
 from runyard.protocol.files import MANIFEST_ENTRY, FileEntry, Manifest, manifest_id
 from runyard_server.records.engine import Database

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from httpx import Response
-from starlette.testclient import TestClient
 
 from runyard.protocol.compute import ComputeSpec
 from runyard.protocol.environments import EnvironmentLock
@@ -20,6 +19,7 @@ from runyard_server.app import Server, build
 from runyard_server.records import environments, experiments, runs
 from runyard_server.services.pages import cookie_name
 from runyard_server.settings import Secrets, Settings
+from runyard_server.testing.client import Client
 from runyard_server.testing.clock import FakeClock
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -44,14 +44,14 @@ def server(tmp_path: Path, clock: FakeClock) -> Iterator[Server]:
 
 
 @pytest.fixture
-def stranger(server: Server) -> TestClient:
-    return TestClient(server.app, base_url=ADDRESS, follow_redirects=False)
+def stranger(server: Server) -> Client:
+    return Client(server.app, ADDRESS)
 
 
 @pytest.fixture
-def visitor(server: Server) -> TestClient:
+def visitor(server: Server) -> Client:
     """A browser that has opened a page's address before."""
-    client = TestClient(server.app, base_url=ADDRESS, follow_redirects=False)
+    client = Client(server.app, ADDRESS)
     client.cookies.set(COOKIE, server.services.tokens.ticket())
     return client
 
@@ -92,7 +92,7 @@ def body(answer: Response) -> str:
 
 
 @pytest.mark.parametrize("path", ["/", *LISTS, "/runs/some-run", "/no-such-page"])
-def test_a_stranger_is_told_on_a_page_how_to_get_an_address(stranger: TestClient, path: str) -> None:
+def test_a_stranger_is_told_on_a_page_how_to_get_an_address(stranger: Client, path: str) -> None:
     answer = stranger.get(path)
     assert answer.status_code == 401
     assert "runyard run show RUN" in body(answer)
@@ -100,12 +100,12 @@ def test_a_stranger_is_told_on_a_page_how_to_get_an_address(stranger: TestClient
     assert "hand" not in answer.text  # not even the workspace's name
 
 
-def test_a_strangers_api_request_still_gets_json(stranger: TestClient) -> None:
+def test_a_strangers_api_request_still_gets_json(stranger: Client) -> None:
     assert stranger.get("/api/v1/runs").json()["error"]["code"] == "authentication"
 
 
 def test_the_address_of_a_run_opens_its_page_and_leaves_no_ticket_in_the_history(
-    server: Server, stranger: TestClient
+    server: Server, stranger: Client
 ) -> None:
     run = start(server)
     address = server.services.pages.run(run.id)
@@ -116,18 +116,18 @@ def test_the_address_of_a_run_opens_its_page_and_leaves_no_ticket_in_the_history
     assert stranger.get(first.headers["location"]).status_code == 200
 
 
-def test_the_rest_of_the_query_survives_the_ticket(server: Server, stranger: TestClient) -> None:
+def test_the_rest_of_the_query_survives_the_ticket(server: Server, stranger: Client) -> None:
     answer = stranger.get("/runs", params={"experiment": "a b&c", "ticket": server.services.tokens.ticket()})
     assert answer.headers["location"] == "/runs?experiment=a+b%26c"
 
 
-def test_a_ticket_leads_to_no_other_site(server: Server, stranger: TestClient) -> None:
+def test_a_ticket_leads_to_no_other_site(server: Server, stranger: Client) -> None:
     for path in ("/%5Cevil.example", "//evil.example", "/%2Fevil.example"):
         answer = stranger.get(f"{ADDRESS}{path}?ticket={server.services.tokens.ticket()}")
         assert not re.match(r"[/\\]{2}", answer.headers.get("location", "/"))
 
 
-def test_a_link_on_another_site_goes_on_from_our_own_page(server: Server, stranger: TestClient) -> None:
+def test_a_link_on_another_site_goes_on_from_our_own_page(server: Server, stranger: Client) -> None:
     """A strict cookie is not sent with a redirect that began elsewhere."""
     run = start(server)
     answer = stranger.get(server.services.pages.run(run.id), headers={"Sec-Fetch-Site": "cross-site"})
@@ -136,12 +136,12 @@ def test_a_link_on_another_site_goes_on_from_our_own_page(server: Server, strang
     assert COOKIE in answer.headers["set-cookie"]
 
 
-def test_who_comes_from_another_site_without_a_ticket_may_open_the_page_again(stranger: TestClient) -> None:
+def test_who_comes_from_another_site_without_a_ticket_may_open_the_page_again(stranger: Client) -> None:
     assert "Open this page" in stranger.get("/runs", headers={"Sec-Fetch-Site": "cross-site"}).text
     assert "Open this page" not in stranger.get("/runs").text
 
 
-def test_the_workspaces_own_token_never_becomes_a_cookie(server: Server, stranger: TestClient) -> None:
+def test_the_workspaces_own_token_never_becomes_a_cookie(server: Server, stranger: Client) -> None:
     answer = stranger.get("/runs?ticket=own-token")
     kept = answer.cookies[COOKIE]
     assert kept != "own-token"
@@ -149,7 +149,7 @@ def test_the_workspaces_own_token_never_becomes_a_cookie(server: Server, strange
 
 
 def test_an_expired_ticket_neither_opens_a_page_nor_shuts_out_who_has_a_good_cookie(
-    server: Server, stranger: TestClient, visitor: TestClient, clock: FakeClock
+    server: Server, stranger: Client, visitor: Client, clock: FakeClock
 ) -> None:
     old = server.services.tokens.ticket()
     clock.advance(minutes=6 * 24 * 60)
@@ -170,7 +170,7 @@ def test_two_servers_of_one_host_keep_their_own_cookies() -> None:
 # What pages may load
 
 
-def test_pages_load_nothing_but_our_own_files(visitor: TestClient, stranger: TestClient, server: Server) -> None:
+def test_pages_load_nothing_but_our_own_files(visitor: Client, stranger: Client, server: Server) -> None:
     run = start(server)
     for answer in (visitor.get("/runs"), visitor.get(f"/runs/{run.id}"), visitor.get("/x"), stranger.get("/runs")):
         assert answer.headers["content-security-policy"].startswith(
@@ -184,7 +184,7 @@ def test_pages_load_nothing_but_our_own_files(visitor: TestClient, stranger: Tes
         )
 
 
-def test_every_file_that_a_page_names_is_there_for_everyone(visitor: TestClient, stranger: TestClient) -> None:
+def test_every_file_that_a_page_names_is_there_for_everyone(visitor: Client, stranger: Client) -> None:
     wanted = set(re.findall(r'"(/static/[^"]+)"', visitor.get("/runs").text))
     assert wanted >= {"/static/runyard.css", "/static/times.js", "/static/icon.svg"}
     for address in wanted:
@@ -195,25 +195,25 @@ def test_every_file_that_a_page_names_is_there_for_everyone(visitor: TestClient,
 
 
 @pytest.mark.parametrize("name", ["..%2Fpages.py", "pages.py", "%2e%2e", "runyard.css%00"])
-def test_no_other_file_can_be_had(stranger: TestClient, name: str) -> None:
+def test_no_other_file_can_be_had(stranger: Client, name: str) -> None:
     assert stranger.get(f"/static/{name}").status_code in (401, 404)
 
 
 # Every page, empty and full
 
 
-def test_the_first_page_is_the_newest_runs(visitor: TestClient) -> None:
+def test_the_first_page_is_the_newest_runs(visitor: Client) -> None:
     assert visitor.get("/").headers["location"] == "/runs"
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_an_empty_page_shows_how_to_fill_it(visitor: TestClient, path: str) -> None:
+def test_an_empty_page_shows_how_to_fill_it(visitor: Client, path: str) -> None:
     text = body(visitor.get(path))
     assert '<pre class="sample">' in text
     assert f'<a href="{path}" aria-current="page">' in text
 
 
-def test_what_is_not_here_has_a_page_that_says_so(visitor: TestClient) -> None:
+def test_what_is_not_here_has_a_page_that_says_so(visitor: Client) -> None:
     for path in ("/runs/no-such-run", "/runs/no-such-run/live", "/no-such-page", "/runs?before=no-such-run"):
         answer = visitor.get(path)
         assert answer.status_code == 404
@@ -223,7 +223,7 @@ def test_what_is_not_here_has_a_page_that_says_so(visitor: TestClient) -> None:
 
 
 def test_runs_are_listed_with_their_metrics_and_by_experiment_and_status(
-    server: Server, visitor: TestClient, clock: FakeClock
+    server: Server, visitor: Client, clock: FakeClock
 ) -> None:
     first = start(server, display_name="the first")
     clock.advance(seconds=1)
@@ -238,7 +238,7 @@ def test_runs_are_listed_with_their_metrics_and_by_experiment_and_status(
     assert "No run is like that" in visitor.get("/runs?experiment=other&status=Failed").text
 
 
-def test_a_long_list_goes_on_page_by_page(server: Server, visitor: TestClient, clock: FakeClock) -> None:
+def test_a_long_list_goes_on_page_by_page(server: Server, visitor: Client, clock: FakeClock) -> None:
     for number in range(101):
         clock.advance(seconds=1)
         start(server, display_name=f"run-{number:03d}")
@@ -249,7 +249,7 @@ def test_a_long_list_goes_on_page_by_page(server: Server, visitor: TestClient, c
     assert "run-000" in second and "run-001" not in second and "Older" not in second
 
 
-def test_a_runs_page_tells_its_story(server: Server, visitor: TestClient, clock: FakeClock) -> None:
+def test_a_runs_page_tells_its_story(server: Server, visitor: Client, clock: FakeClock) -> None:
     run = submitted(server, clock, arguments=["--data-folder", "a b"], tags={"optimizer": "adam"})
     log_scalars(server, run.id, "loss", [3.0, 1.0, 0.5])
     server.services.logs.append(run.id, LOG, 0, b"epoch 1\nepoch 2\n")
@@ -266,7 +266,7 @@ def test_a_runs_page_tells_its_story(server: Server, visitor: TestClient, clock:
     assert set(re.findall(r'data-part="(\w+)"', live)) == set(re.findall(r'data-part="(\w+)"', text))
 
 
-def test_a_failed_run_shows_its_cause(server: Server, visitor: TestClient) -> None:
+def test_a_failed_run_shows_its_cause(server: Server, visitor: Client) -> None:
     run = start(server)
     error = RunError("script_failed", "it broke", rank=1, exit_code=3, traceback="Traceback:\n  x < y")
     server.services.runs.fail(run.id, error, "user")
@@ -276,7 +276,7 @@ def test_a_failed_run_shows_its_cause(server: Server, visitor: TestClient) -> No
     assert 'data-live=""' in text
 
 
-def test_children_models_and_files_are_linked(server: Server, visitor: TestClient) -> None:
+def test_children_models_and_files_are_linked(server: Server, visitor: Client) -> None:
     run = start(server)
     child = start(server, parent=run.id, display_name="fold 1")
     path = "outputs/my model.bin"
@@ -295,7 +295,7 @@ def test_children_models_and_files_are_linked(server: Server, visitor: TestClien
     assert f'href="/runs/{run.id}"' in body(visitor.get(f"/runs/{child.id}"))
 
 
-def test_experiments_and_compute_are_listed(server: Server, visitor: TestClient) -> None:
+def test_experiments_and_compute_are_listed(server: Server, visitor: Client) -> None:
     run = start(server)
     server.services.computes.create(ComputeSpec("gpucluster", "STANDARD_NC6", max_nodes=4))
     assert f'href="/runs/{run.id}"' in body(visitor.get("/experiments"))
@@ -303,7 +303,7 @@ def test_experiments_and_compute_are_listed(server: Server, visitor: TestClient)
     assert "gpucluster" in text and "STANDARD_NC6" in text and "0 of 4" in text
 
 
-def test_a_lock_is_shown_without_the_addresses_that_may_hold_passwords(server: Server, visitor: TestClient) -> None:
+def test_a_lock_is_shown_without_the_addresses_that_may_hold_passwords(server: Server, visitor: Client) -> None:
     run = start(server)
     requirements = "numpy==1.26.4 \\\n    --hash=sha256:aa\nprivate @ https://me:secret@host/private.whl\n"
     lock = EnvironmentLock("e" * 64, "3.11.9", requirements, options=["--index-url", "https://me:secret@host"])
@@ -319,7 +319,7 @@ def test_a_lock_is_shown_without_the_addresses_that_may_hold_passwords(server: S
 # Logs
 
 
-def test_of_a_long_log_the_last_part_comes_with_the_page(server: Server, visitor: TestClient) -> None:
+def test_of_a_long_log_the_last_part_comes_with_the_page(server: Server, visitor: Client) -> None:
     run = start(server)
     written = "".join(f"line {number}\n" for number in range(20_000)).encode()
     server.services.logs.append(run.id, LOG, 0, written)
@@ -330,7 +330,7 @@ def test_of_a_long_log_the_last_part_comes_with_the_page(server: Server, visitor
     assert f"/api/v1/runs/{run.id}/logs/{LOG}" in text
 
 
-def test_another_log_is_a_link_away_and_an_unknown_one_is_told(server: Server, visitor: TestClient) -> None:
+def test_another_log_is_a_link_away_and_an_unknown_one_is_told(server: Server, visitor: Client) -> None:
     run = start(server)
     server.services.logs.append(run.id, LOG, 0, b"of the script\n")
     server.services.logs.append(run.id, "azureml-logs/20_image_build_log.txt", 0, b"of the build\n")
@@ -342,7 +342,7 @@ def test_another_log_is_a_link_away_and_an_unknown_one_is_told(server: Server, v
 # Text from runs is text
 
 
-def test_names_tags_logs_and_errors_of_a_run_are_never_markup(server: Server, visitor: TestClient) -> None:
+def test_names_tags_logs_and_errors_of_a_run_are_never_markup(server: Server, visitor: Client) -> None:
     run = start(server, display_name=HOSTILE, tags={HOSTILE: HOSTILE}, properties={HOSTILE: HOSTILE})
     server.services.runs.change(run.id, RunChanges(description=HOSTILE))
     server.services.logs.append(run.id, LOG, 0, HOSTILE.encode())
@@ -361,14 +361,14 @@ def test_names_tags_logs_and_errors_of_a_run_are_never_markup(server: Server, vi
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in visitor.get(f"/runs/{run.id}").text
 
 
-def test_what_an_address_says_is_never_markup(visitor: TestClient) -> None:
+def test_what_an_address_says_is_never_markup(visitor: Client) -> None:
     for path in ("/runs", "/models", "/runs/x"):
         answer = visitor.get(path, params={"experiment": HOSTILE, "name": HOSTILE, "log": HOSTILE, "status": HOSTILE})
         assert "<script>" not in body(answer)
     assert "<script>" not in visitor.get("/<script>alert(1)").text
 
 
-def test_a_snapshots_files_are_shown(server: Server, visitor: TestClient) -> None:
+def test_a_snapshots_files_are_shown(server: Server, visitor: Client) -> None:
     data = b"print(1)\n"
     digest = hashlib.sha256(data).hexdigest()
     scratch = server.services.logs.path("scratch", "x")
