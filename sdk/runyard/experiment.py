@@ -209,7 +209,7 @@ def pairs(wanted: Any) -> Optional[Dict[str, Optional[str]]]:
         return {wanted: None}
     if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(wanted[1], (tuple, list)):
         return {str(wanted[0]): str(wanted[1])}
-    found = {}  # type: Dict[str, Optional[str]]
+    found: Dict[str, Optional[str]] = {}
     for item in wanted:
         found.update(pairs(tuple(item) if isinstance(item, list) else item) or {})
     return found

@@ -21,7 +21,7 @@ _AWAY_S = 600.0
 def wait(run: "Run", show_output: bool, say: Callable[[str], Any] = print) -> Dict[str, Any]:
     """Follows the run to its end; gives its last record."""
     view = _View(run, say) if show_output else None
-    record = None  # type: Optional[Dict[str, Any]]
+    record: Optional[Dict[str, Any]] = None
     try:
         for kind, data in events(run, logs=show_output):
             if kind == "status":

@@ -14,8 +14,8 @@ class OfflineRun(MetricLogging):
         self.number = 0
         self.type = "offline"
         self.parent = None
-        self._tags = {}  # type: Dict[str, str]
-        self._properties = {}  # type: Dict[str, str]
+        self._tags: Dict[str, str] = {}
+        self._properties: Dict[str, str] = {}
 
     @property
     def status(self) -> str:

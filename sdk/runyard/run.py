@@ -46,7 +46,7 @@ class Run(MetricLogging):
         self._known = _said
         self._own_transport = _transport
         self._session = _session
-        self._local_tags = {}  # type: Dict[str, str]
+        self._local_tags: Dict[str, str] = {}
 
     # Finding runs
 
@@ -346,8 +346,7 @@ class Run(MetricLogging):
         for child in found:
             yield child
             if recursive:
-                for below in child.get_children(True, tags, properties, type, status):
-                    yield below
+                yield from child.get_children(True, tags, properties, type, status)
 
     # Metrics
 
@@ -373,7 +372,7 @@ class Run(MetricLogging):
         said = self._transport.call("GET", url_path("runs", self.id, "metrics"), query=query)
         for warning in said.get("warnings", []):
             sys.stderr.write("runyard: {}\n".format(warning))
-        metrics = said["metrics"]  # type: Dict[str, Any]
+        metrics: Dict[str, Any] = said["metrics"]
         if populate:
             from runyard.run_details import populated
 
@@ -499,7 +498,7 @@ class Run(MetricLogging):
             "damaged"}}``, sizes in bytes.
         """
         self.flush(10)
-        found = self._call("GET", "verify")  # type: Dict[str, Any]
+        found: Dict[str, Any] = self._call("GET", "verify")
         return found
 
     def register_model(

@@ -5,11 +5,11 @@ from typing import Any, Callable, Dict, Optional
 
 def details(record: Dict[str, Any], log_files: Dict[str, str]) -> Dict[str, Any]:
     """What ``get_details()`` gives: semantics of Azure ML SDK v1, times as ISO 8601 in UTC."""
-    found = {
+    found: Dict[str, Any] = {
         "runId": record["id"],
         "target": record["target"],
         "status": record["status"],
-    }  # type: Dict[str, Any]
+    }
     if record.get("started_at"):
         found["startTimeUtc"] = iso_time(record["started_at"])
     if record.get("ended_at"):
@@ -40,7 +40,7 @@ def error(said: Dict[str, Any]) -> Dict[str, Any]:
 def run_definition(spec: Dict[str, Any], record: Dict[str, Any]) -> Dict[str, Any]:
     """The configuration that the run was submitted with."""
     environment = spec["environment"]
-    found = {
+    found: Dict[str, Any] = {
         "script": spec["script"],
         "command": " ".join(spec["command"]) or None,
         "arguments": list(spec["arguments"]),
@@ -72,7 +72,7 @@ def run_definition(spec: Dict[str, Any], record: Dict[str, Any]) -> Dict[str, An
             }
             for reference in spec["data_references"]
         },
-    }  # type: Dict[str, Any]
+    }
     found.update(spec.get("run_config") or {})
     return found
 
@@ -80,7 +80,7 @@ def run_definition(spec: Dict[str, Any], record: Dict[str, Any]) -> Dict[str, An
 def populated(metrics: Dict[str, Any], read: Callable[[str], bytes], prefix: Optional[str] = None) -> Dict[str, Any]:
     """Metrics with each image's location replaced by its bytes."""
     mark = prefix or "aml://artifactId/ExperimentRun/dcid."
-    found = {}  # type: Dict[str, Any]
+    found: Dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, dict):
             found[name] = populated(value, read, prefix)

@@ -79,6 +79,7 @@ class Workspace:
         sku: str = "basic",
         tags: Optional[Dict[str, str]] = None,
         friendly_name: Optional[str] = None,
+        *,
         exist_ok: bool = False,
         show_output: bool = True,
         **azure_resources: Any,

@@ -34,12 +34,12 @@ class NodeJob:
         self.code = os.path.join(assignment.directory, "code")
         self.spool = os.path.join(assignment.directory, "spool")
         self.logs = os.path.join(assignment.directory, "logs")
-        self.events = queue.SimpleQueue()  # type: queue.SimpleQueue[Any]
+        self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.transport = HttpTransport(self._address, lambda: assignment.token, patience_s=1.0, timeout_s=60.0)
         self.shipper = Shipper(self.transport, assignment.run_id, assignment.attempt)
         self.reporter = Reporter(assignment, self.transport, self.shipper, self._stop)
-        self.error = None  # type: Optional[RunError]
-        self.ranks = None  # type: Optional[Ranks]
+        self.error: Optional[RunError] = None
+        self.ranks: Optional[Ranks] = None
 
     def run(self) -> int:
         for folder in (self.code, self.spool, os.path.join(self.logs, "azureml-logs")):

@@ -134,7 +134,7 @@ def command_of(pid: int) -> List[str]:
 
 def processes_by_marker(markers: Iterable[str]) -> Dict[str, List[int]]:
     """For each of ``markers`` the pids that carry it, in one look over the machine."""
-    found = {marker: [] for marker in markers}  # type: Dict[str, List[int]]
+    found: Dict[str, List[int]] = {marker: [] for marker in markers}
     if not found:
         return found
     for pid in _pids():

@@ -28,7 +28,7 @@ class Reporter:
     def __init__(
         self, assignment: JobAssignment, transport: Transport, shipper: Shipper, stop: Callable[[str], None]
     ) -> None:
-        self.ranks = []  # type: List[RankReport]
+        self.ranks: List[RankReport] = []
         self.canceled = False
         self.timed_out = False
         self.is_stale = False
@@ -38,7 +38,7 @@ class Reporter:
         self._stop = stop
         self._live_logs = live_prefix(assignment)
         self._phase = "preparing"
-        self._error = None  # type: Optional[RunError]
+        self._error: Optional[RunError] = None
         # A salvage speaks after the job that was lost, whose count it does not know.
         self._sequence = 1000000000 if assignment.salvage else 0
         self._news = threading.Event()

@@ -45,15 +45,15 @@ class Ranks:
         data: Dict[str, str],
         events: "queue.SimpleQueue[Any]",
     ) -> None:
-        self.reports = []  # type: List[RankReport]
+        self.reports: List[RankReport] = []
         self.canceled = False
         self.timed_out = False
         self._assignment = assignment
         self._code, self._spool, self._logs, self._data = code, spool, logs, data
         self._events = events
-        self._processes = []  # type: List[subprocess.Popen[bytes]]
+        self._processes: List[subprocess.Popen[bytes]] = []
         self._ending = False
-        self._failed = None  # type: Optional[RankReport]
+        self._failed: Optional[RankReport] = None
         self._oom_kills = _oom_kills()
 
     def run(self, started: Callable[[], None]) -> Optional[RunError]:
@@ -75,7 +75,7 @@ class Ranks:
                 rank=ranks[0],
             )
         started()
-        kill_at = None  # type: Optional[float]
+        kill_at: Optional[float] = None
         while any(report.ended_at is None for report in self.reports):
             event = self._next(kill_at if kill_at is not None else deadline)
             if event is None:

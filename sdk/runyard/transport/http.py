@@ -141,7 +141,7 @@ class HttpTransport(Transport):
             held = self._kept.held = _Held(self._open(timeout), address)
         elif held.connection.sock is not None:
             held.connection.sock.settimeout(timeout)
-        connection = held.connection  # type: http.client.HTTPConnection
+        connection: http.client.HTTPConnection = held.connection
         return connection
 
     def _open(self, timeout: float) -> http.client.HTTPConnection:

@@ -25,7 +25,8 @@ def relative(path: str, what: str = "path") -> str:
     problem = _problem(path)
     if problem:
         raise PathRefusedError(
-            f"The {what} {path[:200]!r} is refused: {problem}. Give a relative path such as 'outputs/model', with '/' between its parts."
+            f"The {what} {path[:200]!r} is refused: {problem}. Give a relative path such as 'outputs/model', with '/' "
+            "between its parts."
         )
     return path
 
