@@ -13,7 +13,7 @@ import runyard
 from runyard.protocol.compute import ComputeRecord
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.files import Manifest
-from runyard.protocol.runs import DataReferenceSpec, RunRecord, RunSpec
+from runyard.protocol.runs import DataReferenceSpec
 from runyard.protocol.version import API_PREFIX, VERSION
 from runyard_server import ui
 from runyard_server.api import (
@@ -126,7 +126,7 @@ def build(
     upgrade(database)
     hub = Hub()
     sdk_path = node_sdk(home.parent.parent if settings.embedded else home)
-    executors = {"local": create_executor("local", sdk_path=str(sdk_path))}
+    executors = {"local": create_executor("local", sdk_path=str(sdk_path), standby_count=2)}
     woken: list[Callable[[], None]] = []
 
     def wake() -> None:
@@ -150,7 +150,7 @@ def build(
     places = Places(compute_service, snapshot_service, environment_service, datastore_service)
     admission = AdmissionService(places, executors, gpu_count)
     run_service = RunService(database, clock, hub, admission.check, wake)
-    queue = QueueService(database, executors, compute_service.room, places.gpus_per_node(admission))
+    queue = QueueService(database, executors, compute_service.room)
     assignments = AssignmentService(
         runs_folder=home / "runs",
         workspace=settings.workspace,
@@ -258,16 +258,6 @@ class Places:
 
     def local_path(self, reference: DataReferenceSpec) -> Path:
         return self._datastores.local_path(reference.datastore, reference.path)
-
-    def gpus_per_node(self, admission: AdmissionService) -> Callable[[RunRecord], int]:
-        """How many GPUs a run asks for on each node."""
-
-        def asked(run: RunRecord) -> int:
-            spec: RunSpec | None = run.spec
-            assert spec is not None
-            return admission.gpus_per_node(spec, self._computes.get(spec.target)) if spec.gpus_per_node else 0
-
-        return asked
 
 
 def node_sdk(root: Path) -> Path:

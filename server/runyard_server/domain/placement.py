@@ -9,6 +9,7 @@ waits for GPUs longest.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from runyard.protocol.runs import ALL_GPUS, GPUS_OF_SHAPE
 from runyard_server.domain.gpus import Gpu
 
 
@@ -19,6 +20,7 @@ class Target:
     name: str
     max_nodes: int
     uses_host_gpus: bool = True  # False: its engine gives GPUs out
+    gpus_per_node: int = 0  # of its node shape
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,18 @@ def place(
     room = _Room(targets, running, gpus)
     ordered = sorted(queued, key=lambda run: (-run.priority, run.queued_at, run.run_id))
     return [room.decide(run) for run in ordered]
+
+
+def asked_per_node(asked: int, of_shape: int) -> int:
+    """GPUs that a run asks for on each node.
+
+    Args:
+        asked: a number, or ALL_GPUS or GPUS_OF_SHAPE.
+        of_shape: what the target's nodes have; one is meant where somebody wants "all" of a shape without.
+    """
+    if asked == ALL_GPUS:
+        return of_shape or 1
+    return of_shape if asked == GPUS_OF_SHAPE else asked
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class LocalExecutor(Executor):
             (None) no process stands by and every job is started cold.
         gpus: the host's GPUs; None reads them with NVIDIA's library.
         standby_argv: the command that stands by; by default the job's with ``--standby``.
+        standby_count: how many of it.
     """
 
     name = "local"
@@ -69,6 +70,7 @@ class LocalExecutor(Executor):
         sdk_path: str | None = None,
         gpus: GpuInventory | None = None,
         standby_argv: list[str] | None = None,
+        standby_count: int = 1,
     ) -> None:
         self._sdk_path = sdk_path
         self._gpus = gpus or GpuInventory()
@@ -78,7 +80,7 @@ class LocalExecutor(Executor):
         self._standby: Standby | None = None
         if sdk_path is not None:
             argv = standby_argv or [*JOB, "--standby"]
-            self._standby = Standby(argv, lambda: {**_inherited(), "PYTHONPATH": sdk_path})
+            self._standby = Standby(argv, lambda: {**_inherited(), "PYTHONPATH": sdk_path}, standby_count)
 
     def prepare(self) -> None:
         """Starts the process that stands by, where there is one; called once when a server starts."""

@@ -1,7 +1,7 @@
-"""One job process that was started before it is needed, so that a submission does not wait for it.
+"""Job processes that were started before they are needed, so that a submission does not wait for one.
 
-It has imported everything and reads its input. It ends by itself when that closes, as it does when
-the server dies.
+They have imported everything and read their input. They end by themselves when that closes, as it does
+when the server dies.
 """
 
 import os
@@ -15,65 +15,69 @@ _PATIENCE_S = 2.0
 
 
 class Standby:
-    """Keeps at most one ready process.
+    """Keeps a few ready processes.
 
     Args:
         argv: the command; the process reads one line from its input and becomes that job.
         environment: gives all its variables, asked at each start.
+        count: how many stand by: so many submissions in one instant find one ready.
     """
 
-    def __init__(self, argv: list[str], environment: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, argv: list[str], environment: Callable[[], Mapping[str, str]], count: int = 1) -> None:
         self._argv = argv
         self._environment = environment
+        self._count = count
         self._lock = threading.Lock()
-        self._ready: subprocess.Popen[bytes] | None = None
+        self._ready: list[subprocess.Popen[bytes]] = []  # the one that has waited longest comes first
         self._closed = False
 
     def prepare(self) -> None:
-        """Starts a process if none is ready.
+        """Starts as many processes as are missing.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: one cannot be started.
         """
         with self._lock:
-            if self._closed or (self._ready is not None and self._ready.poll() is None):
-                return
-            self._drop()
-            self._ready = subprocess.Popen(
-                self._argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=dict(self._environment()),
-                start_new_session=True,
-            )
+            gone = [process for process in self._ready if process.poll() is not None]
+            self._ready = [process for process in self._ready if process not in gone]
+            while not self._closed and len(self._ready) < self._count:
+                self._ready.append(self._start())
+        for process in gone:
+            _discard(process)
 
     @property
     def pid(self) -> int | None:
-        """The ready process's pid, None if there is none."""
+        """Pid of the process that is taken next, None if there is none."""
         with self._lock:
-            return None if self._ready is None else self._ready.pid
+            return self._ready[0].pid if self._ready else None
 
     def take(self) -> "subprocess.Popen[bytes] | None":
-        """The ready process, which is the caller's from now on; None if there is none alive."""
+        """A ready process, which is the caller's from now on; None if there is none alive."""
         with self._lock:
-            taken, self._ready = self._ready, None
+            taken = self._ready.pop(0) if self._ready else None
         if taken is None or taken.poll() is None:
             return taken
         _discard(taken)
         return None
 
     def close(self) -> None:
-        """Ends the process that nobody took. No other is started."""
+        """Ends the processes that nobody took. No other is started."""
         with self._lock:
             self._closed = True
-            self._drop()
+            dropped, self._ready = self._ready, []
+        for process in dropped:
+            _discard(process)
 
-    def _drop(self) -> None:
-        dropped, self._ready = self._ready, None
-        if dropped is not None:
-            _discard(dropped)
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            self._argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=dict(self._environment()),
+            start_new_session=True,
+        )
 
 
 def hand_over(process: "subprocess.Popen[bytes]", line: bytes) -> bool:

@@ -8,8 +8,8 @@ from runyard.errors import ComputeTargetException, SnapshotException, UserErrorE
 from runyard.protocol.compute import ComputeRecord
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.files import Manifest
-from runyard.protocol.runs import GPUS_OF_SHAPE, RunSpec
-from runyard_server.domain.placement import grant
+from runyard.protocol.runs import RunSpec
+from runyard_server.domain.placement import asked_per_node, grant
 from runyard_server.executors.base import Ability, Executor
 
 
@@ -61,14 +61,6 @@ class AdmissionService:
             self._places.check_environment(environment)
         return Admitted(replace(spec, environment=environment), warnings)
 
-    def gpus_per_node(self, spec: RunSpec, target: ComputeRecord) -> int:
-        """GPUs that each node is to have: a number, or as many as the target's nodes have."""
-        if spec.gpus_per_node >= 0:
-            return spec.gpus_per_node
-        if spec.gpus_per_node == GPUS_OF_SHAPE:
-            return target.gpus_per_node
-        return target.gpus_per_node or 1
-
     def _check_shape(self, spec: RunSpec, target: ComputeRecord, executor: Executor) -> None:
         name = target.spec.name
         if spec.node_count < 1:
@@ -104,7 +96,7 @@ class AdmissionService:
 
     def _grant_gpus(self, spec: RunSpec, target: ComputeRecord, executor: Executor) -> tuple[int, list[str]]:
         """GPUs that each node will have, and what to tell of the difference to what was asked."""
-        asked = self.gpus_per_node(spec, target)
+        asked = asked_per_node(spec.gpus_per_node, target.gpus_per_node)
         if not asked or Ability.GPUS not in executor.abilities:
             return asked, []
         granted = grant(asked, spec.node_count, self._gpu_count())

@@ -142,7 +142,9 @@ class ComputeService:
             record = self._local if name == LOCAL else records.get(connection, name)
         if record is None:
             return None
-        return Target(name, record.spec.max_nodes, record.executor == LOCAL), record.executor
+        shape = vm_size(record.spec.vm_size)
+        gpus = shape.gpus if shape is not None else 0
+        return Target(name, record.spec.max_nodes, record.executor == LOCAL, gpus), record.executor
 
     def _stored(self, connection: Connection, name: str) -> ComputeRecord:
         found = self._local if name == LOCAL else records.get(connection, name)

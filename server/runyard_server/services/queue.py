@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
-from runyard_server.domain.placement import Candidate, Decision, Placed, Target, place
+from runyard_server.domain.placement import Candidate, Decision, Placed, Target, asked_per_node, place
 from runyard_server.executors.base import Executor
 from runyard_server.records import runs as records
 from runyard_server.records.engine import Database
@@ -22,7 +22,6 @@ class QueueService:
 
     Args:
         target: a compute target's room and the name of its executor; None where there is none.
-        gpus_per_node: how many GPUs a run asks for on each node ("as the target has" resolved).
     """
 
     def __init__(
@@ -30,12 +29,10 @@ class QueueService:
         database: Database,
         executors: Mapping[str, Executor],
         target: Callable[[str], tuple[Target, str] | None],
-        gpus_per_node: Callable[[RunRecord], int],
     ) -> None:
         self._database = database
         self._executors = executors
         self._target = target
-        self._gpus_per_node = gpus_per_node
 
     def executor_of(self, run: RunRecord) -> str:
         """Name of the executor that provides the run's nodes."""
@@ -54,6 +51,7 @@ class QueueService:
             ]
         names = {run.target or "local" for run in queued}
         targets = {name: found for name in names if (found := self._target(name)) is not None}
+        shapes = {name: room.gpus_per_node for name, (room, _) in targets.items()}
         running = [
             Placed(run.id, run.target or "local", run.spec.node_count, tuple(tuple(row.gpus) for row in jobs))
             for run, jobs in holding
@@ -64,7 +62,7 @@ class QueueService:
                 run_id=run.id,
                 target=run.target or "local",
                 node_count=run.spec.node_count,
-                gpus_per_node=self._gpus_per_node(run),
+                gpus_per_node=asked_per_node(run.spec.gpus_per_node, shapes.get(run.target or "local", 0)),
                 priority=run.spec.priority,
                 queued_at=run.created_at,
             )

@@ -255,12 +255,12 @@ def test_missing_gpus_are_told_at_once(host: Host, size: str, here: int, strict:
 def test_another_executors_nodes_are_not_this_hosts(host: Host) -> None:
     made = host.computes.create(replace(NC6, executor="slurm", min_nodes=1))
     assert (made.executor, made.warnings, made.nodes_ready) == ("slurm", [], 1)
-    assert host.computes.room("gpucluster") == (Target("gpucluster", 4, uses_host_gpus=False), "slurm")
+    assert host.computes.room("gpucluster") == (Target("gpucluster", 4, uses_host_gpus=False, gpus_per_node=1), "slurm")
 
 
 def test_placement_is_told_a_targets_room(host: Host) -> None:
     host.computes.create(NC6)
-    assert host.computes.room("gpucluster") == (Target("gpucluster", 4), "local")
+    assert host.computes.room("gpucluster") == (Target("gpucluster", 4, gpus_per_node=1), "local")
     assert host.computes.room("local") == (Target("local", 8), "local")
     assert host.computes.room("gone") is None
 
