@@ -1,6 +1,7 @@
 """Line charts: a metric's points as the geometry of an SVG picture."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -125,7 +126,7 @@ def _ticks(low: float, high: float, wanted: int) -> list[float]:
     """Round numbers from at or below ``low`` to at or above ``high``, about ``wanted`` of them."""
     if not high / 2 - low / 2 > abs(high) * 1e-12:
         room = abs(low) * 0.1 or 1.0
-        low, high = low - room, high + room
+        low, high = max(low - room, -sys.float_info.max), min(high + room, sys.float_info.max)
     raw = (high / wanted - low / wanted) or 1.0
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= raw * 0.999)
