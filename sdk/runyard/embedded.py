@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from runyard import home
 from runyard.errors import ServerUnavailableError, ServiceException, WorkspaceException
+from runyard.job.processes import is_alive, start_ticks
 from runyard.protocol.version import PROTOCOL
 from runyard.transport.http import HttpTransport
 
@@ -81,9 +82,11 @@ def stop(folder: str, timeout_s: float = 30.0) -> bool:
     said = running(folder)
     if said is None:
         return False
+    born = start_ticks(said["pid"])
     os.kill(said["pid"], signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
-    while _holds_lock(folder):
+    # This one's end is waited for, not that of a next one: another client may call for a server at once.
+    while is_alive(said["pid"]) and start_ticks(said["pid"]) == born:
         if time.monotonic() > deadline:
             raise ServiceException(
                 "The server (process {}) did not stop within {:.0f} s.".format(said["pid"], timeout_s)
@@ -98,18 +101,6 @@ def _starting(folder: str) -> Iterator[None]:
     with open(os.path.join(folder, "start.lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _holds_lock(folder: str) -> bool:
-    """Whether a server lives for this folder: it holds ``server.lock`` as long as it does."""
-    try:
-        with open(os.path.join(folder, "server.lock")) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
 
 
 def _start(folder: str) -> Dict[str, Any]:

@@ -1,6 +1,5 @@
 """Experiment: a named collection of runs, and the place where a run begins: ``submit``."""
 
-import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
@@ -8,7 +7,7 @@ from runyard.names import check_experiment_name
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.runs import RunSpec
-from runyard.run import Run
+from runyard.run import Run, new_run_id
 from runyard.transport.base import url_path
 
 if TYPE_CHECKING:
@@ -47,7 +46,8 @@ class Experiment:
         if overrides:
             config = config.with_overrides(**overrides)
         spec = sent_spec(self, config, tags)
-        said = self._workspace.transport.call("POST", "/runs", json=to_json(spec))
+        # Named here: a request whose answer was lost is sent again, and must not make a second run.
+        said = self._workspace.transport.call("POST", "/runs", json=dict(to_json(spec), id=new_run_id(self.name)))
         return Run(self, said["id"], _said=said)
 
     def start_logging(
@@ -223,8 +223,3 @@ def _git_properties(directory: str) -> Dict[str, str]:
 
     said = describe(os.path.abspath(directory))
     return {key: value for key, value in said.items() if value}
-
-
-def new_run_id() -> str:
-    """An id for an interactive or child run, as Azure makes them."""
-    return str(uuid.uuid4())

@@ -55,6 +55,8 @@ class InteractiveSession(Session):
         self.spool = Spool(folder.spool_directory, folder.writer)
         self._shipper = BackgroundShipper(Shipper(transport, run_id), folder.path)
         self._closed = threading.Event()
+        # It starts no server that somebody has stopped: a heart beats for who listens.
+        self._heart = transport.with_token(None, revives=False)
         threading.Thread(target=self._beat, name="runyard-heartbeat", daemon=True).start()
         _OPEN.add(self)
 
@@ -90,7 +92,7 @@ class InteractiveSession(Session):
         """Signs of life: a server on another machine cannot see this process."""
         while not self._closed.wait(HEARTBEAT_S):
             try:
-                self._transport.call("POST", url_path("runs", self._run_id, "heartbeat"))
+                self._heart.call("POST", url_path("runs", self._run_id, "heartbeat"))
             except RunyardError:
                 continue  # the next one may get through
 

@@ -12,13 +12,16 @@ from runyard.errors import (
     EnvironmentException,
     ExperimentException,
     ModelException,
+    RunException,
     UserErrorException,
     WorkspaceException,
 )
 
 LONGEST = 255
+LONGEST_RUN_ID = 300  # an experiment's name, when it was submitted, and a few letters of its own
 
 _WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMPUTE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -38,6 +41,12 @@ def check_experiment_name(name: Any) -> str:
     """Raises ExperimentException unless ``name`` may name an experiment."""
     rule = "1 to 255 letters, digits, '_' and '-', the first a letter or digit"
     return _check("an experiment", name, _EXPERIMENT, 1, LONGEST, rule, "tf-mnist", ExperimentException)
+
+
+def check_run_id(name: Any) -> str:
+    """Raises RunException unless ``name`` may be the id of a run."""
+    rule = "1 to 300 letters, digits, '.', '_' and '-', the first a letter or digit"
+    return _check("a run", name, _RUN_ID, 1, LONGEST_RUN_ID, rule, "tf-mnist_1566000000_0a1b2c3d", RunException)
 
 
 def check_model_name(name: Any) -> str:

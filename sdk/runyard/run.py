@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 
 from runyard.errors import (
@@ -487,7 +488,8 @@ class Run(MetricLogging):
 
     def rerun(self) -> "Run":
         """Submits the same code, lock, data and arguments again, as a new run."""
-        said = self._call("POST", "rerun")
+        path = url_path("runs", self.id, "rerun")
+        said = self._transport.call("POST", path, query={"new_id": new_run_id(self._experiment.name)})
         return Run(self._experiment, said["id"], _said=said)
 
     def verify(self) -> Dict[str, Any]:
@@ -621,6 +623,11 @@ class Run(MetricLogging):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+def new_run_id(experiment: str) -> str:
+    """An id that no other run has: the experiment, the time in seconds since the epoch, eight letters."""
+    return "{}_{}_{}".format(experiment, int(time.time()), os.urandom(4).hex())
 
 
 def list_runs(workspace: "Workspace", home: Optional["Experiment"], **wanted: Any) -> Iterator[Run]:

@@ -158,7 +158,7 @@ def build(
         server_file=settings.server_file,
         sdk_path=sdk_path,
         tokens=tokens,
-        ready=environment_service.ready,
+        interpreter=environment_service.interpreter,
         local_path=places.local_path,
     )
     services = Services(

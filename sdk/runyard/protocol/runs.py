@@ -55,6 +55,7 @@ class RunSpec:
 
     Attributes:
         gpus_per_node: a number, ALL_GPUS or GPUS_OF_SHAPE.
+        id: chosen by whoever submits, so that a submission that is sent twice makes one run.
     """
 
     experiment: str
@@ -77,6 +78,7 @@ class RunSpec:
     parent: Optional[str] = None
     display_name: Optional[str] = None
     rerun_of: Optional[str] = None
+    id: Optional[str] = None
     run_config: Dict[str, Any] = field(default_factory=dict)  # what get_details()["runDefinition"] adds
 
 

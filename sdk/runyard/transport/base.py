@@ -64,8 +64,12 @@ class Transport:
     def close(self) -> None:
         """Frees what the transport holds; it may be used again afterwards."""
 
-    def with_token(self, token: str) -> "Transport":
-        """A transport to the same server that speaks for another token."""
+    def with_token(self, token: Optional[str], revives: bool = True) -> "Transport":
+        """A transport to the same server that speaks for another token (None: for the same).
+
+        Args:
+            revives: whether it may start an embedded server that is gone.
+        """
         raise NotImplementedError
 
     def request(

@@ -84,8 +84,10 @@ class HttpTransport(Transport):
             if pause:
                 time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
 
-    def with_token(self, token: str) -> "HttpTransport":
-        return HttpTransport(self._address, lambda: token, self._patience_s, self._timeout_s, self._revive)
+    def with_token(self, token: Optional[str], revives: bool = True) -> "HttpTransport":
+        said = self._token if token is None else lambda: token or ""
+        revive = self._revive if revives else None
+        return HttpTransport(self._address, said, self._patience_s, self._timeout_s, revive)
 
     def close(self) -> None:
         self._kept.held = None

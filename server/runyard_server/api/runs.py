@@ -105,9 +105,9 @@ def fail(run_id: str, error: RunError, request: Request) -> Any:
 
 
 @router.post("/runs/{run_id}/rerun")
-def rerun(run_id: str, request: Request) -> Any:
-    """Submits the same again."""
-    return _record(request, services(request).runs.rerun(run_id, caller(request)))
+def rerun(run_id: str, request: Request, new_id: str | None = None) -> Any:
+    """Submits the same again, as ``new_id`` where one is given: sent twice, it makes one run then."""
+    return _record(request, services(request).runs.rerun(run_id, caller(request), new_id))
 
 
 @router.get("/runs/{run_id}/events")

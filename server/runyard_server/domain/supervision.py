@@ -9,18 +9,22 @@ from runyard.protocol.runs import RunError
 from runyard.protocol.status import Reason, RunStatus
 
 HEARTBEAT_LIMIT_S = 30.0
+MAX_SALVAGES = 3  # jobs that try to collect what a lost one left, before its node is given up
 
 
 @dataclass(frozen=True)
 class NodeView:
-    """One node of an attempt. ``is_over``: its job's process is gone; ``cause`` says how that looked."""
+    """One node of an attempt. ``is_over``: its job's process is gone; ``cause`` says how that looked.
+
+    ``salvages``: how many further jobs were started to collect what the first one left.
+    """
 
     node: int
     report: JobReport | None
     heard_at: float | None
     is_over: bool
     cause: str = ""
-    salvaged: bool = False  # a second job already tried to collect what the first one left
+    salvages: int = 0
 
     @property
     def is_done(self) -> bool:
@@ -36,6 +40,11 @@ class NodeView:
     def is_lost(self) -> bool:
         """Its job is gone without a last word."""
         return self.is_over and not self.is_done
+
+    @property
+    def has_lost_its_ranks(self) -> bool:
+        """Its job is gone, and nobody saw how its ranks ended."""
+        return self.is_lost and (self.report is None or self.report.phase not in ("collecting", "done"))
 
 
 class Next(Enum):
@@ -63,13 +72,13 @@ def is_silent(node: NodeView, now: float) -> bool:
 
 
 def needs_salvage(node: NodeView) -> bool:
-    """Whether a second job is to collect what this one left behind."""
-    return node.is_lost and not node.salvaged
+    """Whether another job is to collect what this one left behind."""
+    return node.is_lost and node.salvages < MAX_SALVAGES
 
 
 def is_settled(node: NodeView) -> bool:
     """Whether nothing more will come from this node."""
-    return node.is_done or (node.is_lost and node.salvaged)
+    return node.is_done or (node.is_lost and node.salvages >= MAX_SALVAGES)
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ def verdict(nodes: Sequence[NodeView], known: RunError | None, cancelled: bool) 
     """
     if cancelled:
         return Verdict(RunStatus.CANCELED, Reason.CANCELED)
-    error = known or first_error(nodes)
+    error = known or first_error(nodes) or _stopped_error(nodes) or _uncollected_error(nodes)
     if error is None:
         return Verdict(RunStatus.COMPLETED, Reason.OUTPUTS_COLLECTED)
     return Verdict(RunStatus.FAILED, _reason_of(error), error)
@@ -105,13 +114,39 @@ def first_error(nodes: Sequence[NodeView]) -> RunError | None:
 
 
 def lost_error(nodes: Sequence[NodeView]) -> RunError | None:
-    """The error of an attempt that lost a job, None if it lost none."""
+    """The error of an attempt that lost a job while its ranks ran, None if it lost none."""
     for node in nodes:
-        if node.is_lost:
+        if node.has_lost_its_ranks:
             what = node.cause.rstrip(".") or "its process is gone"
             return RunError(
                 code=Reason.JOB_LOST.value,
                 message=f"The job on node {node.node} ended without a last word: {what}. What it had written was kept.",
+            )
+    return None
+
+
+def _stopped_error(nodes: Sequence[NodeView]) -> RunError | None:
+    """The error of an attempt that somebody ended who is not us: a machine that shuts down, say."""
+    for node in nodes:
+        if node.report is not None and node.report.canceled:
+            return RunError(
+                code=Reason.SIGNALED.value,
+                message=f"The job on node {node.node} was told to end (SIGTERM) by somebody other than runyard, "
+                "for instance a machine that was shut down. Its script was ended with it.",
+                signal="SIGTERM",
+            )
+    return None
+
+
+def _uncollected_error(nodes: Sequence[NodeView]) -> RunError | None:
+    """The error of an attempt whose script ended well, but what it left could not be collected."""
+    for node in nodes:
+        if node.is_lost:
+            what = node.cause.rstrip(".") or "its process is gone"
+            return RunError(
+                code=Reason.COLLECTION_FAILED.value,
+                message=f"The job on node {node.node} ended before everything was collected: {what}. "
+                f"{node.salvages} further jobs did not manage it either.",
             )
     return None
 

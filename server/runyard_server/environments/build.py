@@ -86,7 +86,7 @@ class Builds:
             EnvironmentException: it cannot be built.
             StorageFullError: the disk has no room.
         """
-        found = self.ready(lock.key, log)
+        found = self.ready(lock.key, lambda _: None)  # what is wrong is said once, by who builds
         if found is not None:
             return found
         with self.locked(lock.key, log, cancel):

@@ -32,7 +32,8 @@ class CancelRequested:
             if run.spec is None or not nodes:
                 moves.append(Move(run, RunStatus.CANCELED, Reason.CANCELED, run.message or ""))
                 continue
-            self._ask(run)
+            if not all(node.has_ended for node in nodes):  # one that collects is doing what it should
+                self._ask(run)
             move = self._finalizing.settle(run, nodes, cancelled=True)
             if move is not None:
                 moves.append(move)

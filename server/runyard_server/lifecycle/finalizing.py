@@ -29,7 +29,11 @@ class Finalizing:
         ended: Verdict = verdict(nodes, run.error, cancelled)
         warnings = list(run.warnings)
         for node in nodes:
-            warnings += [text for text in (node.report.warnings if node.report else []) if text not in warnings]
+            said = list(node.report.warnings) if node.report else []
+            if node.is_lost:
+                left = self._ports.assignments.directory(run.id, run.attempt, node.node)
+                said.append(f"What node {node.node} had left could not be collected. It was not removed: {left}")
+            warnings += [text for text in said if text not in warnings]
         self._ports.closing.note_written(run, nodes)
         return Move(
             run,

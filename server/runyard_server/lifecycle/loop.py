@@ -2,7 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from runyard.errors import RunyardError
 from runyard.protocol.runs import RunError, RunRecord
@@ -30,16 +32,16 @@ class Lifecycle:
         self._ports = ports
         nodes = Nodes(ports)
         finalizing = Finalizing(ports, nodes)
-        self._preparing = Preparing(ports)
-        # In this order a run that is submitted reaches its nodes within one pass.
+        # In this order a run that is submitted reaches its nodes within one pass. A cancelled one comes
+        # after Preparing, which lets go of it: nothing is written to its log once it has ended.
         self._stages: Mapping[RunStatus, Stage] = {
-            RunStatus.CANCEL_REQUESTED: CancelRequested(ports, nodes, finalizing),
             RunStatus.FINALIZING: finalizing,
             RunStatus.NOT_RESPONDING: NotResponding(ports, nodes),
             RunStatus.RUNNING: Running(ports, nodes),
             RunStatus.STARTING: Starting(ports),
-            RunStatus.PREPARING: self._preparing,
+            RunStatus.PREPARING: Preparing(ports),
             RunStatus.QUEUED: Queued(ports),
+            RunStatus.CANCEL_REQUESTED: CancelRequested(ports, nodes, finalizing),
         }
         self._known: dict[str, RunRecord] = {}
         self._woken = threading.Event()
@@ -59,7 +61,6 @@ class Lifecycle:
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join(timeout=30)
-        self._preparing.close()
 
     def settle(self) -> None:
         """Looks until nothing moves any more."""
@@ -72,27 +73,34 @@ class Lifecycle:
         moved = False
         for status, stage in self._stages.items():
             runs = [run for run in self._known.values() if run.status is status]
-            for move in self._decide(stage, runs) if runs else []:
+            for move in self._decide(stage, runs):
                 try:
                     self._apply(move)
                 except RunyardError as fault:  # told with the run's story; the other runs go on
                     log.warning("%s to %s: %s", move.run.id, move.to, fault)
+                except Exception:
+                    log.exception("%s to %s failed; it is tried again", move.run.id, move.to)
                 else:
                     moved = True
         return moved
 
-    def _decide(self, stage: Stage, runs: list[RunRecord]) -> list[Move]:
+    def _decide(self, stage: Stage, runs: list[RunRecord]) -> Iterator[Move]:
         try:
-            return stage.advance(runs)
-        except RunyardError as fault:
-            log.warning("%s: %s", type(stage).__name__, fault)
-        except Exception:
-            # One run's broken record must not stop all the others: find out which, and fail that one.
-            log.exception("%s failed on %d runs", type(stage).__name__, len(runs))
-            if len(runs) == 1:
-                return [_broken(runs[0], stage)]
-            return [move for run in runs for move in self._decide(stage, [run])]
-        return []
+            yield from stage.advance(runs)
+        except (OSError, SQLAlchemyError):
+            # The disk or the database is in trouble, not the runs: their jobs go on, and are looked at again.
+            log.exception("%s could not look at its runs", type(stage).__name__)
+        except Exception as fault:
+            if len(runs) > 1:
+                # One run must not stop all the others. Each decision is carried out before the next is made.
+                for run in runs:
+                    yield from self._decide(stage, [run])
+            elif isinstance(fault, RunyardError):
+                log.warning("%s: %s", type(stage).__name__, fault)
+            else:
+                log.exception("%s failed", type(stage).__name__)
+                for run in runs:
+                    yield _broken(run, stage)
 
     def _apply(self, move: Move) -> None:
         ports = self._ports
@@ -130,6 +138,10 @@ class Lifecycle:
         }
 
     def _run(self) -> None:
+        try:
+            self._ports.closing.sweep()
+        except Exception:
+            log.exception("What ended runs have left could not be cleared away")
         while not self._stopping:
             self._woken.clear()
             try:

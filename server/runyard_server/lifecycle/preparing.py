@@ -2,8 +2,8 @@
 
 import json
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence, Set
+from concurrent.futures import Future
 from dataclasses import replace
 
 from runyard.errors import RunyardError
@@ -22,12 +22,15 @@ class Preparing:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._pool = ThreadPoolExecutor(PARALLEL_BUILDS, thread_name_prefix="environment")
+        self._slots = threading.Semaphore(PARALLEL_BUILDS)
         self._builds: dict[str, Build] = {}
         self._waiting: set[str] = set()
 
     def advance(self, runs: Sequence[RunRecord]) -> list[Move]:
         self._waiting = set[str]()
+        present = {run.id for run in runs}
+        for build in self._builds.values():
+            build.tell_only(present)
         moves = [move for run in runs if (move := self._one(run)) is not None]
         # Whoever waited has been answered; a later run asks anew, so that it gets an environment that is verified then.
         answered = [identity for identity in self._builds if identity not in self._waiting]
@@ -39,16 +42,14 @@ class Preparing:
         assert run.spec is not None
         identity = _identity(run)
         build = self._builds.get(identity)
-        if build is None:
+        if build is None or not build.serves(run.id):
             try:
                 ready = self._ports.environments.ready(run.spec.environment, run.spec.environment_key)
             except RunyardError as fault:
                 return self._failed(run, str(fault))
             if ready is not None:
                 return _queued(run, ready)
-            build = self._builds[identity] = Build(self._ports, run)
-            build.future = self._pool.submit(build.work)
-            build.future.add_done_callback(lambda _: self._ports.wake())
+            build = self._builds[identity] = Build(self._ports, run, self._slots)
         build.tell(run.id)
         if not build.future.done():
             self._waiting.add(identity)
@@ -72,27 +73,43 @@ class Preparing:
             RunError(code=Reason.ENVIRONMENT_FAILED.value, message=why),
         )
 
-    def close(self) -> None:
-        """Waits for no build: a half-built environment is rebuilt by the next server."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
 
 class Build:
-    """One environment in the making, and the runs that read its log live."""
+    """One environment in the making, and the runs that read its log live.
 
-    future: "Future[ReadyEnvironment]"
+    Its thread is a daemon: a server that ends waits for no build, the next one builds anew.
+    """
 
-    def __init__(self, ports: Ports, run: RunRecord) -> None:
+    def __init__(self, ports: Ports, run: RunRecord, slots: threading.Semaphore) -> None:
         assert run.spec is not None
+        self.future: Future[ReadyEnvironment] = Future()
+        self._slots = slots
         self._ports = ports
         self._spec = run.spec.environment
         self._key = run.spec.environment_key
         self._lines: list[str] = []
         self._told: set[str] = set()
         self._telling = threading.Lock()  # a run that joins gets every line once
+        threading.Thread(target=self._work, name="environment", daemon=True).start()
 
-    def work(self) -> ReadyEnvironment:
-        return self._ports.environments.prepare(self._spec, self._key, self._log)
+    def serves(self, run_id: str) -> bool:
+        """Whether its outcome is one for this run: what was built before the run came may be gone, or broken then."""
+        return not self.future.done() or run_id in self._told
+
+    def _work(self) -> None:
+        with self._slots:
+            try:
+                ready = self._ports.environments.prepare(self._spec, self._key, self._log)
+            except Exception as trouble:
+                self.future.set_exception(trouble)
+            else:
+                self.future.set_result(ready)
+        self._ports.wake()
+
+    def tell_only(self, run_ids: Set[str]) -> None:
+        """Writes to the logs of no other runs any more: they wait no longer."""
+        with self._telling:
+            self._told &= run_ids
 
     def tell(self, run_id: str) -> None:
         """Lets a run follow the build; what was said before it came is told first."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from runyard.protocol.runs import RunError, RunRecord
 from runyard.protocol.status import Reason, RunStatus
-from runyard_server.domain.supervision import Next, NodeView, first_error, judge, lost_error
+from runyard_server.domain.supervision import Next, NodeView, first_error, judge
 from runyard_server.lifecycle.nodes import Nodes
 from runyard_server.lifecycle.ports import Move, Ports
 
@@ -27,9 +27,11 @@ class Running:
             return _interactive(run, nodes)
         step = judge(nodes, self._ports.clock.now())
         if step is Next.FINALIZE:
-            lost = None if first_error([n for n in nodes if not n.is_lost]) else lost_error(nodes)
+            # Noted now: a job that is lost while it collects is followed by one that knows nothing of the ranks.
+            error = run.error or first_error(nodes)
+            lost = error is not None and error.code == Reason.JOB_LOST
             reason = Reason.JOB_LOST if lost else Reason.SCRIPT_ENDED
-            return Move(run, RunStatus.FINALIZING, reason, lost.message if lost else "", run.error or lost)
+            return Move(run, RunStatus.FINALIZING, reason, error.message if error and lost else "", error)
         if step is Next.END_GANG and run.id not in self._ending:
             self._ending.add(run.id)
             self._nodes.cancel(run, firmly=False)

@@ -57,13 +57,16 @@ def add(connection: Connection, record: RunRecord, experiment_id: str) -> None:
     _append_event(connection, record.id, event)
 
 
-def get(connection: Connection, run_id: str) -> RunRecord:
-    """The run.
+def get(connection: Connection, run_id: str, lock: bool = False) -> RunRecord:
+    """The run; ``lock`` keeps other writers of it away until the transaction ends.
 
     Raises:
         UnknownRunError: there is none of that id.
     """
-    row = connection.execute(_select().where(runs.c.id == run_id)).mappings().first()
+    query = _select().where(runs.c.id == run_id)
+    if lock and connection.dialect.name == "postgresql":
+        query = query.with_for_update(of=runs, key_share=True)
+    row = connection.execute(query).mappings().first()
     if row is None:
         raise UnknownRunError(f"There is no run {run_id!r} in this workspace. `runyard run list` shows those that are.")
     return _record(row)
@@ -132,6 +135,15 @@ def unfinished_versions(connection: Connection) -> Sequence[tuple[str, int]]:
     return [(row[0], row[1]) for row in connection.execute(query.order_by(runs.c.created_at, runs.c.number))]
 
 
+def queued_with_jobs(connection: Connection) -> Sequence[str]:
+    """Ids of the queued runs whose nodes are reserved already."""
+    query = select(runs.c.id).where(runs.c.status == RunStatus.QUEUED.value)
+    query = query.where(
+        select(jobs.c.run_id).where(jobs.c.run_id == runs.c.id, jobs.c.attempt == runs.c.attempt).exists()
+    )
+    return list(connection.execute(query).scalars())
+
+
 def get_many(connection: Connection, run_ids: Sequence[str]) -> Sequence[RunRecord]:
     """The runs of those ids that are there, in no order."""
     found: list[RunRecord] = []
@@ -168,13 +180,7 @@ def move(
         IllegalTransitionError: the present status may not be followed by ``to``; tells the run's story.
         UnknownRunError: there is no such run.
     """
-    query = _select().where(runs.c.id == run_id)
-    if connection.dialect.name == "postgresql":
-        query = query.with_for_update(of=runs)
-    row = connection.execute(query).mappings().first()
-    if row is None:
-        raise UnknownRunError(f"There is no run {run_id!r} in this workspace.")
-    before = _record(row)
+    before = get(connection, run_id, lock=True)
     if expected_version is not None and before.version != expected_version:
         return None
     if not is_allowed(before.status, to):
@@ -258,6 +264,11 @@ def add_jobs(connection: Connection, run_id: str, attempt: int, gpus: Sequence[S
     )
 
 
+def remove_jobs(connection: Connection, run_id: str, attempt: int) -> None:
+    """Gives the nodes of an attempt back: nothing was started there."""
+    connection.execute(delete(jobs).where(jobs.c.run_id == run_id, jobs.c.attempt == attempt))
+
+
 def set_handles(
     connection: Connection, run_id: str, attempt: int, handles: Sequence[dict[str, Any]], now: float
 ) -> None:
@@ -278,7 +289,10 @@ def set_handle(connection: Connection, run_id: str, attempt: int, node: int, han
 
 
 def report(connection: Connection, run_id: str, said: JobReport, now: float) -> bool:
-    """Stores a job's report if it is newer than the one that is stored. Whether it was."""
+    """Stores a job's report if it is newer than the one that is stored. Whether it was.
+
+    Call it on a locked run: two reports at once are then taken one after the other.
+    """
     row = job(connection, run_id, said.attempt, said.node)
     if row is None or (row.report is not None and row.report.sequence >= said.sequence):
         return False

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.jobs import DataMount, JobAssignment
 from runyard.protocol.runs import DataReferenceSpec, RunRecord
@@ -20,7 +19,7 @@ class AssignmentService:
         runs_folder: below it every node of an attempt has its own directory.
         address: the server's URL as nodes reach it.
         server_file: the file that holds the present address, for nodes that see it.
-        ready: an environment that stands, by spec and key.
+        interpreter: the environment that stands for a spec and key; raises where it is gone.
         local_path: a data reference as a folder of this machine, None where it is none.
     """
 
@@ -32,7 +31,7 @@ class AssignmentService:
         server_file: Path | None,
         sdk_path: Path,
         tokens: TokenService,
-        ready: Callable[[EnvironmentSpec, str | None], ReadyEnvironment | None],
+        interpreter: Callable[[EnvironmentSpec, str | None], ReadyEnvironment],
         local_path: Callable[[DataReferenceSpec], Path | None],
     ) -> None:
         self._runs_folder = runs_folder
@@ -41,15 +40,14 @@ class AssignmentService:
         self._server_file = server_file
         self._sdk_path = sdk_path
         self._tokens = tokens
-        self._ready = ready
-        self._pythons: dict[str, str] = {}  # by key: Preparing has just verified it, that need not be done twice
+        self._interpreter = interpreter
         self._local_path = local_path
 
     def build(self, run: RunRecord, gpus: Sequence[Sequence[int]]) -> list[JobAssignment]:
         """One assignment per node; ``gpus`` holds the indices that each node was given."""
         spec = run.spec
         assert spec is not None
-        python = self._python(run)
+        python = str(self._interpreter(spec.environment, run.environment_key).python)
         data = []
         for reference in spec.data_references:
             folder = self._local_path(reference)
@@ -85,21 +83,13 @@ class AssignmentService:
             for node, given in enumerate(gpus)
         ]
 
-    def _python(self, run: RunRecord) -> str:
-        assert run.spec is not None
-        key = run.environment_key
-        if key is None or key not in self._pythons:
-            ready = self._ready(run.spec.environment, key)
-            if ready is None:
-                raise EnvironmentException(
-                    "The run's environment was removed while the run waited in the queue. Submit the run again."
-                )
-            self._pythons[key or ""] = str(ready.python)
-        return self._pythons[key or ""]
-
     def directory(self, run_id: str, attempt: int, node: int) -> Path:
         """A node's own directory."""
         return self.run_directory(run_id) / f"attempt-{attempt}" / f"node-{node}"
+
+    def run_ids(self) -> list[str]:
+        """Ids of the runs of which something lies on this machine."""
+        return os.listdir(self._runs_folder) if self._runs_folder.is_dir() else []
 
     def run_directory(self, run_id: str) -> Path:
         """Everything that this machine holds of a run while it lives."""

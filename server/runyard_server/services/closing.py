@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from runyard.protocol.runs import RunRecord
 from runyard_server.domain.supervision import NodeView
-from runyard_server.records import streams
+from runyard_server.records import runs, streams
 from runyard_server.records.engine import Database
 from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.files import FileService
@@ -34,13 +34,29 @@ class ClosingService:
 
     def keep_logs(self, run: RunRecord) -> None:
         """Makes files of the logs."""
-        present = {entry.path for entry in self._files.list(run.id)}
-        for name, _ in self._logs.list(run.id):
-            # A file below logs/ was uploaded whole by the job; its live copy has served its time.
-            if name not in present:
+        present = dict(self._files.sizes(run.id))
+        for name, size in self._logs.list(run.id):
+            # A file below logs/ was uploaded whole by the job; its live copy has served its time. A log of ours
+            # that was kept before may have grown since: an earlier try to close the run came to nothing.
+            grown = name.startswith("azureml-logs/") and size > present.get(name, 0)
+            if name not in present or grown:
                 self._files.adopt_file(run.id, name, self._logs.path(run.id, name))
 
     def forget(self, run: RunRecord) -> None:
         """Removes the run's directories on this machine and the live copies of its logs."""
-        shutil.rmtree(self._assignments.run_directory(run.id), ignore_errors=True)
+        with self._database.read() as connection:
+            jobs = runs.jobs_of(connection, run.id, run.attempt)
+        if all(job.report is not None and job.report.phase == "done" for job in jobs if job.started_at is not None):
+            shutil.rmtree(self._assignments.run_directory(run.id), ignore_errors=True)
+        # else something was not collected: it is all that is left of it
         self._logs.remove(run.id)
+
+    def sweep(self) -> None:
+        """Closes the runs whose server died between their last move and this."""
+        names = {*self._logs.run_ids(), *self._assignments.run_ids()}
+        for name in sorted(names):
+            with self._database.read() as connection:
+                run = runs.find(connection, name)
+            if run is not None and run.status.is_terminal:
+                self.keep_logs(run)
+                self.forget(run)

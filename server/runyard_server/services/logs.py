@@ -1,5 +1,6 @@
 """Logs: append-only files by run and name, while they grow and after."""
 
+import builtins
 import errno
 import os
 import shutil
@@ -122,6 +123,10 @@ class LogService:
     def path(self, run_id: str, name: str) -> Path:
         """Where the log lies."""
         return paths.inside(self._folder(run_id), name, "log's name")
+
+    def run_ids(self) -> builtins.list[str]:
+        """Ids of the runs of which logs lie here."""
+        return os.listdir(self._root) if self._root.is_dir() else []
 
     def remove(self, run_id: str) -> None:
         """Removes the run's logs, once they are kept elsewhere."""

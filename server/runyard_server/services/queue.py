@@ -49,6 +49,10 @@ class QueueService:
                 for run in records.in_status(connection, _HOLDING)
                 if run.spec is not None
             ]
+            # A server that ended while it started them: they hold their nodes, and are to be started again.
+            reserved = set(records.queued_with_jobs(connection))
+            begun = {run.id: records.jobs_of(connection, run.id, run.attempt) for run in queued if run.id in reserved}
+        holding += [(run, begun[run.id]) for run in queued if run.id in begun]
         names = {run.target or "local" for run in queued}
         targets = {name: found for name in names if (found := self._target(name)) is not None}
         shapes = {name: room.gpus_per_node for name, (room, _) in targets.items()}
@@ -67,11 +71,12 @@ class QueueService:
                 queued_at=run.created_at,
             )
             for run in queued
-            if run.spec is not None
+            if run.spec is not None and run.id not in begun
         ]
         wants_gpus = any(candidate.gpus_per_node for candidate in candidates)
         gpus = self._executors["local"].inventory().gpus if wants_gpus else []
-        return place([room for room, _ in targets.values()], running, candidates, gpus)
+        again = [Decision(run.id, starts=True) for run in queued if run.id in begun]
+        return again + place([room for room, _ in targets.values()], running, candidates, gpus)
 
     def why(self, run: RunRecord) -> Decision | None:
         """The present decision on one queued run; None if it is not queued."""

@@ -1,14 +1,16 @@
 """What may be asked of runs: submit, change, cancel, look. Moving them on is the lifecycle's."""
 
+import builtins
 import secrets
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from runyard.errors import RunException, UserErrorException
-from runyard.names import check_experiment_name
+from runyard.names import check_experiment_name, check_run_id
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.jobs import JobReply, JobReport
 from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunEvent, RunRecord, RunSpec
@@ -59,9 +61,10 @@ class RunService:
         admitted = self._check(spec)
         spec = admitted.spec
         now = self._clock.now()
-        run_id = f"{spec.experiment}_{int(now)}_{secrets.token_hex(4)}"
-        with self._database.write() as connection:
-            record = self._add(
+        run_id = check_run_id(spec.id or f"{spec.experiment}_{int(now)}_{secrets.token_hex(4)}")
+
+        def add(connection: Connection) -> RunRecord:
+            return self._add(
                 connection,
                 run_id,
                 spec.experiment,
@@ -79,17 +82,18 @@ class RunService:
                 tags=spec.tags,
                 properties={"ContentSnapshotId": spec.snapshot, **spec.properties},
             )
-        self._wake()
-        return record
+
+        return self._once(run_id, add, lambda there: there.spec == spec)
 
     def start_interactive(self, spec: InteractiveRunSpec, by: str) -> RunRecord:
         """Makes a run whose process the caller itself is; it is Running from the start."""
         check_experiment_name(spec.experiment)
         now = self._clock.now()
-        run_id = spec.id or str(uuid.uuid4())
-        with self._database.write() as connection:
-            if records.find(connection, run_id) is not None:
-                raise RunException(f"A run with the id {run_id!r} is here already; ids are never used twice.")
+        run_id = check_run_id(spec.id or str(uuid.uuid4()))
+        # Where its system does not show processes, its heartbeats alone tell that it lives.
+        handle = {"client": to_json(spec.process) if spec.process is not None else None}
+
+        def add(connection: Connection) -> RunRecord:
             record = self._add(
                 connection,
                 run_id,
@@ -107,14 +111,34 @@ class RunService:
                 tags=spec.tags,
                 properties=spec.properties,
             )
-            if spec.process is not None:
-                records.add_jobs(connection, run_id, 1, [[]])
-                records.set_handles(connection, run_id, 1, [{"client": to_json(spec.process)}], now)
+            records.add_jobs(connection, run_id, 1, [[]])
+            records.set_handles(connection, run_id, 1, [handle], now)
             records.touch(connection, run_id, now)
+            return record
+
+        def is_same(there: RunRecord) -> bool:
+            with self._database.read() as connection:
+                jobs = records.jobs_of(connection, run_id, there.attempt)
+            return spec.process is not None and there.spec is None and [job.handle for job in jobs] == [handle]
+
+        return self._once(run_id, add, is_same)
+
+    def _once(
+        self, run_id: str, add: Callable[[Connection], RunRecord], is_same: Callable[[RunRecord], bool]
+    ) -> RunRecord:
+        """The run that ``add`` makes, or the one that the same request has made before: its answer got lost."""
+        try:
+            with self._database.write() as connection:
+                there = records.find(connection, run_id)
+                record = add(connection) if there is None else there
+        except IntegrityError:  # the same request twice at one moment
+            there = record = self.get(run_id)
+        if there is not None and not is_same(there):
+            raise RunException(f"A run with the id {run_id!r} is here already; ids are never used twice.")
         self._wake()
         return record
 
-    def rerun(self, run_id: str, by: str) -> RunRecord:
+    def rerun(self, run_id: str, by: str, new_id: str | None = None) -> RunRecord:
         """Submits the same code, lock, data and arguments again as a new run."""
         record = self.get(run_id)
         if record.spec is None:
@@ -122,7 +146,13 @@ class RunService:
                 f"Run {run_id} was interactive: its process was the caller itself, so there is nothing to submit again."
             )
         spec = from_json(
-            RunSpec, {**to_json(record.spec), "environment_key": record.environment_key, "rerun_of": record.id}
+            RunSpec,
+            {
+                **to_json(record.spec),
+                "environment_key": record.environment_key,
+                "rerun_of": record.id,
+                "id": new_id,
+            },
         )
         return self.submit(spec, by)
 
@@ -182,7 +212,7 @@ class RunService:
             RunException: a property that is there with another value; they are written once.
         """
         with self._database.write() as connection:
-            record = records.get(connection, run_id)
+            record = records.get(connection, run_id, lock=True)
             values: dict[str, Any] = {}
             if changes.tags or changes.remove_tags:
                 kept = {key: value for key, value in record.tags.items() if key not in (changes.remove_tags or [])}
@@ -206,7 +236,7 @@ class RunService:
         They were written by a script long gone by now, so a clash drops the new value instead of
         failing: the property's first value stands.
         """
-        record = records.get(connection, run_id)
+        record = records.get(connection, run_id, lock=True)
         values: dict[str, Any] = {}
         if tags:
             values["tags"] = dict(list({**record.tags, **tags}.items())[:MAX_TAGS])
@@ -218,26 +248,25 @@ class RunService:
     def cancel(self, run_id: str, by: str) -> RunRecord:
         """Asks for the end; harmless when it has ended or is asked twice."""
         with self._database.write() as connection:
-            record = records.get(connection, run_id)
-            if not record.status.is_terminal and record.status is not RunStatus.CANCEL_REQUESTED:
-                message = f"cancelled by {by}"
-                records.move(
-                    connection,
-                    run_id,
-                    RunStatus.CANCEL_REQUESTED,
-                    Reason.CANCEL_ASKED,
-                    self._clock.now(),
-                    message=message,
-                    by=by,
-                )
-            for child in records.list_matching(connection, RunFilter(parent_id=run_id, limit=10_000)):
-                if not child.status.is_terminal and child.status is not RunStatus.CANCEL_REQUESTED:
-                    records.move(
-                        connection, child.id, RunStatus.CANCEL_REQUESTED, Reason.CANCEL_ASKED, self._clock.now(), by=by
-                    )
+            ended = self._ask_to_end(connection, run_id, by)
         self._wake()
-        self._hub.publish(run_id)
+        for changed in ended:
+            self._hub.publish(changed)
         return self.get(run_id)
+
+    def _ask_to_end(self, connection: Connection, run_id: str, by: str) -> builtins.list[str]:
+        """Asks a run and all below it; the ids of those that had not ended."""
+        asked = []
+        record = records.get(connection, run_id, lock=True)
+        if not record.status.is_terminal and record.status is not RunStatus.CANCEL_REQUESTED:
+            now, message = self._clock.now(), f"cancelled by {by}"
+            records.move(
+                connection, run_id, RunStatus.CANCEL_REQUESTED, Reason.CANCEL_ASKED, now, message=message, by=by
+            )
+            asked.append(run_id)
+        for child in records.list_matching(connection, RunFilter(parent_id=run_id, limit=10_000)):
+            asked += self._ask_to_end(connection, child.id, by)
+        return asked
 
     def complete(self, run_id: str, by: str) -> RunRecord:
         """Ends an interactive run well. On a submitted run it changes nothing: its supervisor knows the end."""
@@ -249,7 +278,7 @@ class RunService:
 
     def _end(self, run_id: str, status: RunStatus, error: RunError | None, by: str) -> RunRecord:
         with self._database.write() as connection:
-            record = records.get(connection, run_id)
+            record = records.get(connection, run_id, lock=True)
             if record.status.is_terminal:
                 return record
             if record.spec is not None:
@@ -268,7 +297,7 @@ class RunService:
         """Takes a job's report; the reply says whether it is to stop, or speaks for an old attempt."""
         now = self._clock.now()
         with self._database.write() as connection:
-            record = records.get(connection, run_id)
+            record = records.get(connection, run_id, lock=True)
             if said.attempt != record.attempt or record.status.is_terminal:
                 return JobReply(stale=True)
             news = records.report(connection, run_id, said, now)

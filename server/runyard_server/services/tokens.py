@@ -53,7 +53,8 @@ class TokenService:
         if hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
             return Identity("member")
         parts = token.split(".")
-        if len(parts) == 4 and hmac.compare_digest(self._mac(".".join(parts[:3])), parts[3]):
+        signature = parts[-1].encode("utf-8", "replace")
+        if len(parts) == 4 and hmac.compare_digest(self._mac(".".join(parts[:3])).encode(), signature):
             role, run_id, expires = parts[0], _decoded(parts[1]), int(parts[2])
             if expires < self._clock.now():
                 raise AuthenticationException("This token has expired. Get a new page address from the run or the CLI.")
