@@ -1,7 +1,6 @@
 """Before the ranks: the code and the data come to the node."""
 
 import os
-import shutil
 from typing import Callable, Dict
 
 from runyard.errors import RunyardError
@@ -64,8 +63,6 @@ class Fetcher:
 
     def _download(self, mount: DataMount, path: str) -> str:
         reference = mount.reference
-        if os.path.exists(path) and reference.overwrite:
-            shutil.rmtree(path)
         prefix = reference.path
         entries = [
             entry
@@ -83,6 +80,8 @@ class Fetcher:
             download_datastore_files(self._transport, reference.datastore, entries, {prefix: target})
             return target
         targets = {entry.path: contained(path, entry.path[len(prefix) :].lstrip("/")) for entry in entries}
+        if not reference.overwrite:  # a file that the code brought along stays
+            entries = [entry for entry in entries if not os.path.exists(targets[entry.path])]
         count = download_datastore_files(self._transport, reference.datastore, entries, targets)
         self._log("downloaded {} files from {}".format(count, reference.datastore))
         return path
