@@ -1,0 +1,101 @@
+"""What jobs, as seen and as heard, say about their run."""
+
+from dataclasses import replace
+
+import pytest
+
+from runyard.protocol.jobs import JobReport, RankReport
+from runyard.protocol.runs import RunError
+from runyard.protocol.status import Reason, RunStatus
+from runyard_server.domain.supervision import (
+    HEARTBEAT_LIMIT_S,
+    MAX_SALVAGES,
+    Next,
+    NodeView,
+    first_error,
+    is_settled,
+    judge,
+    needs_salvage,
+    verdict,
+)
+
+NOON = 1_566_000_000.0
+RUNS = NodeView(0, JobReport(attempt=1, node=0, sequence=1, phase="running"), NOON, is_over=False)
+SILENT_BEFORE = NodeView(0, None, NOON, is_over=False)
+
+
+def failed(node: int, rank: int, at: float, code: int = 1) -> NodeView:
+    error = RunError(code="script_failed", message=f"rank {rank}", rank=rank, exit_code=code)
+    ranks = [RankReport(rank=rank, pid=1, started_at=NOON, ended_at=at, exit_code=code)]
+    return NodeView(node, JobReport(1, node, 2, "collecting", ranks, error), NOON, is_over=False)
+
+
+def ended(node: int = 0, phase: str = "done") -> NodeView:
+    return NodeView(node, JobReport(1, node, 2, phase), NOON, is_over=phase == "done")
+
+
+def lost(node: int = 0, salvages: int = 0) -> NodeView:
+    return NodeView(node, RUNS.report, NOON, is_over=True, cause="SIGKILL", salvages=salvages)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "after_s", "wanted"),
+    [
+        ([RUNS], 1, Next.GO_ON),
+        ([SILENT_BEFORE], 1, Next.GO_ON),
+        ([RUNS, ended(1, "collecting")], 1, Next.GO_ON),
+        ([RUNS, failed(1, 1, NOON)], 1, Next.END_GANG),
+        ([RUNS, lost(1)], 1, Next.END_GANG),
+        ([lost()], 1, Next.FINALIZE),
+        ([ended(0, "collecting"), ended(1)], 1, Next.FINALIZE),
+        ([RUNS], HEARTBEAT_LIMIT_S + 1, Next.NOT_RESPONDING),
+        ([RUNS], -3600, Next.GO_ON),  # a clock that is set back makes nobody silent
+    ],
+)
+def test_what_a_running_attempt_calls_for(nodes: list[NodeView], after_s: float, wanted: Next) -> None:
+    assert judge(nodes, NOON + after_s) is wanted
+
+
+def test_the_rank_that_failed_first_is_named_whatever_node_tells_first() -> None:
+    late, early = failed(0, 0, NOON + 9), failed(1, 3, NOON + 2, code=7)
+    for nodes in ([late, early], [early, late]):
+        error = first_error(nodes)
+        assert error is not None
+        assert (error.rank, error.exit_code) == (3, 7)
+
+
+def test_a_lost_job_is_the_cause_only_where_no_rank_failed_before() -> None:
+    error = first_error([lost(0), failed(1, 1, NOON)])
+    assert error is not None and error.code == Reason.SCRIPT_FAILED
+    error = first_error([lost(0), ended(1)])
+    assert error is not None and error.code == Reason.JOB_LOST
+    assert "node 0" in error.message and "SIGKILL" in error.message
+
+
+def test_a_lost_node_is_salvaged_and_given_up_in_the_end() -> None:
+    assert needs_salvage(lost()) and not is_settled(lost())
+    given_up = lost(salvages=MAX_SALVAGES)
+    assert not needs_salvage(given_up) and is_settled(given_up)
+    assert not needs_salvage(ended()) and is_settled(ended())
+    assert not needs_salvage(RUNS) and not is_settled(RUNS)
+
+
+def test_the_verdict_is_the_cause_not_the_last_thing_that_happened() -> None:
+    assert verdict([ended()], None, cancelled=False).status is RunStatus.COMPLETED
+    by_script = RunError(code="mine", message="asked to fail")
+    found = verdict([ended()], by_script, cancelled=False)
+    assert (found.status, found.reason, found.error) == (RunStatus.FAILED, Reason.ENDED_BY_CALLER, by_script)
+    found = verdict([failed(0, 0, NOON)], None, cancelled=True)
+    assert (found.status, found.reason) == (RunStatus.CANCELED, Reason.CANCELED)
+
+
+def test_a_job_that_somebody_else_ended_has_not_completed() -> None:
+    report = replace(ended().report, canceled=True)  # type: ignore[type-var]
+    found = verdict([replace(ended(), report=report)], None, cancelled=False)
+    assert (found.status, found.reason) == (RunStatus.FAILED, Reason.SIGNALED)
+
+
+def test_outputs_that_nobody_could_collect_fail_a_run_whose_script_went_well() -> None:
+    node = NodeView(0, ended(0, "collecting").report, NOON, is_over=True, cause="SIGKILL", salvages=MAX_SALVAGES)
+    found = verdict([node], None, cancelled=False)
+    assert (found.status, found.reason) == (RunStatus.FAILED, Reason.COLLECTION_FAILED)
