@@ -1,6 +1,9 @@
 """The import names of Azure ML SDK v1: each gives ours, and one that is missing says so."""
 
 import importlib
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -18,6 +21,13 @@ def test_the_articles_imports_work():
     )
     assert namespace["Workspace"].__module__ == "runyard.workspace"
     assert namespace["ComputeTargetException"].__module__ == "runyard.errors"
+
+
+def test_the_articles_import_of_urllib_alone_is_enough():
+    # Its snippets say "import urllib" and call urllib.request, which Azure's packages happen to load.
+    code = "import urllib, azureml\nfrom azureml.core import Run\nurllib.request.urlretrieve"
+    paths = os.pathsep.join(path for path in sys.path if path)
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ, PYTHONPATH=paths))
 
 
 @pytest.mark.parametrize(

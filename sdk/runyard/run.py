@@ -150,7 +150,8 @@ class Run(MetricLogging):
         """Everything about the run, under Azure's keys (runId, target, status, startTimeUtc, error, runDefinition...)."""
         from runyard.run_details import details
 
-        return details(self._refresh(), self._log_urls())
+        record = self._refresh()
+        return details(record, {name: _log_address(record, name) for name in self._log_names()})
 
     def get_details_with_logs(self) -> Dict[str, Any]:
         """``get_details`` with each log's text in the place of its address."""
@@ -602,9 +603,6 @@ class Run(MetricLogging):
     def _log_names(self) -> List[str]:
         return [entry["name"] for entry in self._call("GET", "logs")]
 
-    def _log_urls(self) -> Dict[str, str]:
-        return {entry["name"]: str(entry.get("url", entry["name"])) for entry in self._call("GET", "logs")}
-
     def _read_log(self, name: str) -> str:
         from runyard.run_files import log_pieces
 
@@ -623,6 +621,13 @@ class Run(MetricLogging):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+def _log_address(record: Dict[str, Any], name: str) -> str:
+    """Where a browser shows the log: the run's page with that log open."""
+    from urllib.parse import quote
+
+    return "{}&log={}".format(record["portal_url"], quote(name))
 
 
 def new_run_id(experiment: str) -> str:

@@ -75,6 +75,7 @@ class PackBody:
         self._moved_bytes = self._moved_files = 0
 
     def __iter__(self) -> Iterator[bytes]:
+        self.take_back()
         parts: List[bytes] = []
         gathered = 0
         for file in self._files:

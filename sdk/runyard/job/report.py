@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import traceback
 from typing import Callable, List, Optional
 
 from runyard.errors import RunyardError, ServerUnavailableError, UnknownRunError
@@ -41,8 +42,9 @@ class Reporter:
         self._error: Optional[RunError] = None
         # A salvage speaks after the job that was lost, whose count it does not know.
         self._sequence = 1000000000 if assignment.salvage else 0
+        self._told = -1  # sequence of the newest report that the server has
+        self._changing = threading.Condition()
         self._news = threading.Event()
-        self._sent = threading.Event()
         self._closing = False
         self._asked_to_stop = False
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -59,10 +61,12 @@ class Reporter:
     def finish(self, error: Optional[RunError]) -> bool:
         """Says the last word, however long the server is away. Whether it was delivered."""
         self._say("done", error)
-        while not self._sent.wait(0.5):
-            if self.is_stale or not os.path.isdir(self._assignment.directory):
-                return False
-        return True
+        with self._changing:
+            while self._told < self._sequence:
+                if self.is_stale or not os.path.isdir(self._assignment.directory):
+                    return False
+                self._changing.wait(0.5)
+            return not self.is_stale
 
     def wait_for_server(self) -> bool:
         """Pauses until trying again makes sense; False when nobody will want it any more."""
@@ -74,9 +78,9 @@ class Reporter:
         self._news.set()
 
     def _say(self, phase: str, error: Optional[RunError]) -> None:
-        self._phase, self._error = phase, error
-        self._sent.clear()
-        self._sequence += 1
+        with self._changing:
+            self._phase, self._error = phase, error
+            self._sequence += 1
         if phase != "running":  # that can wait for the next pass: the ranks are just starting
             self._news.set()
 
@@ -84,61 +88,74 @@ class Reporter:
         pause = BUSY_S
         due = time.monotonic() + self._assignment.heartbeat_s
         while not self._closing:
-            now = time.monotonic()
-            reachable = True
-            if self._news.is_set() or now >= due or (self._phase == "running" and not self._sent.is_set()):
-                self._news.clear()
-                reachable = self._report()
-                due = now + self._assignment.heartbeat_s
-            moved = False
-            if reachable and self._phase != "done":
-                shipped = self._shipper.ship_once(self._assignment.directory)
-                logs = self._shipper.ship_tree(
-                    os.path.join(self._assignment.directory, "code", "logs"), self._live_logs
-                )
-                moved = bool(shipped) or bool(logs)
-                reachable = shipped.reachable and logs.reachable
-            if not reachable:
-                pause = AWAY_S
-            else:
+            self._news.clear()
+            try:
+                if self._told < self._sequence and self._phase != "preparing" or time.monotonic() >= due:
+                    self._report()
+                    due = time.monotonic() + self._assignment.heartbeat_s
+                moved = self._phase != "done" and self._ship()
                 pause = BUSY_S if moved else min(pause * 1.5, IDLE_S)
+            except RunyardError:  # away, or in trouble: it is told again
+                pause = AWAY_S
+                self._check_home()
+            except Exception:  # a fault of ours: this thread is the job's only voice, and must not end
+                traceback.print_exc()
+                pause = AWAY_S
             self._news.wait(pause)
 
-    def _report(self) -> bool:
-        """Sends the present report. Whether the server answered."""
-        sequence = self._sequence
-        report = JobReport(
-            attempt=self._assignment.attempt,
-            node=self._assignment.node,
-            sequence=sequence,
-            phase=self._phase,
-            ranks=list(self.ranks),
-            error=self._error,
-            canceled=self.canceled,
-            timed_out=self.timed_out,
-            written=self._shipper.written if self._phase == "done" else {},
-            warnings=self._warnings(),
-        )
+    def _ship(self) -> bool:
+        """Sends what is new. Whether something was."""
+        directory = self._assignment.directory
+        shipped = self._shipper.ship_once(directory)
+        logs = self._shipper.ship_tree(os.path.join(directory, "code", "logs"), self._live_logs)
+        for passed in (shipped, logs):
+            if not passed.reachable:
+                raise passed.trouble or ServerUnavailableError("the server is away")
+        return bool(shipped) or bool(logs)
+
+    def _report(self) -> None:
+        """Sends the present report.
+
+        Raises:
+            RunyardError: the server did not take it.
+        """
+        with self._changing:
+            sequence = self._sequence
+            report = JobReport(
+                attempt=self._assignment.attempt,
+                node=self._assignment.node,
+                sequence=sequence,
+                phase=self._phase,
+                ranks=list(self.ranks),
+                error=self._error,
+                canceled=self.canceled,
+                timed_out=self.timed_out,
+                written=self._shipper.written if self._phase == "done" else {},
+                warnings=self._warnings(),
+            )
         path = url_path("runs", self._assignment.run_id, "report")
         try:
             reply = from_json(JobReply, self._transport.call("POST", path, json=to_json(report)))
-        except ServerUnavailableError:
-            self._news.set()
-            return False
         except UnknownRunError:
             reply = JobReply(stale=True)
-        except RunyardError:
-            self._news.set()  # a server in trouble; it is told again
-            return False
-        if sequence == self._sequence:
-            self._sent.set()
         if reply.stale:
-            self.is_stale = True
-            self._stop(Stop.STALE)
+            self._abandon()
         elif reply.cancel and not self._asked_to_stop:
             self._asked_to_stop = True
             self._stop(Stop.CANCEL)
-        return True
+        with self._changing:
+            self._told = sequence
+            self._changing.notify_all()
+
+    def _check_home(self) -> None:
+        """A directory that was removed is one that nobody wants anything of any more: the ranks end."""
+        if not os.path.isdir(self._assignment.directory):
+            self._abandon()
+
+    def _abandon(self) -> None:
+        if not self.is_stale:
+            self.is_stale = True
+            self._stop(Stop.STALE)
 
     def _warnings(self) -> List[str]:
         return ["{} was not stored: {}".format(name, why) for name, why in self._shipper.refused.items()]

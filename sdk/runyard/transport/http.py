@@ -4,13 +4,17 @@ Every request of the API may be sent twice without harm (writes carry offsets, d
 a broken connection is retried for all methods.
 """
 
+import collections.abc
 import http.client
+import io
 import os
 import random
+import select
 import socket
 import threading
 import time
-from typing import Callable, Dict, Iterator, Optional
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, Optional, TypeVar
 from urllib.parse import urlsplit
 
 from runyard.errors import ServerUnavailableError
@@ -18,6 +22,7 @@ from runyard.transport.base import Answer, Body, Transport
 
 _BROKEN = (http.client.HTTPException, OSError)
 _BLOCK = 1 << 20
+_Got = TypeVar("_Got", int, bytes)
 
 
 class HttpTransport(Transport):
@@ -58,15 +63,22 @@ class HttpTransport(Transport):
     ) -> Answer:
         deadline = time.monotonic() + self._patience_s
         attempt = 0
-        repeatable = body is None or isinstance(body, bytes)
+        repeatable = not isinstance(body, collections.abc.Iterator)  # an open file, say, would go on where it is
+        timeout = self._timeout_s if timeout_s is None else timeout_s
         while True:
+            connection = None
             try:
-                answer = self._once(method, path, body, headers, stream, timeout_s)
+                # A streamed answer keeps its connection busy for long, so it gets one of its own.
+                connection = self._open(timeout) if stream else self._reuse(timeout)
+                answer = self._once(connection, method, path, body, headers, stream)
             except _BROKEN as broken:
                 self.close()
                 if attempt and self._revive is not None:
                     self._revive()
-                if not repeatable or time.monotonic() >= deadline:
+                    if attempt == 1:  # however long that took, what it brought is tried
+                        deadline = max(deadline, time.monotonic() + 1.0)
+                begun = connection is not None and not repeatable
+                if begun or time.monotonic() >= deadline:
                     raise ServerUnavailableError(
                         "No runyard server answers at {} ({}). Start it with `runyard up`, or see `runyard status`.".format(
                             self._address(), str(broken) or type(broken).__name__
@@ -77,9 +89,10 @@ class HttpTransport(Transport):
             else:
                 if answer.status != 429 or not repeatable or time.monotonic() >= deadline:
                     return answer
-                with answer:
-                    answer.whole()
-                pause = float(answer.headers.get("retry-after", "1")) * (0.5 + random.random())
+                answer.close()
+                if not isinstance(body, bytes) and body is not None:
+                    self.close()  # what of the body it had not read would be taken for a request
+                pause = _seconds(answer.headers.get("retry-after")) * (0.5 + random.random())
             attempt += 1
             if pause:
                 time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
@@ -94,16 +107,13 @@ class HttpTransport(Transport):
 
     def _once(
         self,
+        connection: http.client.HTTPConnection,
         method: str,
         path: str,
         body: Optional[Body],
         headers: Dict[str, str],
         stream: bool,
-        timeout_s: Optional[float],
     ) -> Answer:
-        timeout = self._timeout_s if timeout_s is None else timeout_s
-        # A streamed answer keeps its connection busy for long, so it gets one of its own.
-        connection = self._open(timeout) if stream else self._reuse(timeout)
         connection.putrequest(method, path, skip_accept_encoding=True)
         connection.putheader("Authorization", "Bearer " + self._token())
         for name, value in headers.items():
@@ -121,7 +131,10 @@ class HttpTransport(Transport):
                 self._stream(connection, body, chunked)
         response = connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, names, _Owned(response, connection) if stream else response)  # type: ignore[arg-type]
+        if stream:
+            return Answer(response.status, names, _Owned(response, connection))  # type: ignore[arg-type]
+        # Read now: an answer that breaks off is asked for again, and the connection is free for the next request.
+        return Answer(response.status, names, io.BytesIO(response.read()))
 
     def _stream(self, connection: http.client.HTTPConnection, body: Body, chunked: bool) -> None:
         try:
@@ -139,7 +152,7 @@ class HttpTransport(Transport):
         held = getattr(self._kept, "held", None)
         address = self._address()
         # A process forked from this one must not speak through its parent's connection.
-        if held is None or held.address != address or held.pid != os.getpid():
+        if held is None or held.address != address or held.pid != os.getpid() or held.is_over():
             held = self._kept.held = _Held(self._open(timeout), address)
         elif held.connection.sock is not None:
             held.connection.sock.settimeout(timeout)
@@ -154,6 +167,22 @@ class HttpTransport(Transport):
         assert connection.sock is not None
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+
+def _seconds(retry_after: Optional[str]) -> float:
+    """What a Retry-After header says; 1 where it says nothing, or a date."""
+    try:
+        return max(0.0, float(retry_after or "1"))
+    except ValueError:
+        return 1.0
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    try:
+        yield
+    except http.client.HTTPException as broken:
+        raise ConnectionError("the server's answer broke off: {}".format(type(broken).__name__)) from broken
 
 
 def _pieces(body: Body) -> Iterator[bytes]:
@@ -178,18 +207,41 @@ class _Held:
         self.address = address
         self.pid = os.getpid()
 
+    def is_over(self) -> bool:
+        """Whether the server has closed it, as it does with one that was idle: what is sent there is lost."""
+        if self.connection.sock is None:
+            return False  # it connects anew by itself
+        waiting = select.poll()
+        waiting.register(self.connection.sock, select.POLLIN | select.POLLHUP)
+        return bool(waiting.poll(0))
+
     def __del__(self) -> None:
         self.connection.close()
 
 
 class _Owned:
-    """A response that closes its connection with itself."""
+    """A response that closes its connection with itself, and says in our words that it broke off."""
 
     def __init__(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection) -> None:
         self._response, self._connection = response, connection
-        self.read = response.read
-        self.readinto = response.readinto
-        self.readline = response.readline
+
+    def read(self, size: int = -1) -> bytes:
+        with _telling():
+            return self._checked(self._response.read(None if size < 0 else size), size)
+
+    def readinto(self, buffer: Any) -> int:
+        with _telling():
+            return self._checked(self._response.readinto(buffer), len(buffer))
+
+    def readline(self) -> bytes:
+        with _telling():
+            return self._checked(self._response.readline())
+
+    def _checked(self, got: _Got, asked: int = -1) -> _Got:
+        """``http.client`` takes a connection's end for the answer's where it is read piece by piece."""
+        if not got and asked and self._response.length:
+            raise http.client.IncompleteRead(b"", self._response.length)
+        return got
 
     def close(self) -> None:
         self._response.close()
