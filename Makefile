@@ -4,7 +4,7 @@ VENV_PYTHON = .venv/bin/python
 COMPILE = .venv/bin/uv pip compile --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check bench format reference requirements clean .venv
+.PHONY: help demo test chaos attacks check bench format reference requirements clean .venv
 
 help:  ## say what each target does
 	@grep -E '^[a-z]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -17,6 +17,12 @@ demo: .venv  ## train the article's network on MNIST, from workspace to register
 
 test: .venv  ## run every test; one that needs something that is not here is skipped and says what
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+chaos: .venv  ## kill, stop and fill everything in turn, and print what became of it; ARGS=--write puts it into docs/reliability.md
+	@$(VENV_PYTHON) tests/chaos/table.py $(ARGS)
+
+attacks: .venv  ## replay known attacks on tools of this kind and print what becomes of them; ARGS=--write puts it into docs/security.md
+	@$(VENV_PYTHON) tests/security/table.py $(ARGS)
 
 check: .venv  ## format, lint, types, arrows between the parts, Python 3.7's library in the SDK
 	.venv/bin/ruff format --check .

@@ -1,8 +1,11 @@
 """Making files, copying them and sending them to MLflow's server: what both artifact benchmarks share."""
 
+import hashlib
 import os
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +13,7 @@ from benchmarks.measurement import RUNYARD, Absent, Bench, Outcome, figures, mea
 from benchmarks.mlflow_server import AS_STARTED, mlflow_server
 from benchmarks.own_workspace import own_workspace
 from benchmarks.peers import PeerUnavailable
-from benchmarks.programs.stopwatch import seconds
+from benchmarks.programs.stopwatch import seconds, settle_files
 
 if TYPE_CHECKING:
     from runyard import Workspace
@@ -34,23 +37,31 @@ def small_files(folder: Path, count: int) -> None:
         (part / f"{i:05d}.bin").write_bytes(os.urandom(4096))
 
 
-def through_runyard(bench: Bench, make: Callable[[Path], None], amount: int, repetitions: int) -> list[Outcome]:
+def through_runyard(
+    bench: Bench, make: Callable[[Path], None], amount: int, repetitions: int, also_sent: bool = False
+) -> list[Outcome]:
     """Both of our ways: a run's files (kept by content) and the default datastore (kept by path).
 
     ``make(folder)`` fills a folder anew for each repetition, as bytes that are stored already are not sent again.
+
+    Args:
+        also_sent: whether large files are measured as from another machine too, from where they cannot be handed over.
     """
     outcomes: list[Outcome] = []
+    ways = {"a run's files": _run_files, "the datastore": _datastore}
+    if also_sent:
+        ways["a run's files, as from another machine"] = _run_files_sent
     with own_workspace(bench) as workspace:
-        for way, transfer in (("a run's files", _run_files), ("the datastore", _datastore)):
+        for way, transfer in ways.items():
             up, down = [], []
             for _ in range(repetitions):
                 source, target = bench.folder("source"), bench.folder("target")
                 make(source)
-                os.sync()
-                send, fetch = transfer(workspace, source, target)
-                up.append(amount / seconds(send))
-                os.sync()
-                down.append(amount / seconds(fetch))
+                settle_files(source)
+                with transfer(workspace, source, target) as (send, fetch):
+                    up.append(amount / seconds(send))
+                    settle_files(source)
+                    down.append(amount / seconds(fetch))
                 assert _count(target) == _count(source)
                 bench.discard(source)
                 bench.discard(target)
@@ -58,19 +69,38 @@ def through_runyard(bench: Bench, make: Callable[[Path], None], amount: int, rep
     return outcomes
 
 
-def _run_files(workspace: "Workspace", source: Path, target: Path) -> tuple[Callable[[], object], Callable[[], object]]:
+Acts = tuple[Callable[[], object], Callable[[], object]]
+
+
+@contextmanager
+def _run_files(workspace: "Workspace", source: Path, target: Path) -> Iterator[Acts]:
     from runyard import Experiment
 
     run = Experiment(workspace, "artifacts").start_logging()
-    return (
+    yield (
         lambda: run.upload_folder("files", str(source)),
         lambda: run.download_files(prefix="files", output_directory=str(target)),
     )
+    run.complete()
 
 
-def _datastore(workspace: "Workspace", source: Path, target: Path) -> tuple[Callable[[], object], Callable[[], object]]:
+@contextmanager
+def _run_files_sent(workspace: "Workspace", source: Path, target: Path) -> Iterator[Acts]:
+    from runyard import transfer
+
+    worthwhile = transfer.WORTHWHILE
+    transfer.WORTHWHILE = sys.maxsize  # no file is large enough to be handed over
+    try:
+        with _run_files(workspace, source, target) as acts:
+            yield acts
+    finally:
+        transfer.WORTHWHILE = worthwhile
+
+
+@contextmanager
+def _datastore(workspace: "Workspace", source: Path, target: Path) -> Iterator[Acts]:
     store = workspace.get_default_datastore()
-    return (
+    yield (
         lambda: store.upload(str(source), target_path=source.name, show_progress=False),
         lambda: store.download(str(target), prefix=source.name, show_progress=False),
     )
@@ -89,12 +119,24 @@ def copied(bench: Bench, source: Path, amount: int, repetitions: int) -> list[Ou
             folder = bench.folder("cp")
             there, back = folder / "there", folder / "back"
             for measure, start, end in (("up", source, there), ("down", there, back)):
-                os.sync()
+                settle_files(source)
                 command = ["sh", "-c", 'cp -r "$1" "$2"' + ending, "sh", start, end]
                 samples[measure].append(amount / seconds(subprocess.run, command, check=True))
             bench.discard(folder)
         outcomes += figures(subject, samples)
     return outcomes
+
+
+def hashed(bench: Bench, source: Path, amount: int, repetitions: int) -> list[Outcome]:
+    """What hashing the files takes by itself: each transfer does that once, and no copy by ``cp`` does."""
+
+    def digest() -> None:
+        for path in sorted(source.rglob("*.bin")):
+            with path.open("rb") as file:
+                hashlib.file_digest(file, "sha256")
+
+    rates = [amount / seconds(digest) for _ in range(repetitions)]
+    return figures("SHA-256 alone", {"up": rates, "down": rates})
 
 
 def through_mlflow(bench: Bench, source: Path, amount: int, repetitions: int) -> list[Outcome]:

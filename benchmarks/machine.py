@@ -6,6 +6,8 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runyard.protocol.version import VERSION
+
 
 def describe() -> dict[str, str]:
     """What a reader needs to judge the figures: date, processor, memory, system, versions, load."""
@@ -15,6 +17,7 @@ def describe() -> dict[str, str]:
         "memory": f"{_memory_gib():.0f} GiB",
         "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
+        "runyard": VERSION,
         "load at the start": f"{os.getloadavg()[0]:.1f}",
     }
 

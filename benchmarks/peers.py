@@ -113,7 +113,7 @@ class PeerEnvironments:
         arguments: Sequence[str],
         folder: Path,
         alone: bool = False,
-        timeout_s: float = 600,
+        timeout_s: float = 240,
     ) -> dict[str, list[float]]:
         """Runs ``programs/<program>`` in the peer's environment and gives what it reported.
 

@@ -1,4 +1,4 @@
-"""Turns outcomes into a table: Markdown for people, JSON for machines."""
+"""Turns outcomes into tables: Markdown for people, JSON for machines."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -68,8 +68,8 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def markdown(rows: list[Row], machine: dict[str, str]) -> str:
-    """The whole report."""
+def markdown(rows: list[Row], machine: dict[str, str], picture: str | None = None) -> str:
+    """The whole report. ``picture`` is the name of the SVG beside it."""
     parts = [
         "# Benchmarks",
         "Written by `make bench`: every figure below is from one run on one machine, so compare the ratios, not the "
@@ -77,10 +77,25 @@ def markdown(rows: list[Row], machine: dict[str, str]) -> str:
         "*× floor* is the figure beside the floor's; *lead* is how many times better runyard (its first line) does than "
         "that peer.",
         "\n".join(f"- {name}: {value}" for name, value in machine.items()),
+        *([f"![Each measure of runyard and its peers, in times the floor]({picture})"] if picture else []),
+        *_summary(rows),
     ]
     for row in rows:
         parts += [f"## {row.title}", row.method, _table(row), *_notes(row)]
     return "\n\n".join(parts) + "\n"
+
+
+def _summary(rows: list[Row]) -> list[str]:
+    """Every target on a line, before the tables."""
+    judged = [(row, verdict) for row in rows for verdict in verdicts(row)]
+    if not judged:
+        return []
+    missed = sum(not verdict.is_met for _, verdict in judged)
+    lines = [["row", "of", "asked", "reached", ""]]
+    for row, verdict in judged:
+        outcome = "met" if verdict.is_met else "**missed**"
+        lines.append([row.title, f"{verdict.subject}: {verdict.measure}", verdict.asked, verdict.reached, outcome])
+    return [f"Targets: {len(judged) - missed} of {len(judged)} met.", _aligned(lines)]
 
 
 def _table(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""``make bench``: measures runyard, the floor and the peers, and writes one table.
+"""``make bench``: measures runyard, the floor and the peers, writes one table and draws one picture.
 
 Usage: ``python benchmarks/run.py [--quick] [--only NAME ...] [--without-peers] [--output docs/benchmarks.md]``
 """
@@ -6,11 +6,15 @@ Usage: ``python benchmarks/run.py [--quick] [--only NAME ...] [--without-peers] 
 import argparse
 import importlib
 import json
+import signal
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # the package, not this folder, when run as a script
@@ -18,6 +22,7 @@ sys.path[0] = str(ROOT)  # the package, not this folder, when run as a script
 from benchmarks.machine import describe  # noqa: E402  (the path comes first)
 from benchmarks.measurement import RUNYARD, Absent, Bench, Outcome  # noqa: E402
 from benchmarks.peers import PeerEnvironments  # noqa: E402
+from benchmarks.picture import svg  # noqa: E402
 from benchmarks.report import Row, as_json, markdown, verdicts  # noqa: E402
 
 BENCHMARKS = (
@@ -28,27 +33,59 @@ BENCHMARKS = (
     "artifacts_small",
     "metric_intake",
     "server_start",
+    "disk_per_run",
     "queued_submissions",
+    "crowds",
+    "log_follow",
+    "finished_runs",
 )
 
 
+PART_LIMIT_S = 420  # no part of a row takes half as long; a stuck one must not hold up the others
+
+
+class Overdue(Exception):
+    """A part of a benchmark took longer than any should."""
+
+
 def measure(name: str, bench: Bench) -> Row:
-    """Runs one benchmark: ours, the floor, the peers."""
+    """Runs one benchmark: the floor, ours, the peers. What fails is told in the row; the other rows are still measured."""
+    started_at = time.monotonic()
     module = importlib.import_module(f"benchmarks.{name}")
     parts: dict[str, tuple[Outcome, ...]] = {}
-    for part in ("floor", "ours", "peers"):
+    for part, subject in (("floor", "the floor"), ("ours", RUNYARD), ("peers", "the peers")):
         print(f"{name}: {part}", file=sys.stderr, flush=True)
-        parts[part] = tuple(_outcomes(getattr(module, part), bench) if part == "ours" else getattr(module, part)(bench))
+        parts[part] = tuple(outcomes_of(getattr(module, part), bench, subject))
+    print(f"{name}: {time.monotonic() - started_at:.0f} s", file=sys.stderr, flush=True)
     return Row(name, module.TITLE, module.METHOD, module.MEASURES, **parts)
 
 
-def _outcomes(ours: Callable[[Bench], list[Outcome]], bench: Bench) -> list[Outcome]:
-    """Our figures; a failure of ours is told in the table as a peer's is, and the others are still measured."""
+def outcomes_of(
+    part: Callable[[Bench], Sequence[Outcome]], bench: Bench, subject: str, limit_s: float = PART_LIMIT_S
+) -> Sequence[Outcome]:
+    """What a part measured; where it failed or took longer than ``limit_s``, that its subject is absent."""
     try:
-        return ours(bench)
+        with _limited(limit_s):
+            return part(bench)
     except Exception as failure:
         traceback.print_exc()
-        return [Absent(RUNYARD, f"failed with {type(failure).__name__}, see the terminal")]
+        return [Absent(subject, f"failed with {type(failure).__name__}, see the terminal")]
+
+
+@contextmanager
+def _limited(limit_s: float) -> Iterator[None]:
+    """Raises Overdue in what it surrounds after ``limit_s`` seconds."""
+
+    def overdue(_number: int, _frame: FrameType | None) -> None:
+        raise Overdue(f"not done after {limit_s:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, overdue)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def main() -> int:
@@ -56,7 +93,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes and few repetitions: proves that it runs")
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=BENCHMARKS, metavar="NAME")
     parser.add_argument("--without-peers", action="store_true", help="ours and the floor only: installs nothing")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md", help="Markdown; JSON beside it")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "docs" / "benchmarks.md", help="Markdown; JSON and the picture beside it"
+    )
     options = parser.parse_args()
 
     cache = ROOT / "build" / "benchmarks"
@@ -68,14 +107,19 @@ def main() -> int:
         bench = Bench(options.quick, Path(scratch), PeerEnvironments(cache, allowed=not options.without_peers))
         rows = [measure(name, bench) for name in options.only]
 
-    report = markdown(rows, machine)
+    picture = options.output.with_suffix(".svg")
+    report = markdown(rows, machine, picture.name)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(report, encoding="utf-8")
     data = json.dumps(as_json(rows, machine), indent=1, ensure_ascii=False)
     options.output.with_suffix(".json").write_text(data + "\n", encoding="utf-8")
+    picture.write_text(svg(rows, machine), encoding="utf-8")
     print(report)
     absent = [
-        outcome for row in rows for outcome in row.ours if isinstance(outcome, Absent) and outcome.subject == RUNYARD
+        outcome
+        for row in rows
+        for outcome in (*row.ours, *row.floor)
+        if isinstance(outcome, Absent) and outcome.subject in (RUNYARD, "the floor")
     ]
     missed = [verdict for row in rows for verdict in verdicts(row) if not verdict.is_met]
     print(f"{RUNYARD}: {len(missed)} targets missed, {len(absent)} figures absent", file=sys.stderr)

@@ -39,6 +39,8 @@ def members(cls: type) -> list[tuple[str, str]]:
     for name, kind, owner, _ in inspect.classify_class_attrs(cls):
         if name.startswith("_") or not owner.__module__.startswith("runyard"):
             continue
+        if not hasattr(cls, name):  # a member of Azure's that ours has not: see runyard.absent
+            continue
         thing = inspect.getattr_static(cls, name)
         if kind == "property":
             found.append((name, first_sentence(thing)))

@@ -2,7 +2,6 @@
 
 The amount (MB or files) is divided by the seconds."""
 
-import os
 import shutil
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from stopwatch import report, seconds
+from stopwatch import report, seconds, settle_files
 
 url, folder, amount, repetitions = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 client = MlflowClient(url)
@@ -30,10 +29,10 @@ for _ in range(8):  # the server's workers and the client warm up
 up, down = [], []
 for _ in range(repetitions):
     run = client.create_run(experiment).info.run_id
-    os.sync()
+    settle_files(Path(folder))
     up.append(amount / seconds(client.log_artifacts, run, folder))
     target = tempfile.mkdtemp(dir=".")
-    os.sync()
+    settle_files(Path(folder))
     down.append(amount / seconds(download_artifacts, run_id=run, dst_path=target, tracking_uri=url))
     assert count(target) == count(folder)
     shutil.rmtree(target)

@@ -26,6 +26,9 @@ _PLACES = {
     "SKLearn": "estimators",
     "Chainer": "estimators",
     "Model": "model",
+    "Dataset": "dataset",
+    "OutputFileDatasetConfig": "output_dataset",
+    "RunDetails": "notebook.run_details",
     "ComputeTargetException": "errors",
     "RunyardError": "errors",
 }

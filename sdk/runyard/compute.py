@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from runyard.compute_configuration import AmlComputeProvisioningConfiguration, seconds, whole
 from runyard.compute_status import AmlComputeNodeStateCounts, AmlComputeStatus, ScaleSettings, moment
@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from runyard.run import Run
     from runyard.workspace import Workspace
 
 _FIRST_WAIT_S = 0.05
@@ -208,6 +209,18 @@ class ComputeTarget:
     def _properties(self) -> Dict[str, Any]:
         return {}
 
+    def _repr_html_(self) -> str:
+        from runyard.notebook.cards import card
+
+        return card(
+            [
+                ("Name", self.name),
+                ("Workspace", self.workspace.name),
+                ("Type", self.type),
+                ("State", self.provisioning_state),
+            ]
+        )
+
     def __repr__(self) -> str:
         return "{}(workspace={!r}, name={!r}, type={!r}, provisioning_state={!r})".format(
             type(self).__name__, self.workspace.name, self.name, self.type, self.provisioning_state
@@ -350,6 +363,10 @@ class AmlCompute(ComputeTarget):
             {"nodeId": node["name"], "nodeState": node["state"], "runId": node["run_id"], "gpus": node["gpus"]}
             for node in found
         ]
+
+    def get_active_runs(self) -> "Iterator[Run]":
+        """The target's runs that have not ended, newest first."""
+        return self.workspace.get_active_runs(self.name)
 
     def wait_for_completion(  # type: ignore[override]  # Azure's own order of arguments
         self,

@@ -26,15 +26,20 @@ class Datastore:
         UnknownDatastoreError: there is none of that name; says which there are.
     """
 
+    workspace: "Workspace"
+    name: str
+    local_path: Optional[str]
+    is_default: bool
+
     def __init__(self, workspace: "Workspace", name: Optional[str] = None) -> None:
         self.workspace = workspace
         if name is None:
             (record,) = [item for item in workspace.transport.call("GET", "/datastores") if item["is_default"]]
         else:
             record = workspace.transport.call("GET", url_path("datastores", name))
-        self.name: str = record["name"]
-        self.local_path: Optional[str] = record.get("local_path")
-        self.is_default: bool = record["is_default"]
+        self.name = record["name"]
+        self.local_path = record.get("local_path")
+        self.is_default = record["is_default"]
         self._kind: str = record["kind"]
 
     @staticmethod
@@ -230,12 +235,15 @@ class Datastore:
         if show_progress:
             print("Uploading an estimated of {} files".format(len(pairs)))
         cache = DigestCache(folder)
-        files = transfer.local_files(pairs, cache)
+        files, brought = transfer.bring_to_datastore(self.workspace.transport, self.name, where, pairs, cache)
         cache.save()
         with ProgressBar("Uploading", sum(file.size for file in files), len(files), shown=show_progress) as progress:
+            progress(sum(file.size for file in files if file.name in brought), len(brought))
             became = transfer.upload_datastore_files(
                 self.workspace.transport, self.name, where, files, overwrite, progress
             )
+        became["sent"] = became["sent"] + sorted(brought)
+        became["same"] = [name for name in became["same"] if name not in brought]
         if show_progress:
             _print_upload(files, where, became)
         reference = DataReference(self, path_on_datastore=where)
@@ -276,6 +284,27 @@ class Datastore:
     def account_name(self) -> str:
         """The workspace's name: a folder belongs to no storage account."""
         return self.workspace.name
+
+    @property
+    def account_key(self) -> None:
+        """None: a folder has no key of its own, the server alone reads it."""
+
+    @property
+    def protocol(self) -> str:
+        """ "file": how the server reaches a folder."""
+        return "file"
+
+    def _repr_html_(self) -> str:
+        from runyard.notebook.cards import card
+
+        return card(
+            [
+                ("Name", self.name),
+                ("Type", self.datastore_type),
+                ("Workspace", self.workspace.name),
+                ("Folder", self.local_path),
+            ]
+        )
 
     def __repr__(self) -> str:
         return "Datastore(name='{}', datastore_type='{}', workspace='{}')".format(

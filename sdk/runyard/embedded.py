@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from runyard import home
 from runyard.errors import ServerUnavailableError, ServiceException, WorkspaceException
 from runyard.job.processes import is_alive, start_ticks
-from runyard.protocol.version import PROTOCOL
+from runyard.protocol.version import PROTOCOL, VERSION
 from runyard.transport.http import HttpTransport
 
 START_TIMEOUT_S = 60.0
@@ -29,27 +29,47 @@ def describe(folder: str) -> Optional[Dict[str, Any]]:
 
 
 def running(folder: str) -> Optional[Dict[str, Any]]:
-    """The description of the server that answers for this folder now, else None."""
+    """The description of the server that answers for this folder now, else None.
+
+    Raises:
+        WorkspaceException: it speaks another protocol than this client; says which of the two is older.
+    """
+    said, health = _answering(folder)
+    if said is not None and health.get("protocol") != PROTOCOL:
+        raise WorkspaceException(_other_protocol(health))
+    return said
+
+
+def _answering(folder: str) -> Tuple[Optional[Dict[str, Any]], Dict[str, Any]]:
+    """The description of the folder's server and what it says of its health, whatever protocol it speaks."""
     said = describe(folder)
     if said is None:
-        return None
+        return None, {}
     transport = HttpTransport(lambda: said["url"], lambda: said["token"], patience_s=0.0, timeout_s=10.0)
     try:
         health = transport.call("GET", "/health")
     except (ServerUnavailableError, ServiceException):
-        return None
+        return None, {}
     finally:
         transport.close()
     if health.get("instance") != said["instance"]:
-        return None  # another server has taken the port since
-    if health.get("protocol") != PROTOCOL:
-        raise WorkspaceException(
-            "The server of this workspace speaks protocol {}, this client speaks {}. "
-            "Install the same version of runyard in both, then run `runyard down` once.".format(
-                health.get("protocol"), PROTOCOL
-            )
+        return None, {}  # another server has taken the port since
+    return said, health
+
+
+def _other_protocol(health: Dict[str, Any]) -> str:
+    spoken, version = health.get("protocol"), health.get("version")
+    which = (
+        "The server of this workspace is runyard {} and speaks protocol {}; this client is {} and speaks {}.".format(
+            version, spoken, VERSION, PROTOCOL
         )
-    return said
+    )
+    if isinstance(spoken, int) and spoken > PROTOCOL:
+        return "{} Install runyard {} here.".format(which, version)
+    return (
+        "{} Install runyard-server {} and stop the old one with `runyard down`: the next call starts the new one. "
+        "Runs that go on are not ended by that.".format(which, VERSION)
+    )
 
 
 def transport(folder: str) -> HttpTransport:
@@ -79,7 +99,7 @@ def ensure(folder: str) -> Dict[str, Any]:
 
 def stop(folder: str, timeout_s: float = 30.0) -> bool:
     """Stops the folder's server; runs that go on are found again by the next one. Whether there was one."""
-    said = running(folder)
+    said, _ = _answering(folder)
     if said is None:
         return False
     born = start_ticks(said["pid"])

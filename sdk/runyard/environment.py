@@ -5,12 +5,14 @@ import json
 import os
 from typing import Any, Dict, List, Optional
 
+from runyard.absent import Absent
 from runyard.conda_dependencies import CPU, GPU, CondaDependencies
+from runyard.container_registry import ContainerRegistry
 from runyard.errors import EnvironmentException, UserErrorException
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.environments import EnvironmentRecord, EnvironmentSpec
 
-__all__ = ["CPU", "GPU", "CondaDependencies", "DockerSection", "Environment", "PythonSection"]
+__all__ = ["CPU", "GPU", "CondaDependencies", "DockerSection", "Environment", "PythonSection", "SparkSection"]
 
 DEFAULT_INTERPRETER = "python"
 FILE = "environment.json"
@@ -27,12 +29,18 @@ class PythonSection:
         base_conda_environment: accepted for Azure's sake; an environment that sets it is refused.
     """
 
+    user_managed_dependencies: bool
+    interpreter_path: str
+    conda_dependencies: Any
+    conda_dependencies_file: Optional[str]
+    base_conda_environment: Optional[str]
+
     def __init__(self, **_: Any) -> None:
         self.user_managed_dependencies = False
         self.interpreter_path = DEFAULT_INTERPRETER
-        self.conda_dependencies: Any = CondaDependencies()
-        self.conda_dependencies_file: Optional[str] = None
-        self.base_conda_environment: Optional[str] = None
+        self.conda_dependencies = CondaDependencies()
+        self.conda_dependencies_file = None
+        self.base_conda_environment = None
 
     def packages(self) -> CondaDependencies:
         """The packages, read from the file where one is set.
@@ -58,20 +66,57 @@ class DockerSection:
     Attributes:
         base_image: image that the script is to run in; None for none.
         base_dockerfile: refused when set.
+        base_image_registry: where the image comes from (``ContainerRegistry``).
         enabled, shared_volumes, arguments, shm_size, gpu_support, platform: accepted for Azure's sake.
     """
 
+    enabled: bool
+    base_image: Optional[str]
+    base_dockerfile: Optional[str]
+    base_image_registry: Any
+    build_context: Any
+    platform: Any
+    shared_volumes: bool
+    gpu_support: bool
+    shm_size: Optional[str]
+    arguments: List[str]
+
     def __init__(self, **_: Any) -> None:
         self.enabled = False
-        self.base_image: Optional[str] = None
-        self.base_dockerfile: Optional[str] = None
-        self.base_image_registry: Any = None
-        self.build_context: Any = None
-        self.platform: Any = None
+        self.base_image = None
+        self.base_dockerfile = None
+        self.base_image_registry = ContainerRegistry()
+        self.build_context = None
+        self.platform = None
         self.shared_volumes = True
         self.gpu_support = False
-        self.shm_size: Optional[str] = "2g"
-        self.arguments: List[str] = []
+        self.shm_size = "2g"
+        self.arguments = []
+
+    def image(self) -> Optional[str]:
+        """The image with its registry's address, None for none."""
+        if not self.base_image:
+            return None
+        registry = self.base_image_registry
+        return registry.image(self.base_image) if isinstance(registry, ContainerRegistry) else self.base_image
+
+
+class SparkSection:
+    """Spark's packages. Scripts that need none may set what they like; packages are refused.
+
+    Attributes:
+        repositories, packages: refused when they name something: no Spark runs here.
+        precache_packages: accepted; means nothing without packages.
+    """
+
+    repositories: List[Any]
+    packages: List[Any]
+    precache_packages: bool
+
+    def __init__(self, **_: Any) -> None:
+        self.repositories = []
+        self.packages = []
+        self.precache_packages = True
 
 
 class Environment:
@@ -79,16 +124,34 @@ class Environment:
 
     Args:
         name: None for an environment that is used once.
+    Attributes:
+        version: of a registered one.
+        python: interpreter and packages (``PythonSection``).
+        docker: image (``DockerSection``).
+        spark: Spark's packages, which are refused (``SparkSection``).
+        environment_variables: name to value.
+        inferencing_stack_version: accepted; means something only to deployed models.
     """
+
+    name: Optional[str]
+    version: Optional[str]
+    python: PythonSection
+    docker: DockerSection
+    spark: SparkSection
+    inferencing_stack_version: Optional[str]
+    environment_variables: Dict[str, str]
+
+    build = Absent("azureml.core.Environment")
+    build_local = Absent("azureml.core.Environment")
 
     def __init__(self, name: Optional[str] = None, **_: Any) -> None:
         self.name = name
-        self.version: Optional[str] = None
+        self.version = None
         self.python = PythonSection()
         self.docker = DockerSection()
-        self.spark: Any = None
-        self.inferencing_stack_version: Optional[str] = None
-        self.environment_variables: Dict[str, str] = {}
+        self.spark = SparkSection()
+        self.inferencing_stack_version = None
+        self.environment_variables = {}
         self._framework = EnvironmentSpec()  # an estimator's, of an environment that a run had
 
     def register(self, workspace: Any) -> "Environment":
@@ -204,7 +267,8 @@ class Environment:
             environment.python.user_managed_dependencies = True
         environment.docker.enabled = True
         environment.docker.base_image = image
-        environment.docker.base_image_registry = container_registry
+        if container_registry is not None:
+            environment.docker.base_image_registry = container_registry
         return environment
 
     @staticmethod
@@ -244,19 +308,18 @@ class Environment:
         file = os.path.join(path, FILE)
         try:
             with open(file, encoding="utf-8") as stream:
-                spec = from_json(EnvironmentSpec, json.load(stream))
-        except (OSError, ValueError) as error:
+                return Environment.from_spec(from_json(EnvironmentSpec, json.load(stream)))
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UserErrorException(
                 "{} cannot be read as an environment that save_to_directory wrote: {}.".format(file, error)
             ) from error
-        return Environment.from_spec(spec)
 
     def to_spec(self) -> EnvironmentSpec:
         """The environment as the server gets it.
 
         Raises:
             UserErrorException: packages or variables that are not what they should be.
-            EnvironmentException: a Dockerfile or a base conda environment.
+            EnvironmentException: a Dockerfile, a base conda environment, or packages of Spark.
         """
         if self.docker.base_dockerfile or self.docker.build_context is not None:
             raise EnvironmentException(_DOCKERFILE)
@@ -264,6 +327,11 @@ class Environment:
             raise EnvironmentException(
                 "python.base_conda_environment names {!r}, but conda environments cannot be built upon. Name its packages "
                 "in python.conda_dependencies.".format(self.python.base_conda_environment)
+            )
+        if self.spark is not None and (self.spark.packages or self.spark.repositories):
+            raise EnvironmentException(
+                "spark.packages names packages of Spark, but no Spark runs here. Run the script on Python alone, or "
+                "install pyspark as a pip package and let the script start it."
             )
         managed = bool(self.python.user_managed_dependencies)
         packages = CondaDependencies() if managed else self.python.packages()
@@ -282,7 +350,7 @@ class Environment:
             user_managed=managed,
             interpreter=interpreter if managed and interpreter and interpreter != DEFAULT_INTERPRETER else None,
             variables=_variables(self.environment_variables),
-            docker_image=self.docker.base_image or None,
+            docker_image=self.docker.image(),
         )
 
     @staticmethod

@@ -18,7 +18,9 @@ RunyardError
 │   ├── PathRefusedError           a path that leaves its folder or is not plain
 │   ├── AuthenticationException    no token, a wrong or an expired one
 │   ├── PermissionDeniedError      a token that may not do this
-│   └── LimitReachedError          more than the server takes at once
+│   ├── LimitReachedError          more than the server takes at once
+│   ├── BodyTooLargeError          more bytes than one request may have
+│   └── NotOfferedError            a member of Azure's classes that ours do not have
 ├── RunEnvironmentException        not inside a run
 ├── ActivityFailedException        the run that was waited for failed
 ├── ServiceException               the server answered wrongly or broke
@@ -164,6 +166,17 @@ class PermissionDeniedError(UserErrorException):
 class LimitReachedError(UserErrorException):
     code = "limit_reached"
     http_status = 429
+
+
+class BodyTooLargeError(UserErrorException):
+    code = "body_too_large"
+    http_status = 413
+
+
+class NotOfferedError(UserErrorException, AttributeError):
+    """AttributeError too, so that ``hasattr`` and an editor's completion take the member for what it is: not there."""
+
+    code = "not_offered"
 
 
 class RunEnvironmentException(RunyardError):

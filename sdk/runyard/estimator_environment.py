@@ -88,6 +88,8 @@ def build(given: Dict[str, Any], source_directory: str) -> "Environment":
     image = given["custom_docker_image"] or given.get("custom_docker_base_image")
     if image:
         environment.docker.base_image = image
+        if given["image_registry_details"] is not None:
+            environment.docker.base_image_registry = given["image_registry_details"]
     return environment
 
 

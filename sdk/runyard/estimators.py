@@ -5,6 +5,7 @@ import os
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from runyard import estimator_environment
+from runyard.container_registry import ContainerRegistry
 from runyard.errors import UserErrorException
 from runyard.estimator_distribution import distribute
 from runyard.runconfig import Distributed, FrameworkRequest, RunConfiguration, one_off_message
@@ -304,10 +305,15 @@ def arguments_of(script_params: Mapping[str, Any]) -> List[Any]:
 def _check_supported(given: Dict[str, Any]) -> None:
     if given["vm_size"] is not None or given["vm_priority"] is not None:
         raise UserErrorException(one_off_message(given["vm_size"] or "STANDARD_D2_V2"))
-    if given["image_registry_details"] is not None:
+    registry = given["image_registry_details"]
+    if registry is not None and not isinstance(registry, ContainerRegistry):
         raise UserErrorException(
-            "image_registry_details is not there yet: images are taken with the credentials of the host's own "
-            "container engine. Log in there, and name the image with its registry."
+            "image_registry_details is a ContainerRegistry; this is a {}.".format(type(registry).__name__)
+        )
+    if registry is not None and (registry.username or registry.password):
+        raise UserErrorException(
+            "image_registry_details cannot hold a login: images are taken with the credentials of the host's own "
+            "container engine. Log in there, and give the registry's address alone."
         )
     if given["resume_from"] is not None:
         raise UserErrorException(resume_message())

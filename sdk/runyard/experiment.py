@@ -1,8 +1,9 @@
 """Experiment: a named collection of runs, and the place where a run begins: ``submit``."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Set
 
+from runyard.errors import SnapshotException
 from runyard.names import check_experiment_name
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.experiments import ExperimentRecord
@@ -29,6 +30,7 @@ class Experiment:
         self._workspace = workspace
         self._name = check_experiment_name(name)
         self._known = _record
+        self._sent: Set[str] = set()  # snapshots that the server has from us: they need not be asked about again
 
     # Runs
 
@@ -45,10 +47,19 @@ class Experiment:
         """
         if overrides:
             config = config.with_overrides(**overrides)
-        spec = sent_spec(self, config, tags)
         # Named here: a request whose answer was lost is sent again, and must not make a second run.
-        said = self._workspace.transport.call("POST", "/runs", json=dict(to_json(spec), id=new_run_id(self.name)))
+        run_id = new_run_id(self.name)
+        try:
+            said = self._submitted(sent_spec(self, config, tags, self._sent), run_id)
+        except SnapshotException:
+            if not self._sent:
+                raise
+            self._sent.clear()  # the server may be another one by now, in a new home at the old address
+            said = self._submitted(sent_spec(self, config, tags, self._sent), run_id)
         return Run(self, said["id"], _said=said)
+
+    def _submitted(self, spec: RunSpec, run_id: str) -> Any:
+        return self._workspace.transport.call("POST", "/runs", json=dict(to_json(spec), id=run_id))
 
     def start_logging(
         self,
@@ -182,18 +193,34 @@ class Experiment:
             self._known = from_json(ExperimentRecord, said)
         return self._known
 
+    def _repr_html_(self) -> str:
+        from runyard.notebook.cards import card
+
+        return card(
+            [
+                ("Name", self.name),
+                ("Workspace", self._workspace.name),
+            ]
+        )
+
     def __repr__(self) -> str:
         return "Experiment(Name: {}, Workspace: {})".format(self.name, self._workspace.name)
 
 
-def sent_spec(experiment: Experiment, config: Any, tags: Optional[Dict[str, str]] = None) -> RunSpec:
-    """Sends the code of a run and gives its spec: all of a submission but the last step."""
+def sent_spec(
+    experiment: Experiment, config: Any, tags: Optional[Dict[str, str]] = None, sent: Optional[Set[str]] = None
+) -> RunSpec:
+    """Sends the code of a run and gives its spec: all of a submission but the last step.
+
+    Args:
+        sent: ids of snapshots that the server has, see ``transfer.send_snapshot``.
+    """
     from runyard import transfer
     from runyard.run_spec import build
 
     spec = build(config, experiment.name, tags=tags)
     transport = experiment.workspace.transport
-    snapshot = transfer.send_snapshot(transport, spec.source_directory, spec.script)
+    snapshot = transfer.send_snapshot(transport, spec.source_directory, spec.script, sent=sent)
     properties = dict(spec.properties)
     properties.update(_git_properties(spec.source_directory))
     return replace(spec, snapshot=snapshot, properties=properties)

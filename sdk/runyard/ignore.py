@@ -1,7 +1,8 @@
 """Which files a ``.gitignore`` or ``.amlignore`` leaves out: git's pattern rules, over plain strings."""
 
 import re
-from typing import List, NamedTuple, Optional, Pattern, Tuple
+from itertools import count
+from typing import Iterator, List, NamedTuple, Optional, Pattern, Tuple
 
 _CLASSES = {
     "alnum": "0-9A-Za-z",
@@ -85,15 +86,30 @@ def _without_trailing_spaces(line: str) -> str:
     return line[:kept]
 
 
+_STAR = "[^/]*"  # "*"
+_FOLDERS = "(?:.*?/)??"  # "**/": this folder or any below it, the nearest first
+_ANYTHING = ".*?"  # "**" at an end
+
+
 def _regex(pattern: str, whole_path: bool) -> str:
-    """The pattern as a regular expression (not anchored at its end)."""
-    parts: List[str] = []
+    """The pattern as a regular expression (not anchored at its end).
+
+    Where one wildcard follows another, the first match of what stands between them is as good as any later one,
+    since the second wildcard takes whatever that leaves. So each such stretch is matched once and never tried again:
+    a pattern with many wildcards takes no longer than its length times the path's.
+    """
+    stretches: List[Tuple[str, List[str]]] = [("", [""])]  # (double wildcard, texts with a "*" between each)
     position = 0
     while position < len(pattern):
         letter = pattern[position]
         if letter == "*":
-            part, position = _stars(pattern, position, whole_path)
-        elif letter == "?":
+            wildcard, position = _stars(pattern, position, whole_path)
+            if wildcard == _STAR:
+                stretches[-1][1].append("")
+            else:
+                stretches.append((wildcard, [""]))
+            continue
+        if letter == "?":
             part, position = "[^/]", position + 1
         elif letter == "[":
             part, position = _bracket(pattern, position + 1)
@@ -102,8 +118,24 @@ def _regex(pattern: str, whole_path: bool) -> str:
             position += 2
         else:
             part, position = re.escape(letter), position + 1
-        parts.append(part)
-    return "".join(parts)
+        stretches[-1][1][-1] += part
+    found = ""
+    names = count()
+    for number, (wildcard, texts) in enumerate(stretches, 1):
+        is_last = number == len(stretches)
+        inner = texts[0]
+        for text in texts[1:-1]:
+            inner += _once("[^/]*?" + text, names)
+        if len(texts) > 1:
+            inner += _STAR + texts[-1]
+        found += wildcard + inner if is_last or not wildcard else _once(wildcard + inner, names)
+    return found
+
+
+def _once(regex: str, names: Iterator[int]) -> str:
+    """The first match of ``regex``, never another one (an atomic group, which this Python may not have)."""
+    name = "once{}".format(next(names))
+    return "(?=(?P<{0}>{1}))(?P={0})".format(name, regex)
 
 
 def _stars(pattern: str, start: int, whole_path: bool) -> Tuple[str, int]:
@@ -116,10 +148,10 @@ def _stars(pattern: str, start: int, whole_path: bool) -> Tuple[str, int]:
     begins = not _SPECIAL.search(pattern[:start]) or pattern[start - 1] == "/"
     is_double = end - start > 1 and begins
     if not (whole_path and is_double and (rest == "" or rest.startswith(("/", "\\/")))):
-        return "[^/]*", end
+        return _STAR, end
     if rest.startswith("/"):
-        return "(?:.*/)?", end + 1  # "**/": this folder or any below it
-    return ".*", end
+        return _FOLDERS, end + 1
+    return _ANYTHING, end
 
 
 def _bracket(pattern: str, position: int) -> Tuple[str, int]:

@@ -45,13 +45,25 @@ class Session:
 
 
 class InteractiveSession(Session):
-    """A session of ``start_logging`` or ``child_run``."""
+    """A session of ``start_logging`` or ``child_run``.
 
-    def __init__(self, folder: SpoolFolder, transport: Transport, run_id: str, outputs: Optional[str]) -> None:
+    Args:
+        is_its_process: whether the run has no other process than this one, which then gives account of it.
+    """
+
+    def __init__(
+        self,
+        folder: SpoolFolder,
+        transport: Transport,
+        run_id: str,
+        outputs: Optional[str],
+        is_its_process: bool = True,
+    ) -> None:
         self._folder = folder
         self._transport = transport
         self._run_id = run_id
         self._outputs = outputs
+        self._is_its_process = is_its_process
         self.spool = Spool(folder.spool_directory, folder.writer)
         self._shipper = BackgroundShipper(Shipper(transport, run_id), folder.path)
         self._closed = threading.Event()
@@ -79,6 +91,16 @@ class InteractiveSession(Session):
             upload_run_files(self._transport, self._run_id, waiting, overwrite=True)
             shutil.rmtree(aside, ignore_errors=True)
         self.flush(300.0)
+        if self._is_its_process:
+            self._account()
+
+    def _account(self) -> None:
+        """Says how much was written, for ``run.verify()``, and what of it is lost."""
+        from runyard.protocol.jobs import JobReport
+
+        shipper = self._shipper.shipper
+        report = JobReport(1, 0, 1, "running", written=shipper.written, warnings=shipper.warnings())
+        self._transport.call("POST", url_path("runs", self._run_id, "report"), json=to_json(report))
 
     def close(self) -> None:
         if self in _OPEN:
@@ -145,7 +167,7 @@ def attach(run: "Run") -> InteractiveSession:
     """A session for a client that logs to a run whose script runs elsewhere."""
     workspace = run.experiment.workspace
     folder = open_folder(spool_root(), run.id, {"workspace": workspace.name, "home": workspace.folder})
-    return InteractiveSession(folder, run._transport, run.id, None)
+    return InteractiveSession(folder, run._transport, run.id, None, is_its_process=False)
 
 
 def this_process() -> Optional[ClientProcess]:

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from runyard import model_files, model_registration, model_search
+from runyard.absent import Absent
 from runyard.errors import ModelException, UserErrorException
 from runyard.model_search import Pairs
 from runyard.names import check_model_name
@@ -42,6 +43,10 @@ class Model:
         PYTORCH = "PyTorch"
         SCIKITLEARN = "ScikitLearn"
         TENSORFLOW = "TensorFlow"
+
+    deploy = Absent("azureml.core.Model")
+    package = Absent("azureml.core.Model")
+    profile = Absent("azureml.core.Model")
 
     def __init__(
         self,
@@ -378,6 +383,11 @@ class Model:
         if not self._record.files:  # as a list gave it
             self._record = model_search.fetched(self._workspace.transport, self.name, self.version)
         return self._record
+
+    def _repr_html_(self) -> str:
+        from runyard.notebook.cards import card
+
+        return card([("Name", self.name), ("Version", str(self.version)), ("Workspace", self._workspace.name)])
 
     def __repr__(self) -> str:
         return "Model(workspace={!r}, name={!r}, id={!r}, version={!r}, tags={!r}, properties={!r})".format(

@@ -30,6 +30,16 @@ _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[^\x00-\x1f\x7f]+")
 
+# The same rules for the API's document: pattern of the whole name, least and most characters.
+RULES = {
+    "run": (_RUN_ID.pattern, 1, LONGEST_RUN_ID),
+    "experiment": (_EXPERIMENT.pattern, 1, LONGEST),
+    "model": (_MODEL.pattern, 1, LONGEST),
+    "compute": (_COMPUTE.pattern, 2, 64),
+    "datastore": (_DATASTORE.pattern, 1, LONGEST),
+    "environment": (_ENVIRONMENT.pattern, 1, LONGEST),
+}
+
 
 def check_workspace_name(name: Any) -> str:
     """Raises WorkspaceException unless ``name`` may name a workspace."""

@@ -33,6 +33,12 @@ class OfflineRun(MetricLogging):
         )
 
     @property
+    def input_datasets(self) -> Any:
+        from runyard.input_datasets import InputDatasets
+
+        return InputDatasets()
+
+    @property
     def tags(self) -> Dict[str, str]:
         return dict(self._tags)
 

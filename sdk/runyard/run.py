@@ -19,6 +19,7 @@ from runyard.transport.base import Transport, url_path
 if TYPE_CHECKING:
     from runyard.environment import Environment
     from runyard.experiment import Experiment
+    from runyard.input_datasets import InputDatasets
     from runyard.interactive import Session
     from runyard.model import Model
     from runyard.workspace import Workspace
@@ -179,6 +180,13 @@ class Run(MetricLogging):
             spec.get("name") or self.id, spec.get("version") or "", from_json(EnvironmentSpec, spec), 0.0
         )
         return Environment.from_record(record)
+
+    @property
+    def input_datasets(self) -> "InputDatasets":
+        """In a run's script: the name of each dataset it was given to that dataset's path on this node."""
+        from runyard.input_datasets import InputDatasets
+
+        return InputDatasets()
 
     # Following and ending
 
@@ -611,6 +619,22 @@ class Run(MetricLogging):
     def _read_file(self, name: str) -> bytes:
         with self._transport.request("GET", url_path("runs", self.id, "files", name)) as answer:
             return answer.whole()
+
+    def _repr_html_(self) -> str:
+        from runyard.notebook.cards import card
+
+        record = self._record()
+        if "portal_url" not in record:  # a submission's answer has none
+            record = self._refresh()
+        return card(
+            [
+                ("Experiment", self._experiment.name),
+                ("Id", self.id),
+                ("Type", record["type"]),
+                ("Status", record["status"]),
+                ("Details Page", record.get("portal_url")),
+            ]
+        )
 
     def __repr__(self) -> str:
         status = self._known["status"] if self._known else "not looked at"

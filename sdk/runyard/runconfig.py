@@ -21,6 +21,9 @@ class MpiConfiguration:
         node_count: nodes of the run.
     """
 
+    process_count_per_node: int
+    node_count: int
+
     def __init__(self, process_count_per_node: int = 1, node_count: int = 1) -> None:
         self.process_count_per_node = process_count_per_node
         self.node_count = node_count
@@ -28,6 +31,9 @@ class MpiConfiguration:
 
 class TensorflowConfiguration:
     """TensorFlow's own parameter servers and workers, told of each other through ``TF_CONFIG``."""
+
+    worker_count: int
+    parameter_server_count: int
 
     def __init__(self, worker_count: int = 1, parameter_server_count: int = 1) -> None:
         self.worker_count = worker_count
@@ -171,7 +177,29 @@ class RunConfiguration:
         inputs: data references that the script finds by their variables, without an argument.
         priority: higher goes first in the compute target's queue.
         max_run_duration_seconds: after so long the run is ended; None for no limit.
+        auto_prepare_environment: accepted; an environment that is not there yet is always built.
     """
+
+    script: Optional[str]
+    arguments: List[Any]
+    command: Union[None, str, List[Any]]
+    framework: str
+    communicator: str
+    environment_variables: Dict[str, str]
+    auto_prepare_environment: bool
+    node_count: int
+    gpus_per_node: Optional[int]
+    data_references: Dict[str, Any]
+    inputs: List[Any]
+    priority: Optional[int]
+    max_run_duration_seconds: Optional[int]
+    source_directory_data_store: Optional[str]
+    tensorflow: TensorflowConfiguration
+    mpi: MpiConfiguration
+    pytorch: PyTorchConfiguration
+    history: HistoryConfiguration
+    amlcompute: AmlComputeConfiguration
+    docker: DockerConfiguration
 
     def __init__(
         self,
@@ -185,21 +213,21 @@ class RunConfiguration:
         if command and (script or arguments):
             raise UserErrorException("Give script and arguments, or command, not both.")
         self.script = script
-        self.arguments: List[Any] = arguments if arguments is not None else []
+        self.arguments = arguments if arguments is not None else []
         self.command = command
         self.framework = framework or "Python"
         self.communicator = communicator or "None"
         self._target = "local"
         self._environment: Any = None
-        self.environment_variables: Dict[str, str] = {}
+        self.environment_variables = {}
         self.auto_prepare_environment = True
         self.node_count = 1
-        self.gpus_per_node: Optional[int] = None
-        self.data_references: Dict[str, Any] = {}
-        self.inputs: List[Any] = []
-        self.priority: Optional[int] = None
-        self.max_run_duration_seconds: Optional[int] = None
-        self.source_directory_data_store: Optional[str] = None
+        self.gpus_per_node = None
+        self.data_references = {}
+        self.inputs = []
+        self.priority = None
+        self.max_run_duration_seconds = None
+        self.source_directory_data_store = None
         self.framework_request = FrameworkRequest()
         self.tensorflow = TensorflowConfiguration()
         self.mpi = MpiConfiguration()

@@ -26,6 +26,12 @@ class ScriptRunConfig:
         UserErrorException: both command and script, or a value of the wrong kind.
     """
 
+    source_directory: str
+    script: Optional[str]
+    arguments: Union[None, str, List[Any]]
+    command: Union[None, str, List[Any]]
+    run_config: RunConfiguration
+
     def __init__(
         self,
         source_directory: Optional[str],
@@ -50,7 +56,7 @@ class ScriptRunConfig:
             )
         self.source_directory = os.fspath(source_directory) if source_directory is not None else "."
         self.script = script
-        self.arguments: Union[None, str, List[Any]] = arguments
+        self.arguments = arguments
         self.command = command
         self.run_config = run_config.copied() if run_config is not None else RunConfiguration()
         if compute_target is not None:

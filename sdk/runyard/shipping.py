@@ -10,7 +10,7 @@ import stat
 import sys
 import threading
 import time
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 from runyard.errors import (
     OffsetGapError,
@@ -19,7 +19,7 @@ from runyard.errors import (
     ServerUnavailableError,
     UserErrorException,
 )
-from runyard.spool import LINE_BYTES, SUFFIX
+from runyard.spool import LINE_BYTES, LOST_SUFFIX, SUFFIX
 from runyard.transport.base import Transport, url_path
 
 REQUEST_BYTES = 1 << 20
@@ -67,10 +67,18 @@ class _Stream:
         self.blanks: List[Tuple[int, int]] = []
         self.refused: Optional[RunyardError] = None
         self.rewritten = False
+        self.is_doubted = False  # whether the server still has what it had
+        self.lost = 0  # bytes that a full disk kept from its file
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether bytes of it are still to be sent."""
+        is_wanted = self.refused is None and not self.rewritten
+        return is_wanted and (self.is_doubted or self.offset < self.size and self.unfinished_at != self.size)
 
     @property
     def written(self) -> int:
-        return self.offset if self.unfinished_at == self.size else self.size
+        return self.lost + (self.offset if self.unfinished_at == self.size else self.size)
 
 
 class Shipper:
@@ -97,6 +105,7 @@ class Shipper:
         self._wait = wait
         self._monotonic = monotonic
         self._streams: Dict[str, _Stream] = {}
+        self._held: Dict[str, int] = {}
         self._turn = threading.RLock()
 
     def log_name(self, name: str) -> str:
@@ -112,8 +121,16 @@ class Shipper:
 
     @property
     def written(self) -> Dict[str, int]:
-        """Bytes that this node wrote by stream ("metrics/<writer>", or a log's path), as last seen."""
+        """Bytes that this node wrote by stream ("metrics/<writer>", or a log's path), as last seen.
+
+        Those that a full disk did not take are among them: no more can be stored than was kept.
+        """
         return {name: stream.written for name, stream in list(self._streams.items())}
+
+    @property
+    def lost(self) -> Dict[str, int]:
+        """Bytes by stream that were logged and are nowhere: this node's disk was full."""
+        return {name: stream.lost for name, stream in list(self._streams.items()) if stream.lost}
 
     @property
     def refused(self) -> Dict[str, RunyardError]:
@@ -131,6 +148,29 @@ class Shipper:
         with self._turn:
             self._ship(self._stream(self.log_name(name), False), path, shipped)
         return shipped
+
+    def warnings(self) -> List[str]:
+        """What the run is to be warned of: a sentence for each thing that is not, or not whole, in its history."""
+        said = ["{} was not stored: {}".format(name, why) for name, why in self.refused.items()]
+        for name, size in self.lost.items():
+            said.append("{}: {:,} bytes that were logged are lost: the disk of the node was full.".format(name, size))
+        for name in self.rewritten:
+            if name.startswith("azureml-logs/"):  # below logs/ are the script's own files, which are stored whole
+                said.append("{} was cut by the script: only what had been shipped before is kept.".format(name))
+        return said
+
+    def hold(self, name: str, descriptor: int) -> None:
+        """From now on the log ``name`` is read from an open file: whatever a script does to its name, it is shipped."""
+        self._held[name] = descriptor
+
+    def doubt(self) -> None:
+        """Asks anew, with the next pass, how much of each stream is stored.
+
+        A server that was started again may have been given older records: a copy, or what a power failure left.
+        """
+        with self._turn:
+            for stream in self._streams.values():
+                stream.is_doubted, stream.unfinished_at = True, -1
 
     def ship_metrics(self, writer: str, path: str) -> Shipped:
         """Sends the whole lines that are new in the spool file at ``path``."""
@@ -154,10 +194,16 @@ class Shipper:
         shipped = Shipped()
         with self._turn:
             spool = os.path.join(directory, "spool")
-            for name, path in _files(spool, deep=False):
+            behind: List[str] = []
+            # The shorter name first: what a writer began anew (rank-0-2, rank-0-10) comes after what it left (rank-0).
+            for name, path in sorted(_files(spool, deep=False), key=lambda file: (len(file[0]), file[0])):
                 if name.endswith(SUFFIX) and shipped.reachable:
-                    writer = self.writer_name(name[: -len(SUFFIX)])
-                    self._ship(self._stream("metrics/" + writer, True), path, shipped)
+                    self._ship_metrics(name[: -len(SUFFIX)], path, behind, shipped)
+                elif name.endswith(LOST_SUFFIX):
+                    self._metrics(name[: -len(LOST_SUFFIX)]).lost = _size(path)
+            for name, descriptor in list(self._held.items()):
+                if shipped.reachable:
+                    self._ship(self._stream(self.log_name(name), False), descriptor, shipped)
             self._ship_tree(os.path.join(directory, "logs"), "", shipped)
         return shipped
 
@@ -176,6 +222,19 @@ class Shipper:
                 self._wait(min(pause, left))
                 pause = min(pause * 2, 1.0)
 
+    def _ship_metrics(self, writer: str, path: str, behind: List[str], shipped: Shipped) -> None:
+        """Ships one spool file, unless an earlier one of its writer's is ``behind``: a metric's points have an order."""
+        if any(writer.startswith(earlier + "-") for earlier in behind):
+            shipped.complete = False
+            return
+        stream = self._metrics(writer)
+        self._ship(stream, path, shipped)
+        if stream.is_behind:
+            behind.append(writer)
+
+    def _metrics(self, writer: str) -> _Stream:
+        return self._stream("metrics/" + self.writer_name(writer), True)
+
     def _stream(self, name: str, is_metrics: bool) -> _Stream:
         stream = self._streams.get(name)
         if stream is None:
@@ -186,9 +245,10 @@ class Shipper:
         for name, path in _files(folder, deep=True):
             if not shipped.reachable:
                 return
-            self._ship(self._stream(self.log_name(prefix + name), False), path, shipped)
+            if prefix + name not in self._held:
+                self._ship(self._stream(self.log_name(prefix + name), False), path, shipped)
 
-    def _ship(self, stream: _Stream, path: str, shipped: Shipped) -> None:
+    def _ship(self, stream: _Stream, path: Union[str, int], shipped: Shipped) -> None:
         try:
             found = os.stat(path)
         except OSError:
@@ -201,11 +261,12 @@ class Shipper:
         if stream.refused is not None or stream.rewritten:
             stream.size = found.st_size
             return
-        if found.st_size == stream.size and stream.size in (stream.offset, stream.unfinished_at):
+        known = stream.size in (stream.offset, stream.unfinished_at) and not stream.is_doubted
+        if found.st_size == stream.size and known:
             return  # nothing new: the pass has cost one stat
         stream.size, stream.file_id = found.st_size, file_id
         try:
-            with open(path, "rb", buffering=0) as file:
+            with open(path, "rb", buffering=0, closefd=isinstance(path, str)) as file:
                 self._send_new(stream, file, shipped)
         except ServerUnavailableError as away:
             shipped.reachable = shipped.complete = False
@@ -221,6 +282,9 @@ class Shipper:
             shipped.trouble = RunyardError("{} cannot be read: {}".format(path, trouble))
 
     def _send_new(self, stream: _Stream, file, shipped: Shipped) -> None:  # type: ignore[no-untyped-def]
+        if stream.is_doubted:
+            stream.offset = self._send(stream, 0, b"")  # nothing is sent: the answer tells what is stored
+            stream.is_doubted = False
         until = stream.offset + PASS_BYTES
         while stream.offset < stream.size:
             if stream.offset >= until:
@@ -231,7 +295,7 @@ class Shipper:
                 stream.unfinished_at = stream.size
                 return
             before = stream.offset
-            stream.offset = self._send(stream, _blanked(body, before, stream.blanks))
+            stream.offset = self._send(stream, before, _blanked(body, before, stream.blanks))
             shipped.sent_bytes += max(0, stream.offset - before)
         if stream.offset > stream.size:
             stream.refused = UserErrorException(
@@ -240,20 +304,20 @@ class Shipper:
             )
             shipped.trouble = stream.refused
 
-    def _send(self, stream: _Stream, body: bytes) -> int:
+    def _send(self, stream: _Stream, offset: int, body: bytes) -> int:
         """Sends one piece; gives the size that the server then has."""
         if stream.is_metrics:
             method, path = "POST", url_path("runs", self.run_id, "metrics")
-            query = {"writer": stream.name[len("metrics/") :], "offset": stream.offset}
+            query = {"writer": stream.name[len("metrics/") :], "offset": offset}
         else:
             method, path = "PUT", url_path("runs", self.run_id, "logs", stream.name)
-            query = {"offset": stream.offset}
+            query = {"offset": offset}
         try:
             with self.transport.request(method, path, query=query, body=body) as answer:
                 return int(answer.json()["size"])
         except OffsetGapError as gap:
             size = int(gap.details["size"])
-            if size >= stream.offset:
+            if size >= offset:
                 raise
             return size
         except UserErrorException as refusal:
@@ -264,7 +328,7 @@ class Shipper:
             # A line that a full disk cut short: sent as spaces, so that the offsets stay what they are.
             stream.blanks.append(blank)
             sys.stderr.write("runyard: a line of {} is left out: {}\n".format(stream.name, refusal))
-            return stream.offset
+            return offset
 
 
 def _piece(file, offset: int, size: int, whole_lines: bool) -> bytes:  # type: ignore[no-untyped-def]
@@ -289,6 +353,13 @@ def _blanked(body: bytes, offset: int, blanks: List[Tuple[int, int]]) -> bytes:
         if start < end:
             body = body[:start] + b" " * (end - start) + body[end:]
     return body
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _files(folder: str, deep: bool) -> Iterator[Tuple[str, str]]:

@@ -23,6 +23,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 from runyard.errors import UserErrorException
 
 SUFFIX = ".metrics"
+LOST_SUFFIX = ".lost"
 NAME_LENGTH = 255
 LINE_BYTES = 15 << 20  # the server takes 16 MiB at once
 _CACHED_NAMES = 10000
@@ -61,7 +62,9 @@ class Spool:
     Every Spool has a file of its own: where the name is taken, by another process or by the parent
     of a forked one, ``-2``, ``-3`` ... is added. The file is made with the first record; one whose
     last line a full disk cut short is left, and the next begun. Threads may share a Spool. A disk
-    that is full or gone is told once on stderr; ``lost`` counts what could not be written.
+    that is full or gone is told once on stderr; ``lost`` counts what could not be written, and the
+    size of ``<writer>.lost`` its bytes: a file that has a length and no content, which a full disk
+    still takes. Who ships the spool tells it to the run.
 
     Args:
         directory: an existing folder.
@@ -76,6 +79,9 @@ class Spool:
         self.path = ""  # of the file, once there is one
         self._fd = -1  # -1: no file yet; writing fails with EBADF, and _recover opens one
         self._left: List[int] = []
+        self._lost_bytes = 0
+        self._lost_fd = -1
+        self._told = False
         self._now = now
         self._heads: Dict[str, str] = {}
         self._described: Set[Tuple[str, str]] = set()
@@ -174,11 +180,30 @@ class Spool:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as problem:
                 self.lost += 1
-                if self.lost == 1:
-                    sys.stderr.write(
-                        "runyard: metrics cannot be written to {} ({}). The script goes on; what it logs "
-                        "is lost until there is room again.\n".format(self.directory, problem.strerror or problem)
-                    )
+                self._lost_bytes += len(line)
+                self._tell(problem)
+                self._count_lost()
+
+    def _tell(self, problem: OSError) -> None:
+        if self._told:
+            return
+        try:
+            sys.stderr.write(
+                "runyard: metrics cannot be written to {} ({}). The script goes on; what it logs "
+                "is lost until there is room again.\n".format(self.directory, problem.strerror or problem)
+            )
+            self._told = True
+        except (OSError, ValueError, AttributeError):
+            return  # the same full disk, or a script without stderr: logging raises for neither
+
+    def _count_lost(self) -> None:
+        """Leaves the number of lost bytes where it outlives this process."""
+        try:
+            if self._lost_fd < 0:
+                self._lost_fd, _ = self._new_file(LOST_SUFFIX)
+            os.ftruncate(self._lost_fd, self._lost_bytes)
+        except OSError:
+            return  # the folder is gone, or takes not even a name: stderr has told it
 
     def _leave_file(self) -> None:
         """Goes on in a new file: this one ends with a part of a line, which its reader leaves out."""
@@ -188,27 +213,32 @@ class Spool:
             self._fd = -1
 
     def _open(self) -> None:
+        self._fd, self.path = self._new_file(SUFFIX)
+
+    def _new_file(self, suffix: str) -> Tuple[int, str]:
+        """A file of this Spool's own, under the first name that is free: descriptor and path."""
         number = 1
         while True:
             stem = self.writer if number == 1 else "{}-{}".format(self.writer, number)
-            path = os.path.join(self.directory, stem + SUFFIX)
+            path = os.path.join(self.directory, stem + suffix)
             try:
-                self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+                return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600), path
             except FileExistsError:
                 number += 1
-            else:
-                self.path = path
-                return
 
     def _close_files(self) -> None:
         self._leave_file()
         left, self._left = self._left, []
+        if self._lost_fd >= 0:
+            left.append(self._lost_fd)
+            self._lost_fd, self._lost_bytes = -1, 0  # what is lost later is counted in a file of its own
         for fd in left:
             os.close(fd)
 
     def _forget_parent(self) -> None:
         self._lock = threading.Lock()  # the parent's may have been held by a thread that is not here
         self._described = set()
+        self.lost, self._told = 0, False
         self._close_files()
 
 

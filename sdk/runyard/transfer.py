@@ -7,14 +7,17 @@ arrives changed is refused and, where the file changed while it was sent, read a
 import http.client
 import os
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from urllib.parse import urlencode
 
 from runyard.digests import DigestCache, LocalFile, of_file
 from runyard.errors import RunyardError, ServiceException, SnapshotException, UserErrorException
+from runyard.handover import WORTHWHILE, Bringer
 from runyard.progress import Progress, silent
-from runyard.protocol.files import FileEntry
+from runyard.protocol.codec import from_json
+from runyard.protocol.files import FileEntry, Manifest, manifest_id
 from runyard.sending import TRIES, send_packs
 from runyard.transport.base import Transport, url_path
-from runyard.unpacking import Folder, file_entries, unpack_files, unpack_snapshot
+from runyard.unpacking import Folder, copy_lent, file_entries, unpack_files, unpack_snapshot
 
 _BROKEN = (http.client.HTTPException, OSError, ValueError)
 _FETCH_FILES = 2000  # files asked for in one request
@@ -29,12 +32,14 @@ def send_snapshot(
     script: Optional[str] = None,
     progress: Optional[Progress] = None,
     say: Optional[Callable[[str], Any]] = None,
+    sent: Optional[Set[str]] = None,
 ) -> str:
-    """Sends the source directory's tree and gives the snapshot's id. An unchanged tree costs one request.
+    """Sends the source directory's tree and gives the snapshot's id. An unchanged tree costs one request at most.
 
     Args:
         script: the entry script, which must be among the files.
         say: is told what a person should know of a large tree; default prints to stderr.
+        sent: ids of snapshots that the server has: for them nothing is asked, and what is sent is added.
     Raises:
         UserErrorException: no such directory or script.
         SnapshotException: the tree cannot be sent (see ``snapshot.scan``) or keeps changing.
@@ -48,7 +53,14 @@ def send_snapshot(
         return files
 
     def commit(files: Sequence[LocalFile]) -> Any:
-        return transport.call("POST", "/snapshots", json=_manifest(files))
+        manifest = _manifest(files)
+        snapshot_id = manifest_id(from_json(Manifest, manifest)) if sent else None
+        if sent is not None and snapshot_id in sent:
+            return {"id": snapshot_id}
+        answer = transport.call("POST", "/snapshots", json=manifest)
+        if sent is not None and answer["id"] is not None:
+            sent.add(answer["id"])
+        return answer
 
     return _store(transport, scan, commit, progress)[0]
 
@@ -90,7 +102,7 @@ def upload_run_files(
     """
 
     def scan() -> List[LocalFile]:
-        return local_files(files)
+        return _brought(transport, files, progress)
 
     def commit(found: Sequence[LocalFile]) -> Any:
         query = {"overwrite": "true"} if overwrite else None
@@ -119,10 +131,32 @@ def download_run_files(
         target: a path in the run to the local path it is written to. Make local paths from names
             that came from a server with ``contained`` alone.
     """
-    return _download(transport, url_path("runs", run_id, "files", "pack"), entries, target, progress)
+    return _download(transport, url_path("runs", run_id, "files"), entries, target, progress)
 
 
 # A datastore's files
+
+
+def bring_to_datastore(
+    transport: Transport, datastore: str, target_path: str, files: Sequence[Tuple[str, str]], cache: DigestCache
+) -> Tuple[List[LocalFile], Set[str]]:
+    """Files as ``local_files``, and the names of those that the datastore has had from this machine by that.
+
+    Large files where the datastore has nothing yet are handed over, so that they are read once.
+    """
+    large = [name for name, local in files if _size(local) >= WORTHWHILE]
+    if not large:
+        return local_files(files, cache), set()
+    path = url_path("datastores", datastore, "files", "expect") + "?" + urlencode({"target_path": target_path})
+    with Bringer(transport, path, large) as bringer:
+        return local_files(files, cache, bringer), bringer.brought
+
+
+def _size(local: str) -> int:
+    try:
+        return os.stat(local).st_size
+    except OSError:
+        return 0  # told by whoever reads it
 
 
 def upload_datastore_files(
@@ -170,7 +204,7 @@ def download_datastore_files(
     progress: Optional[Progress] = None,
 ) -> int:
     """Writes files of a datastore to this machine and gives their number (see ``download_run_files``)."""
-    return _download(transport, url_path("datastores", datastore, "files", "pack"), entries, target, progress)
+    return _download(transport, url_path("datastores", datastore, "files"), entries, target, progress)
 
 
 # A model's files
@@ -189,7 +223,7 @@ def send_model(
     Raises:
         UserErrorException: a local file that cannot be read.
     """
-    return _store(transport, lambda: local_files(files), commit, progress)[0]
+    return _store(transport, lambda: _brought(transport, files, progress), commit, progress)[0]
 
 
 def download_model_files(
@@ -201,15 +235,19 @@ def download_model_files(
     progress: Optional[Progress] = None,
 ) -> int:
     """Writes files of a model to this machine and gives their number (see ``download_run_files``)."""
-    return _download(transport, url_path("models", name, str(version), "pack"), entries, target, progress)
+    return _download(transport, url_path("models", name, str(version)), entries, target, progress)
 
 
 # What all of them share
 
 
-def local_files(files: Iterable[Tuple[str, str]], cache: Optional[DigestCache] = None) -> List[LocalFile]:
+def local_files(
+    files: Iterable[Tuple[str, str]], cache: Optional[DigestCache] = None, bringer: Optional[Bringer] = None
+) -> List[LocalFile]:
     """``(name, local path)`` with size and digest.
 
+    Args:
+        bringer: has the server keep large files where it can, which gives their digests too.
     Raises:
         UserErrorException: a file that is not there or cannot be read.
     """
@@ -217,13 +255,22 @@ def local_files(files: Iterable[Tuple[str, str]], cache: Optional[DigestCache] =
     for name, local in files:
         try:
             stat = os.stat(local)
-            digest = of_file(local) if cache is None else cache.digest(local, stat)
+            kept = bringer.keep(name, local) if bringer is not None and stat.st_size >= WORTHWHILE else None
+            if kept is not None:
+                digest, size = kept
+            else:
+                digest, size = of_file(local) if cache is None else cache.digest(local, stat), stat.st_size
         except OSError as unread:
             raise UserErrorException(
                 "The file {} cannot be read: {}. Check its path and its permissions.".format(local, unread.strerror)
             ) from unread
-        found.append(LocalFile(name, local, stat.st_size, digest, bool(stat.st_mode & 0o100)))
+        found.append(LocalFile(name, local, size, digest, bool(stat.st_mode & 0o100)))
     return found
+
+
+def _brought(transport: Transport, files: Iterable[Tuple[str, str]], progress: Optional[Progress]) -> List[LocalFile]:
+    with Bringer(transport, progress=progress or silent) as bringer:
+        return local_files(files, bringer=bringer)
 
 
 def contained(directory: str, path: str) -> str:
@@ -310,11 +357,14 @@ def _download(
     target: Mapping[str, str],
     progress: Optional[Progress],
 ) -> int:
-    for start in range(0, len(entries), _FETCH_FILES):
-        waiting = {entry.path: entry for entry in entries[start : start + _FETCH_FILES]}
+    large = [entry for entry in entries if entry.size >= WORTHWHILE]
+    done = copy_lent(transport, path + "/handover", large, target, progress or silent) if large else set()
+    packed = [entry for entry in entries if entry.path not in done]
+    for start in range(0, len(packed), _FETCH_FILES):
+        waiting = {entry.path: entry for entry in packed[start : start + _FETCH_FILES]}
         for tries_left in reversed(range(TRIES)):
             try:
-                with transport.request("POST", path, json={"paths": list(waiting)}, stream=True) as answer:
+                with transport.request("POST", path + "/pack", json={"paths": list(waiting)}, stream=True) as answer:
                     unpack_files(answer, waiting, target, progress or silent)
             except _BROKEN as broken:
                 _raise_if_last(tries_left, "files such as '{}'".format(next(iter(waiting))), broken)

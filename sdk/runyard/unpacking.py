@@ -1,4 +1,4 @@
-"""Packs on their way in: every file is written inside its folder, verified, whole or not at all."""
+"""Packs and lent files on their way in: every file is written inside its folder, verified, whole or not at all."""
 
 import errno
 import hashlib
@@ -6,24 +6,42 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Set
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Set, Union
 
 from runyard.errors import PathRefusedError, ServiceException, StorageFullError, UserErrorException
+from runyard.handover import OpenFile, fetch
 from runyard.progress import Progress
 from runyard.protocol.files import MANIFEST_ENTRY, FileEntry, Manifest, manifest_id
-from runyard.protocol.pack import CHUNK, PackReader
-from runyard.transport.base import Answer
+from runyard.protocol.pack import PackReader
+from runyard.transport.base import Answer, Transport
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_BUFFER = 256 << 10  # bytes; what is read, hashed and written stays in a core's own cache
+_MOST_MANIFEST_BYTES = 512 << 20  # of 200,000 files, with paths of 1,024 bytes written as escapes
 _HASHED_BESIDE = 8 << 20  # bytes from which a thread is worth its start
 
 
 def file_entries(listed: Any) -> List[FileEntry]:
-    """File entries from their JSON."""
-    return [
-        FileEntry(str(item["path"]), int(item["size"]), str(item["digest"]), bool(item.get("executable")))
-        for item in listed
-    ]
+    """File entries from their JSON. Raises ServiceException for what is none."""
+    try:
+        return [
+            FileEntry(str(item["path"]), int(item["size"]), str(item["digest"]), bool(item.get("executable")))
+            for item in listed
+        ]
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as fault:
+        raise ServiceException("The server's list of files is none ({!r}).".format(fault)) from fault
+
+
+def _manifest(reader: PackReader) -> List[FileEntry]:
+    """The list of files that is the present entry."""
+    if reader.left > _MOST_MANIFEST_BYTES:
+        raise ServiceException("The server's list of files has {} bytes, which cannot be.".format(reader.left))
+    text = b"".join(reader.chunks())
+    try:
+        listed = json.loads(text)["files"]
+    except (ValueError, LookupError, TypeError, RecursionError) as fault:
+        raise ServiceException("The server's list of files is none ({!r}).".format(fault)) from fault
+    return file_entries(listed)
 
 
 class Folder:
@@ -61,10 +79,10 @@ class Folder:
 class PackWriter:
     """Writes a pack's entries to their places: whole and verified, or not at all."""
 
-    def __init__(self, reader: PackReader, progress: Progress) -> None:
+    def __init__(self, reader: Union[PackReader, OpenFile], progress: Progress) -> None:
         self._reader, self._progress = reader, progress
         self._made: Set[str] = set()
-        self._buffers = [memoryview(bytearray(CHUNK)) for _ in range(2)]
+        self._buffers = [memoryview(bytearray(_BUFFER)) for _ in range(2)]
 
     def write(self, target: str, digest: str, executable: bool = False) -> None:
         """Writes the present entry. ``digest`` "" where none is known."""
@@ -178,7 +196,7 @@ def unpack_snapshot(answer: Answer, snapshot_id: str, folder: Folder, progress: 
     by_digest: Dict[str, List[FileEntry]] = {}
     for name, _ in reader:
         if name == MANIFEST_ENTRY:
-            entries = file_entries(json.loads(b"".join(reader.chunks()))["files"])
+            entries = _manifest(reader)
             if manifest_id(Manifest(entries)) != snapshot_id:
                 raise ServiceException("The server's list of files is not that of the snapshot {}.".format(snapshot_id))
             for entry in entries:
@@ -217,3 +235,25 @@ def unpack_files(answer: Answer, waiting: Dict[str, FileEntry], target: Mapping[
         del waiting[name]
     if waiting:
         raise ServiceException("The server did not send {} of the files asked for.".format(len(waiting)))
+
+
+def copy_lent(
+    transport: Transport, path: str, entries: Sequence[FileEntry], target: Mapping[str, str], progress: Progress
+) -> Set[str]:
+    """Copies files that the server of this machine lends by the route ``path``; gives the paths of those that came.
+
+    Raises:
+        ServiceException: a file is not what its digest says.
+    """
+    waiting = {entry.path: entry for entry in entries}
+    done: Set[str] = set()
+    for name, descriptor in fetch(transport, path, list(waiting)):
+        try:
+            entry = waiting[name]
+            # Its size of now: a datastore's file may have changed since it was listed.
+            lent = OpenFile(descriptor, os.fstat(descriptor).st_size)
+            PackWriter(lent, progress).write(target[name], entry.digest, entry.executable)
+            done.add(name)
+        finally:
+            os.close(descriptor)
+    return done

@@ -2,9 +2,10 @@
 
 import os
 import uuid
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from runyard import home, workspace_config
+from runyard.absent import Absent
 from runyard.errors import UnknownWorkspaceError, WorkspaceException
 from runyard.names import check_workspace_name
 from runyard.transport.base import Transport
@@ -33,6 +34,13 @@ class Workspace:
         WorkspaceException: a name against the rules, or the name is taken by a workspace of another
             subscription or resource group.
     """
+
+    datasets = Absent("azureml.core.Workspace")
+    webservices = Absent("azureml.core.Workspace")
+    images = Absent("azureml.core.Workspace")
+    get_default_keyvault = Absent("azureml.core.Workspace")
+    get_mlflow_tracking_uri = Absent("azureml.core.Workspace")
+    sync_keys = Absent("azureml.core.Workspace")
 
     def __init__(
         self,
@@ -339,6 +347,26 @@ class Workspace:
         from runyard.run import Run
 
         return Run.get(self, run_id)
+
+    def get_active_runs(self, target: Optional[str] = None) -> Iterator["Run"]:
+        """Runs that have not ended, newest first, child runs too; with ``target`` those of that compute target alone."""
+        from runyard.protocol.status import RunStatus
+        from runyard.run import list_runs
+
+        unfinished = ",".join(status.value for status in RunStatus if not status.is_terminal)
+        return list_runs(self, None, target=target, status=unfinished, include_children=True)
+
+    def _repr_html_(self) -> str:
+        from runyard.notebook.cards import card
+
+        return card(
+            [
+                ("Workspace", self.name),
+                ("Subscription", self.subscription_id),
+                ("Resource group", self.resource_group),
+                ("Folder", self._folder),
+            ]
+        )
 
     def __repr__(self) -> str:
         return "Workspace.create(name={!r}, subscription_id={!r}, resource_group={!r})".format(

@@ -34,7 +34,7 @@ def _names_workspace(path: str) -> bool:
     try:
         with open(path, encoding="utf-8") as source:
             said = json.load(source)
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     return isinstance(said, dict) and bool({"workspace_name", "server", "Scope", "Id"} & set(said))
 
@@ -48,7 +48,7 @@ def read(path: str) -> Dict[str, Any]:
     try:
         with open(path, encoding="utf-8-sig") as source:
             said = json.load(source)
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise WorkspaceException(
             "{} is not JSON ({}). It needs an object like "
             '{{"subscription_id": "...", "resource_group": "...", "workspace_name": "..."}}; '

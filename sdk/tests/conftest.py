@@ -37,3 +37,14 @@ def transport(file_server, tmp_path, monkeypatch):
     transport = MemoryTransport(file_server.app)
     yield transport
     transport.close()
+
+
+@pytest.fixture
+def far(file_server, tmp_path, monkeypatch):
+    """The same from another machine: nothing can be handed over, bytes are sent."""
+    from runyard.transport.memory import MemoryTransport
+
+    monkeypatch.setenv("RUNYARD_HOME", str(tmp_path / "home"))
+    transport = MemoryTransport(file_server.app, client="192.0.2.7")
+    yield transport
+    transport.close()

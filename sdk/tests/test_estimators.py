@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+from runyard.container_registry import ContainerRegistry
 from runyard.data_reference import DataReference
 from runyard.environment import Environment
 from runyard.errors import UserErrorException
@@ -215,11 +216,21 @@ def test_a_cluster_for_one_run_is_refused_with_the_cure(source, given):
         Estimator(source, entry_script="train.py", **given)
 
 
-def test_resume_from_and_registry_details_are_refused_with_the_cure(source):
+def test_resume_from_is_refused_with_the_cure(source):
     with pytest.raises(UserErrorException, match="get_model_path"):
         Estimator(source, entry_script="train.py", resume_from=object())
-    with pytest.raises(UserErrorException, match="image_registry_details is not there yet"):
-        Estimator(source, entry_script="train.py", image_registry_details=object())
+
+
+def test_an_image_comes_from_the_registry_that_is_given_but_a_login_is_not_taken(source):
+    registry = ContainerRegistry()
+    registry.address = "registry.example"
+    given = {"entry_script": "train.py", "custom_docker_image": "tf:1.13", "image_registry_details": registry}
+    assert build(Estimator(source, **given), "exp").environment.docker_image == "registry.example/tf:1.13"
+    registry.password = "secret"
+    with pytest.raises(UserErrorException, match="cannot hold a login"):
+        Estimator(source, **given)
+    with pytest.raises(UserErrorException, match="is a ContainerRegistry; this is a str"):
+        Estimator(source, entry_script="train.py", image_registry_details="registry.example")
 
 
 def test_a_notebook_as_entry_script_is_refused_with_the_cure(source):

@@ -114,6 +114,19 @@ def test_a_busy_server_is_asked_again_when_it_says():
     assert server.asked == [("POST", b'{"x": 1}')] * 3
 
 
+def test_a_busy_server_is_waited_for_longer_than_one_that_is_gone():
+    with Server([BUSY, BUSY, BUSY, answer(b"1")]) as server:
+        assert transport(server, patience_s=0.001).call("GET", "/a") == 1
+
+
+def test_a_client_that_has_no_patience_is_told_that_the_server_is_busy():
+    with Server([BUSY]) as server:
+        client = transport(server, patience_s=0.0)
+        with pytest.raises(ServiceException):
+            client.call("GET", "/a")
+        client.close()
+
+
 @pytest.mark.parametrize("said", ["Retry-After: Wed, 21 Oct 2026 07:28:00 GMT", "Retry-After: -5"])
 def test_a_busy_servers_date_or_nonsense_does_not_break_the_wait(said):
     with Server([answer(b"{}", "429 Too Many Requests", [said]), answer(b"1")]) as server:

@@ -168,3 +168,40 @@ def test_a_process_takes_its_place(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     expected = "before\n{} b\nchild\nerror\n".format(os.path.realpath(str(tmp_path)))
     assert (tmp_path / "job.log").read_text() == expected
+
+
+ADOPTS = """
+import os, sys
+from runyard.job import processes
+adopted = processes.adopt_orphans()
+told, says = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.setsid()
+        os.write(says, str(os.getpid()).encode())
+        os.close(told), os.close(says)
+        sys.stdin.readline()
+        os._exit(0)
+    os._exit(0)
+os.wait()
+os.close(says)
+orphan = int(os.read(told, 20))
+print(adopted, processes.look_up(orphan).parent == os.getpid(), processes.members_of("no/such/job", os.getpid()) == [orphan])
+sys.stdout.flush()
+os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
+processes.reap_orphans(but=[orphan])
+print(processes.look_up(orphan) is None)
+processes.reap_orphans()
+print(processes.look_up(orphan) is None)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has subreapers")
+def test_an_orphan_that_hides_is_adopted_and_buried():
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    with subprocess.Popen(
+        [sys.executable, "-c", ADOPTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as adopter:
+        first = adopter.stdout.readline()
+        rest, _ = adopter.communicate(b"\n")
+    assert (first, rest) == (b"True True True\n", b"False\nTrue\n")

@@ -331,3 +331,64 @@ def test_flushing_gives_up_in_time_when_the_server_is_away(server, job):
     server.failing = []
     assert background.close(30)
     assert server.streams == {"metrics/client": b"[1]\n"}
+
+
+def test_what_the_disk_did_not_take_counts_as_written(server, shipper, job):
+    (job / "spool" / "rank-0.metrics").write_bytes(b'["s","x",1,1.0]\n')
+    with open(str(job / "spool" / "rank-0.lost"), "wb") as counted:
+        counted.truncate(200)
+    assert shipper.ship_once(str(job)).complete
+    assert shipper.lost == {"metrics/rank-0": 200}
+    assert shipper.written == {"metrics/rank-0": 216}
+    assert server.streams == {"metrics/rank-0": b'["s","x",1,1.0]\n'}
+
+
+def test_a_held_log_is_shipped_whatever_happens_to_its_name(server, shipper, job):
+    path = job / "logs" / "azureml-logs" / "70_driver_log.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(str(path), "wb", buffering=0) as output:
+        reading = os.open(str(path), os.O_RDONLY)
+        shipper.hold("azureml-logs/70_driver_log.txt", reading)
+        output.write(b"before\n")
+        shipper.ship_once(str(job))
+        path.unlink()
+        path.write_bytes(b"somebody else's file of that name\n")
+        output.write(b"after\n")
+        assert shipper.ship_once(str(job)).complete
+    os.close(reading)
+    assert server.streams == {"azureml-logs/70_driver_log.txt": b"before\nafter\n"}
+    assert shipper.rewritten == []
+
+
+def test_what_a_writer_began_anew_is_sent_after_what_it_left(server, shipper, job):
+    for name in ("rank-0-10", "rank-0", "rank-0-2"):
+        (job / "spool" / (name + ".metrics")).write_bytes(b'["s","x",1,1.0]\n')
+    shipper.ship_once(str(job))
+    assert list(server.streams) == ["metrics/rank-0", "metrics/rank-0-2", "metrics/rank-0-10"]
+
+
+def test_what_a_writer_began_anew_waits_for_what_it_left(server, shipper, job):
+    for name in ("rank-0", "rank-0-2", "rank-1"):
+        (job / "spool" / (name + ".metrics")).write_bytes(b'["s","x",1,1.0]\n')
+    server.failing = [StorageFullError("full")]
+    assert not shipper.ship_once(str(job)).complete
+    assert list(server.streams) == ["metrics/rank-1"]
+    assert shipper.ship_once(str(job)).complete
+    assert list(server.streams) == ["metrics/rank-1", "metrics/rank-0", "metrics/rank-0-2"]
+
+
+def test_a_server_that_came_back_with_older_records_gets_again_what_it_lost(server, shipper, job):
+    (job / "spool" / "rank-0.metrics").write_bytes(b'["s","x",1,1.0]\n["s","x",2,1.0]\n')
+    append(job / "logs" / "a.txt", b"first\nsecond\n")
+    shipper.ship_once(str(job))
+    stored = dict(server.streams)
+    server.streams = {"metrics/rank-0": b'["s","x",1,1.0]\n', "a.txt": b"first\n"}
+    assert not shipper.ship_once(str(job))  # nothing is new: it does not know
+    shipper.doubt()
+    server.failing = [StorageFullError("full")]
+    assert not shipper.ship_once(str(job)).complete
+    assert shipper.ship_once(str(job)).complete
+    assert server.streams == stored
+    server.requests = []
+    shipper.ship_once(str(job))
+    assert server.requests == []

@@ -214,6 +214,19 @@ def test_a_full_disk_costs_records_but_never_the_script(tmp_path):
     assert [record[2] for record in records(tmp_path / "rank-0.metrics")] == [0, 20, 21, 22]
 
 
+@pytest.mark.parametrize("stderr", ["None", "open('/dev/full', 'w', buffering=1)"])
+def test_logging_does_not_raise_where_nobody_can_be_told_either(tmp_path, stderr):
+    ended = run_script("import sys\nsys.stderr = " + stderr + LIMITED, str(tmp_path), "0")
+    assert ended.stdout == b"19\n"
+
+
+def test_what_a_full_disk_refused_is_counted_in_a_file_that_takes_no_room(tmp_path):
+    ended = run_script(LIMITED.replace("range(1, 20)", "range(1, 2)"), str(tmp_path), "16")  # a line has 16 bytes
+    assert (ended.returncode, ended.stdout) == (0, b"1\n"), ended.stderr
+    counted = (tmp_path / "rank-0.lost").stat()
+    assert (counted.st_size, counted.st_blocks) == (16, 0)
+
+
 def test_a_folder_that_is_gone_is_told_once_and_counted(tmp_path, capsys):
     spool = Spool(str(tmp_path / "gone"), "rank-0")
     for number in range(3):

@@ -96,6 +96,19 @@ def test_a_repeated_submit_of_an_unchanged_tree_is_one_request(transport, tmp_pa
     assert recorded.sent == ["POST /snapshots"]
 
 
+def test_a_tree_that_the_server_is_known_to_have_is_not_asked_about(transport, tmp_path):
+    source, sent = tree(tmp_path / "source", train=b"print(1)"), set()
+    recorded = Recorded(transport)
+    first = transfer.send_snapshot(recorded, source, sent=sent)
+    assert sent == {first}
+    del recorded.sent[:]
+    assert transfer.send_snapshot(recorded, source, sent=sent) == first
+    assert recorded.sent == []
+    tree(tmp_path / "source", train=b"print(2)")
+    assert transfer.send_snapshot(recorded, source, sent=sent) != first
+    assert recorded.sent == ["POST /snapshots", "POST /objects", "POST /snapshots"]
+
+
 def test_only_what_changed_is_sent(transport, tmp_path):
     source = tree(tmp_path / "source", train=b"print(1)", data=LARGE)
     transfer.send_snapshot(transport, source)
@@ -235,7 +248,9 @@ def run(file_server):
     return RUN
 
 
-def test_files_go_to_a_run_and_come_back(transport, run, tmp_path):
+@pytest.mark.parametrize("where", ["transport", "far"])
+def test_files_go_to_a_run_and_come_back(request, where, run, tmp_path):
+    transport = request.getfixturevalue(where)
     tree(tmp_path / "made", large=LARGE, small=b"small")
     sent = [
         ("outputs/large", str(tmp_path / "made" / "large")),
@@ -361,17 +376,17 @@ class Breaking(Transport):
         return self.inner.send(method, path, body, headers, stream, timeout_s)
 
 
-def test_a_pack_whose_connection_breaks_is_sent_again(transport, run, tmp_path):
+def test_a_pack_whose_connection_breaks_is_sent_again(far, run, tmp_path):
     tree(tmp_path / "made", large=LARGE)
     moved = []
     files = [("outputs/large", str(tmp_path / "made" / "large"))]
-    transfer.upload_run_files(Breaking(transport, 2), run, files, lambda *step: moved.append(step))
-    assert transfer.list_run_files(transport, run)[0].digest == digest(LARGE)
+    transfer.upload_run_files(Breaking(far, 2), run, files, lambda *step: moved.append(step))
+    assert transfer.list_run_files(far, run)[0].digest == digest(LARGE)
     assert (sum(size for size, _ in moved), sum(files for _, files in moved)) == (len(LARGE), 1)
 
 
-def test_a_server_that_stays_away_is_an_error(transport, run, tmp_path):
+def test_a_server_that_stays_away_is_an_error(far, run, tmp_path):
     tree(tmp_path / "made", large=LARGE)
     with pytest.raises(ServerUnavailableError):
-        transfer.upload_run_files(Breaking(transport, 3), run, [("a", str(tmp_path / "made" / "large"))])
-    assert transfer.list_run_files(transport, run) == []
+        transfer.upload_run_files(Breaking(far, 3), run, [("a", str(tmp_path / "made" / "large"))])
+    assert transfer.list_run_files(far, run) == []

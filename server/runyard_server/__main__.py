@@ -15,6 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="runyard-server", description="Serves one runyard workspace.")
     parser.add_argument("--home", required=True, help="the workspace's folder; made where it does not exist")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    parser.add_argument(
+        "--plain-http", action="store_true", help="serve other machines too, though what travels can be read on the way"
+    )
     parser.add_argument("--port", type=int, default=0, help="port to listen at (default: that of last time, or any)")
     parser.add_argument("--database", help="SQLAlchemy URL (default: SQLite in the home)")
     parser.add_argument("--embedded", action="store_true", help="end by itself after an hour with nothing to do")
@@ -29,6 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         embedded=given.embedded,
         as_json=given.json,
     )
+    if not settings.is_local and not given.plain_http:
+        print(
+            f"Other machines reach {settings.host}, and this server speaks HTTP without TLS: tokens and data could be "
+            "read on the way. Keep 127.0.0.1 and put a proxy with TLS in front of it, or, in a network that you trust, "
+            "add --plain-http.",
+            file=sys.stderr,
+        )
+        return 2
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(settings.home)
     if lock is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 
 import runyard
 from runyard.protocol.compute import ComputeRecord
@@ -20,11 +21,13 @@ from runyard_server.api import (
     auth,
     computes,
     datastores,
+    document,
     environments,
     errors,
     experiments,
     files,
     follow,
+    lanes,
     logs,
     metrics,
     models,
@@ -33,6 +36,7 @@ from runyard_server.api import (
     snapshots,
     workspace,
 )
+from runyard_server.api.bodies import JsonRoute
 from runyard_server.artifacts.store import FolderStore
 from runyard_server.domain.clock import Clock, SystemClock
 from runyard_server.environments.provision import Environments
@@ -41,8 +45,9 @@ from runyard_server.executors.local import usable_cpus
 from runyard_server.executors.registry import create_executor
 from runyard_server.lifecycle.loop import Lifecycle
 from runyard_server.lifecycle.ports import Ports
+from runyard_server.records import made_by
 from runyard_server.records.engine import Database
-from runyard_server.records.migrate import upgrade
+from runyard_server.records.migrate import SHIPPED, Migrations, upgrade
 from runyard_server.services.admission import AdmissionService
 from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.closing import ClosingService
@@ -68,6 +73,7 @@ from runyard_server.services.workspace import WorkspaceService
 from runyard_server.settings import Secrets, Settings
 
 ROUTERS = [
+    document.router,
     workspace.router,
     experiments.router,
     runs.router,
@@ -84,6 +90,18 @@ ROUTERS = [
 ]
 
 
+# Whatever the environment of this process says: the framework's own spans, metrics and exporters stay off.
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+# Of a body that is read as JSON: enough for the lists of 200,000 files, the most that are taken at once.
+MOST_JSON_BYTES = 96 << 20
+
+
 @dataclass
 class Server:
     """A built server: its application, its services and its lifecycle."""
@@ -93,6 +111,7 @@ class Server:
     lifecycle: Lifecycle
     database: Database
     executors: dict[str, Executor]
+    store: FolderStore
 
     def start(self) -> None:
         """Begins to move runs on."""
@@ -106,6 +125,8 @@ class Server:
         for executor in self.executors.values():
             executor.close()
         self.services.datastores.close()
+        self.services.objects.close()
+        self.store.close()
         self.database.close()
 
 
@@ -114,24 +135,33 @@ def build(
     secrets: Secrets,
     address: Callable[[], str],
     clock: Clock | None = None,
+    migrations: Migrations = SHIPPED,
 ) -> Server:
     """Puts a server together.
 
     Args:
         address: the URL at which it is reached, known once it listens.
+        migrations: to the tables that the records are to have.
+    Raises:
+        ServiceException: the records were written by a newer server, or could not be migrated.
     """
     clock = clock or SystemClock()
     home = settings.home
     database = Database(settings.database_url)
-    upgrade(database)
+    try:
+        upgrade(database, migrations)
+    except BaseException:
+        database.close()
+        raise
+    made_by.note(home, migrations)
     hub = Hub()
     sdk_path = node_sdk(home.parent.parent if settings.embedded else home)
     executors = {"local": create_executor("local", sdk_path=str(sdk_path), standby_count=2)}
-    woken: list[Callable[[], None]] = []
+    woken: list[Callable[[str | None], None]] = []
 
-    def wake() -> None:
+    def wake(run_id: str | None = None) -> None:
         for tell in woken:
-            tell()
+            tell(run_id)
 
     def gpu_count() -> int:
         return len(executors["local"].inventory().gpus)
@@ -203,8 +233,8 @@ def build(
         )
     )
     woken.append(lifecycle.wake)
-    app = application(services, [settings.host, "localhost"])
-    return Server(app, services, lifecycle, database, executors)
+    app = application(services, settings.hosts)
+    return Server(app, services, lifecycle, database, executors, store)
 
 
 def application(services: Services, hosts: list[str]) -> FastAPI:
@@ -213,18 +243,30 @@ def application(services: Services, hosts: list[str]) -> FastAPI:
     Raises:
         RuntimeError: a route without a row in the role table; such a server does not start.
     """
-    app = FastAPI(title="runyard", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="runyard",
+        version=VERSION,
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url=None,  # api/document.py has the whole one, behind a token
+        telemetry=NO_TELEMETRY,
+        max_body_size=None,  # files come in bodies of any size; JSON ones are limited below
+    )
     app.state.services = services
+    app.router.route_class = JsonRoute
     for router in ROUTERS:
         for route in router.routes:
             # One by one: a router that is included whole keeps its routes from the guard's sight.
             assert isinstance(route, APIRoute)
-            app.add_api_route(API_PREFIX + route.path, route.endpoint, methods=sorted(route.methods or ()))
+            most_bytes = MOST_JSON_BYTES if route.body_field is not None else None
+            methods = sorted(route.methods or ())
+            app.add_api_route(API_PREFIX + route.path, route.endpoint, methods=methods, max_body_size=most_bytes)
     ui.install(app)
     errors.install(app)
     missing = auth.undeclared(app.router.routes)
     if missing:
         raise RuntimeError(f"Routes without a row in api/roles.py: {', '.join(missing)}")
+    app.add_middleware(lanes.Lanes, page=ui.refused)  # inside the guard: who may not come in waits in no line
     app.add_middleware(auth.Guard, tokens=services.tokens, hosts=hosts, routes=app.router.routes, page=ui.refused)
     return app
 
@@ -245,7 +287,7 @@ class Places:
         self._datastores = datastores
 
     def compute(self, name: str) -> ComputeRecord:
-        return self._computes.get(name)
+        return self._computes.asked(name)
 
     def snapshot(self, snapshot_id: str) -> Manifest:
         return self._snapshots.get(snapshot_id)

@@ -15,21 +15,32 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
 from runyard import home as places
+from runyard.errors import ServiceException
 from runyard_server.app import Server, build
 from runyard_server.artifacts.allocation import keep_large_blocks
+from runyard_server.domain.clock import Clock
+from runyard_server.records import made_by
+from runyard_server.records.migrate import SHIPPED, Migrations
 from runyard_server.settings import Settings, secrets_of
 
 CHECK_IDLE_S = 10.0
 CANNOT_LISTEN = 3
+CANNOT_OPEN = 4  # the home: made by a newer runyard, or its records could not be migrated
+PORT_FILE = "port"
 
 log = logging.getLogger("runyard_server")
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, migrations: Migrations = SHIPPED, clock: Clock | None = None) -> int:
     """Serves until a signal or, embedded, until idle for long. Returns the process's exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.umask(0o077)
     keep_large_blocks()
+    try:
+        made_by.refuse_newer(settings.home, migrations)
+    except ServiceException as fault:
+        print(fault, file=sys.stderr)
+        return CANNOT_OPEN
     try:
         listener = _listen(settings)
     except (OSError, OverflowError) as fault:
@@ -38,7 +49,13 @@ def serve(settings: Settings) -> int:
     port = listener.getsockname()[1]
     url = f"http://{settings.host}:{port}"
     secrets = secrets_of(settings.home)
-    server = build(settings, secrets, lambda: url)
+    try:
+        server = build(settings, secrets, lambda: url, clock, migrations=migrations)
+    except ServiceException as fault:
+        print(fault, file=sys.stderr)
+        listener.close()
+        return CANNOT_OPEN
+    (settings.home / PORT_FILE).write_text(str(port))
     activity = Activity(server)
     config = uvicorn.Config(
         activity,
@@ -58,6 +75,7 @@ def serve(settings: Settings) -> int:
     server.start()
     said = {"url": url, "token": secrets.token, "pid": os.getpid(), "instance": server.services.instance}
     places.write_json(str(settings.server_file), said, private=True)
+    os.makedirs(places.root(), mode=0o700, exist_ok=True)
     places.write_json(os.path.join(places.root(), "server-python.json"), {"python": sys.executable})
     if not settings.embedded:
         place = {"workspace": settings.workspace, "url": url, "pid": os.getpid()}
@@ -131,8 +149,7 @@ def _listen(settings: Settings) -> socket.socket:
     # asyncio sets TCP_NODELAY only where a socket names its protocol; without, each answer waits 40 ms for an ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    remembered = settings.home / "port"
-    wanted = settings.port or _last_port(remembered)
+    wanted = settings.port or _last_port(settings.home / PORT_FILE)
     try:
         listener.bind((settings.host, wanted))
     except OSError:
@@ -140,7 +157,6 @@ def _listen(settings: Settings) -> socket.socket:
             raise
         listener.bind((settings.host, 0))
     listener.listen(2048)
-    remembered.write_text(str(listener.getsockname()[1]))
     return listener
 
 

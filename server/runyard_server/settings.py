@@ -1,7 +1,9 @@
 """What a server is told: where its home is, where it listens, what it may use."""
 
+import ipaddress
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +44,19 @@ class Settings:
     @property
     def database_url(self) -> str:
         return self.database or f"sqlite:///{self.home / 'records.db'}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only processes of this machine can reach the server."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def hosts(self) -> list[str]:
+        """Host names that the server answers to; a name that somebody else's DNS leads here is none of them."""
+        return [self.host, "localhost"] if self.is_local else [self.host, "localhost", socket.gethostname().lower()]
 
     @property
     def server_file(self) -> Path:

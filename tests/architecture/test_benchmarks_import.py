@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+import threading
+import xml.etree.ElementTree
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))
 
-from benchmarks.measurement import Bench, Figure  # noqa: E402
+from benchmarks.measurement import Absent, Bench, Figure, Measure, Target  # noqa: E402
 from benchmarks.peers import PROGRAMS, REQUIREMENTS, PeerEnvironments  # noqa: E402
+from benchmarks.picture import svg  # noqa: E402
 from benchmarks.report import Row, as_json, markdown  # noqa: E402
-from benchmarks.run import BENCHMARKS  # noqa: E402
+from benchmarks.run import BENCHMARKS, outcomes_of  # noqa: E402
 
 
 @pytest.fixture
@@ -67,3 +70,49 @@ def test_a_report_shows_figures_ratios_and_targets():
         ("floor", 2.0),
         ("peer", 50.0),
     ]
+
+
+def test_a_part_that_fails_or_never_ends_costs_only_its_own_figures(bench):
+    def failing(_):
+        raise RuntimeError("broken")
+
+    def endless(_):
+        threading.Event().wait(60)
+
+    assert outcomes_of(failing, bench, "runyard") == [Absent("runyard", "failed with RuntimeError, see the terminal")]
+    assert outcomes_of(endless, bench, "the peers", limit_s=0.01) == [
+        Absent("the peers", "failed with Overdue, see the terminal")
+    ]
+    figure = Figure("runyard", "p50", (1.0,))
+    assert outcomes_of(lambda _: [figure], bench, "runyard") == [figure]
+
+
+def test_the_picture_shows_who_is_slower_on_the_right_whichever_way_the_measure_counts():
+    measures = (
+        Measure("time", "ms", target=Target(factor=5)),
+        Measure("rate", "per s", more_is_better=True, target=Target(bound=20)),
+    )
+    row = Row(
+        "row",
+        "A row <with> a `word`",
+        "",
+        measures,
+        ours=(Figure("runyard", "time", (2.0,)), Figure("runyard", "rate", (50.0,))),
+        floor=(Figure("bare", "time", (1.0,)), Figure("bare", "rate", (100.0,))),
+        peers=(Figure("other 1.2.3", "time", (40.0,)), Figure("other 1.2.3", "rate", (1.0,))),
+    )
+    drawn = xml.etree.ElementTree.fromstring(svg([row], {"date": "2026-01-01"}))
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [text.text for text in drawn.iter(space + "text")]
+    assert {"runyard 2×", "other 40×", "other 100×", "A row <with> a word", "floor: bare"} <= set(texts)
+    marks = [(mark.get("class"), float(mark.get("cx")), mark.get("cy")) for mark in drawn.iter(space + "circle")]
+    lanes = {y: {kind: x for kind, x, other in marks if other == y} for _, _, y in marks[2:]}  # two are the legend's
+    assert len(lanes) == 2
+    assert all(lane["ours"] < lane["peer"] for lane in lanes.values())
+    asked = [float(line.get("x1")) for line in drawn.iter(space + "line") if line.get("class") == "target"][1:]
+    assert all(x > lane["ours"] for x, lane in zip(asked, lanes.values(), strict=True))
+
+
+def test_a_row_without_a_floor_is_no_part_of_the_picture():
+    row = Row("row", "Row", "", (Measure("time", "ms"),), (Figure("runyard", "time", (2.0,)),), (), ())
+    assert "Nothing here was measured beside a floor" in svg([row], {})

@@ -1,4 +1,4 @@
-"""The SDK's own tests on a real Python 3.7: grammar and library checks see only what they know."""
+"""The client's own tests on a real Python 3.7: grammar and library checks see only what they know."""
 
 import os
 import subprocess
@@ -37,12 +37,13 @@ def python37(tmp_path_factory):
 
 @pytest.mark.python37
 @pytest.mark.network
-def test_the_sdks_tests_pass_on_python_3_7(python37, tmp_path):
+def test_the_clients_tests_pass_on_python_3_7(python37, tmp_path):
     command = [
         str(python37),
         "-m",
         "pytest",
         "sdk/tests",
+        "azureml/tests",
         "-q",
         "-p",
         "no:cacheprovider",

@@ -8,14 +8,17 @@ _NAMES = {
     "VERSION": "runyard.protocol.version",
     "__version__": "runyard.protocol.version:VERSION",
     "Workspace": "runyard.workspace",
-    "Experiment": "runyard.experiment",
+    "Experiment": "azureml.core.experiment",
     "Run": "runyard.run",
     "Datastore": "runyard.datastore",
+    "Dataset": "runyard.dataset",
     "ComputeTarget": "runyard.compute",
+    "ContainerRegistry": "runyard.container_registry",
     "Environment": "runyard.environment",
     "Model": "runyard.model",
     "RunConfiguration": "runyard.runconfig",
     "ScriptRunConfig": "runyard.script_run_config",
+    "ScriptRun": "runyard.run:Run",
 }
 
 __getattr__ = reexport(__name__, _NAMES)

@@ -5,8 +5,12 @@ from azureml._names import listed, reexport
 _NAMES = {
     "Environment": "runyard.environment",
     "CondaDependencies": "runyard.conda_dependencies",
+    "ContainerRegistry": "runyard.container_registry",
+    "DEFAULT_CPU_IMAGE": "runyard.runconfig",
+    "DEFAULT_GPU_IMAGE": "runyard.runconfig",
     "DockerSection": "runyard.environment",
     "PythonSection": "runyard.environment",
+    "SparkSection": "runyard.environment",
 }
 
 __getattr__ = reexport(__name__, _NAMES)

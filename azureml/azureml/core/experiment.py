@@ -1,10 +1,30 @@
-"""Experiment."""
+"""Experiment, with Azure's default folder of an interactive run."""
 
-from azureml._names import listed, reexport
+import os
+from typing import Any, Dict, Optional
 
-_NAMES = {
-    "Experiment": "runyard.experiment",
-}
+from runyard import experiment
+from runyard.run import Run
 
-__getattr__ = reexport(__name__, _NAMES)
-__all__ = listed(_NAMES)
+__all__ = ["Experiment"]
+
+
+class Experiment(experiment.Experiment):
+    """``runyard.Experiment``; an interactive run has the folder ``./outputs``, as in Azure."""
+
+    def start_logging(
+        self,
+        outputs: Optional[str] = "outputs",
+        snapshot_directory: Optional[str] = ".",
+        display_name: Optional[str] = None,
+        tags: Optional[Dict[str, str]] = None,
+        **azure: Any,
+    ) -> Run:
+        """As ``runyard.Experiment.start_logging``.
+
+        Args:
+            outputs: a folder that is made if need be and uploaded when the run ends; None or False for none.
+        """
+        if outputs:
+            os.makedirs(outputs, exist_ok=True)
+        return super().start_logging(outputs or None, snapshot_directory, display_name, tags, **azure)

@@ -9,9 +9,12 @@ _NAMES = {
     "PyTorchConfiguration": "runyard.runconfig",
     "DataReferenceConfiguration": "runyard.runconfig",
     "DockerConfiguration": "runyard.runconfig",
+    "HistoryConfiguration": "runyard.runconfig",
+    "AmlComputeConfiguration": "runyard.runconfig",
     "DEFAULT_CPU_IMAGE": "runyard.runconfig",
     "DEFAULT_GPU_IMAGE": "runyard.runconfig",
     "CondaDependencies": "runyard.conda_dependencies",
+    "ContainerRegistry": "runyard.container_registry",
     "Environment": "runyard.environment",
 }
 

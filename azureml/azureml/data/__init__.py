@@ -1,5 +1,12 @@
 """Data on datastores."""
 
-from azureml._names import reexport
+from azureml._names import listed, reexport
 
-__getattr__ = reexport(__name__, {"DataReference": "runyard.data_reference"})
+_NAMES = {
+    "DataReference": "runyard.data_reference",
+    "FileDataset": "runyard.file_dataset",
+    "OutputFileDatasetConfig": "runyard.output_dataset",
+}
+
+__getattr__ = reexport(__name__, _NAMES)
+__all__ = listed(_NAMES)

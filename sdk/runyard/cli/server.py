@@ -17,9 +17,12 @@ def add(commands: Commands) -> None:
         "run the workspace's server in the foreground",
         "Nobody has to: a client starts the server by itself, and it ends after an hour with nothing to do. `up` is for\n"
         "a server that stays, or that other machines are to reach. The workspace is made where it does not exist.",
-        "runyard up\nrunyard --workspace team up --host 0.0.0.0 --port 8000",
+        "runyard up\nrunyard --workspace team up --host 0.0.0.0 --port 8000 --plain-http",
     )
     parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="default: this machine alone")
+    parser.add_argument(
+        "--plain-http", action="store_true", help="serve other machines too, though what travels can be read on the way"
+    )
     parser.add_argument(
         "--port", metavar="N", type=whole_number(0), default=0, help="default: that of last time, or any"
     )
@@ -61,6 +64,8 @@ def up(call: Call) -> int:
         )
     command, _ = embedded.server_command()
     command = command + ["--home", folder, "--host", call.given.host, "--port", str(call.given.port)]
+    if call.given.plain_http:
+        command.append("--plain-http")
     if call.out.as_json:
         command.append("--json")
     call.out.note("Workspace '{}' in {}. Ctrl-C ends the server.".format(place.name, _short(folder)))

@@ -6,10 +6,11 @@ import sys
 
 def main() -> int:
     from runyard.job.node import NodeJob  # imported before the line comes: a standby is ready then
-    from runyard.job.processes import node_environment, take_place
+    from runyard.job.processes import adopt_orphans, node_environment, take_place
     from runyard.protocol.codec import from_json
     from runyard.protocol.jobs import JobAssignment
 
+    adopt_orphans()
     line = sys.stdin.readline()
     if not line:
         return 0  # the server that kept this process ready is gone

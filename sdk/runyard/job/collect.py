@@ -35,11 +35,12 @@ class Collector:
         self._spool = spool
         self._log = log
 
-    def collect(self, pause: Callable[[], bool]) -> Optional[str]:
+    def collect(self, pause: Callable[[str], bool]) -> Optional[str]:
         """Sends everything; what could not be stored, as a sentence, None if all was.
 
         Args:
-            pause: waits a little while the server is away or full; False when nobody wants it any more.
+            pause: waits a little while the server is away or full, which it is told in words; False when nobody
+                wants it any more.
         """
         files = list(self._files())
         problem = None
@@ -50,23 +51,27 @@ class Collector:
                 self._upload_data()
                 break
             except (ServerUnavailableError, LimitReachedError, StorageFullError) as away:
-                if not pause():
+                if not pause(str(away)):
                     return str(away)
             except (RunyardError, OSError) as refused:
                 problem = "The outputs could not be stored: {}".format(refused)
                 self._log(problem)
                 break
         self._log("{} files of outputs and logs are stored".format(len(files) if problem is None else 0))
-        while not self._drained():
-            if not pause():
+        while True:
+            kept_back = self._kept_back()
+            if kept_back is None:
+                return problem
+            if not pause(kept_back):
                 return "The logs could not be stored: the run has moved on."
-        return problem
 
-    def _drained(self) -> bool:
-        directory = self._assignment.directory
-        spooled = self._shipper.drain(directory, timeout_s=30.0)
+    def _kept_back(self) -> Optional[str]:
+        """Sends what is left of metrics and logs; why some of it could not be, None once all is stored."""
+        spooled = self._shipper.drain(self._assignment.directory, timeout_s=30.0)
         live = self._shipper.ship_tree(os.path.join(self._code, "logs"), live_prefix(self._assignment))
-        return spooled.complete and live.complete
+        if spooled.complete and live.complete:
+            return None
+        return str(spooled.trouble or live.trouble or "the last bytes of logs and metrics are being sent")
 
     def _files(self) -> Iterator[Tuple[str, str]]:
         for folder in KEPT_FOLDERS:

@@ -42,27 +42,31 @@ class NodeJob:
         self.ranks: Optional[Ranks] = None
 
     def run(self) -> int:
-        for folder in (self.code, self.spool, os.path.join(self.logs, "azureml-logs")):
-            os.makedirs(folder, exist_ok=True)
         signal.signal(signal.SIGTERM, lambda *_: self._stop(Stop.CANCEL))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.reporter.start()
         if self.assignment.salvage:
+            self._make_folders()
             self._log("75_job_post", "The job of this node was lost; collecting what it left.")
         else:
-            write_json(os.path.join(self.assignment.directory, "job.json"), self._shown(), private=True)
             self._prepare_and_run()
-        if self.reporter.is_stale:
-            return self._end(1)  # another attempt has taken over: nothing of ours is wanted any more
+        if self.reporter.is_stale:  # another attempt has taken over: nothing of ours is wanted any more
+            self.reporter.close()
+            self._note_end(1)
+            return 1
         self._collect()
-        delivered = self.reporter.finish(self.error)
-        if delivered:
+        code = 0 if self.error is None else 1
+        self._note_end(code)  # before the last word: whoever hears that may clear the directory away at once
+        if self.reporter.finish(self.error):
             self._clear()
-        return self._end(0 if self.error is None else 1)
+        self.reporter.close()
+        return code
 
     def _prepare_and_run(self) -> None:
         fetcher = Fetcher(self.assignment, self.transport, self.code, lambda line: self._log("65_job_prep", line))
         try:
+            self._make_folders()
+            write_json(os.path.join(self.assignment.directory, "job.json"), self._shown(), private=True)
             data = fetcher.fetch()
         except (RunyardError, OSError) as fault:
             self._log("65_job_prep", str(fault))
@@ -72,11 +76,15 @@ class NodeJob:
             self._log("65_job_prep", traceback.format_exc())
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=repr(fault))
             return
-        self.ranks = Ranks(self.assignment, self.code, self.spool, self.logs, data, self.events)
-        self.reporter.ranks = self.ranks.reports
+        self.ranks = Ranks(self.assignment, self.code, self.spool, self.logs, data, self.events, self.shipper.hold)
+        self.reporter.ranks, self.reporter.notes = self.ranks.reports, self.ranks.notes
         self.error = self.ranks.run(self.reporter.running)
         self.reporter.canceled = self.ranks.canceled
         self.reporter.timed_out = self.ranks.timed_out
+
+    def _make_folders(self) -> None:
+        for folder in (self.code, self.spool, os.path.join(self.logs, "azureml-logs")):
+            os.makedirs(folder, exist_ok=True)
 
     def _collect(self) -> None:
         self._leave_nobody()
@@ -100,12 +108,13 @@ class NodeJob:
         for folder in (self.code, self.spool, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _end(self, code: int) -> int:
-        self.reporter.close()
+    def _note_end(self, code: int) -> None:
         folder = self.assignment.directory
         if os.path.isdir(folder):
-            write_json(os.path.join(folder, EXIT_FILE), {"exit_code": code})
-        return code
+            try:
+                write_json(os.path.join(folder, EXIT_FILE), {"exit_code": code})
+            except OSError as fault:  # a full disk; a server that is here sees the exit code itself
+                sys.stderr.write("{} cannot be written: {}\n".format(EXIT_FILE, fault))
 
     def _stop(self, why: str) -> None:
         self.events.put((why,))

@@ -14,6 +14,7 @@ MARKER = "RUNYARD_JOB"
 
 _PROC = "/proc"
 _ROUND_S = 0.005
+_PR_SET_CHILD_SUBREAPER = 36  # the kernel's number, from linux/prctl.h
 
 
 class Process(NamedTuple):
@@ -214,6 +215,35 @@ def _kill_without_table(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         send(leader, signal.SIGKILL)
+
+
+def adopt_orphans() -> bool:
+    """Makes this process the parent of every descendant that loses its own (Linux alone; whether it did).
+
+    A daemon of a script's then still descends from the job, whatever it has done to its environment.
+    """
+    try:
+        import ctypes
+
+        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
+def reap_orphans(but: Iterable[int] = ()) -> None:
+    """Buries the dead among adopted processes; ``but`` are children that somebody else waits for."""
+    awaited = set(but)
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except (ChildProcessError, AttributeError):
+            return
+        if ended is None or ended.si_pid in awaited:
+            return  # whoever waits for that one buries it in a moment; the rest is for the next time
+        try:
+            os.waitpid(ended.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            continue
 
 
 def node_environment(run_id: str, attempt: int, node: int, gpus: Iterable[int]) -> Dict[str, str]:

@@ -30,6 +30,7 @@ class Reporter:
         self, assignment: JobAssignment, transport: Transport, shipper: Shipper, stop: Callable[[str], None]
     ) -> None:
         self.ranks: List[RankReport] = []
+        self.notes: List[str] = []  # warnings of who watches the ranks
         self.canceled = False
         self.timed_out = False
         self.is_stale = False
@@ -40,8 +41,10 @@ class Reporter:
         self._live_logs = live_prefix(assignment)
         self._phase = "preparing"
         self._error: Optional[RunError] = None
-        # A salvage speaks after the job that was lost, whose count it does not know.
-        self._sequence = 1000000000 if assignment.salvage else 0
+        self._waits_for = ""
+        self._instance = ""  # of the server that answered last
+        # A salvage speaks after the job that was lost, and after the salvages before it: it does not know their count.
+        self._sequence = 1000000000 * assignment.salvage
         self._told = -1  # sequence of the newest report that the server has
         self._changing = threading.Condition()
         self._news = threading.Event()
@@ -68,8 +71,14 @@ class Reporter:
                 self._changing.wait(0.5)
             return not self.is_stale
 
-    def wait_for_server(self) -> bool:
-        """Pauses until trying again makes sense; False when nobody will want it any more."""
+    def wait_for_server(self, why: str) -> bool:
+        """Pauses until trying again makes sense; False when nobody will want it any more.
+
+        ``why`` is told to the server, for who asks what the run waits for.
+        """
+        if why != self._waits_for:
+            self._waits_for = why
+            self._say(self._phase, self._error)
         time.sleep(AWAY_S)
         return not self.is_stale and os.path.isdir(self._assignment.directory)
 
@@ -132,12 +141,17 @@ class Reporter:
                 timed_out=self.timed_out,
                 written=self._shipper.written if self._phase == "done" else {},
                 warnings=self._warnings(),
+                waits_for=self._waits_for if self._phase == "collecting" else "",
             )
         path = url_path("runs", self._assignment.run_id, "report")
         try:
             reply = from_json(JobReply, self._transport.call("POST", path, json=to_json(report)))
         except UnknownRunError:
             reply = JobReply(stale=True)
+        if reply.instance != self._instance:
+            if self._instance:
+                self._shipper.doubt()
+            self._instance = reply.instance
         if reply.stale:
             self._abandon()
         elif reply.cancel and not self._asked_to_stop:
@@ -158,4 +172,4 @@ class Reporter:
             self._stop(Stop.STALE)
 
     def _warnings(self) -> List[str]:
-        return ["{} was not stored: {}".format(name, why) for name, why in self._shipper.refused.items()]
+        return list(self.notes) + self._shipper.warnings()

@@ -10,14 +10,16 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from runyard.distributed.topology import rank_environment, ranks_of_node
-from runyard.job.processes import kill_group, marker_of, node_environment
+from runyard.job import out_of_memory
+from runyard.job.causes import error_of, full_disk
+from runyard.job.out_of_memory import MemoryWatch
+from runyard.job.processes import kill_group, marker_of, node_environment, reap_orphans
 from runyard.protocol.jobs import JobAssignment, RankReport
 from runyard.protocol.runs import RunError
 from runyard.protocol.status import Reason
 
 _REFERENCE = re.compile(r"\$\{?AZUREML_DATAREFERENCE_(\w+)\}?")
-_TAIL_BYTES = 65536
-_TRACEBACK = "Traceback (most recent call last):"
+LOOK_EVERY_S = 5.0  # at the memory and the disk of the node, while the ranks run
 
 
 class Stop:
@@ -34,6 +36,10 @@ class Ranks:
     Args:
         data: local path of each data reference by name.
         events: where ``(Stop.…,)`` arrives from outside, from any thread or a signal handler.
+        opened: is told the name below ``logs`` and a descriptor of each rank's output.
+
+    Attributes:
+        notes: what the run is to be warned of.
     """
 
     def __init__(
@@ -44,8 +50,10 @@ class Ranks:
         logs: str,
         data: Dict[str, str],
         events: "queue.SimpleQueue[Any]",
+        opened: Callable[[str, int], None],
     ) -> None:
         self.reports: List[RankReport] = []
+        self.notes: List[str] = []
         self.canceled = False
         self.timed_out = False
         self._assignment = assignment
@@ -53,8 +61,10 @@ class Ranks:
         self._events = events
         self._processes: List[subprocess.Popen[bytes]] = []
         self._ending = False
-        self._failed: Optional[RankReport] = None
-        self._oom_kills = _oom_kills()
+        self._error: Optional[RunError] = None
+        self._opened = opened
+        self._outputs: List[int] = []  # by position, open for reading: a script may delete the file's name
+        self._memory = MemoryWatch()
 
     def run(self, started: Callable[[], None]) -> Optional[RunError]:
         """Runs them to their end; the error of the rank that failed first, None if all ended well."""
@@ -87,7 +97,7 @@ class Ranks:
                 event = (Stop.TIMEOUT,)
             if event[0] == "ended":
                 self._note_end(event[1], event[2])
-                if self._failed is None:
+                if self._error is None:
                     continue
             else:
                 self.canceled = self.canceled or event[0] == Stop.CANCEL
@@ -97,12 +107,16 @@ class Ranks:
                 deadline = None
                 kill_at = time.monotonic() + own.grace_s
                 self._signal_all(signal.SIGTERM)
-        return self._error()
+        self._look()
+        return self._time_limit() if self.timed_out else self._error
 
     def _start(self, rank: int, alone: bool) -> None:
         name = "70_driver_log.txt" if alone else "70_driver_log_{}.txt".format(rank)
         # The file itself is the rank's output: whatever dies, what was written is in it.
-        with open(os.path.join(self._logs, "azureml-logs", name), "ab") as output:
+        log_name = "azureml-logs/" + name
+        path = os.path.join(self._logs, *log_name.split("/"))
+        with open(path, "ab") as output:
+            self._outputs.append(os.open(path, os.O_RDONLY))
             process = subprocess.Popen(
                 self._command(),
                 cwd=self._code,
@@ -112,6 +126,7 @@ class Ranks:
                 stderr=output,
                 start_new_session=True,
             )
+        self._opened(log_name, self._outputs[-1])
         position = len(self.reports)
         self._processes.append(process)
         self.reports.append(RankReport(rank=rank, pid=process.pid, started_at=time.time()))
@@ -121,13 +136,29 @@ class Ranks:
         self._events.put(("ended", position, process.wait()))
 
     def _next(self, until: Optional[float]) -> Any:
-        try:
-            return self._events.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            return None
+        """The next event; None when ``until`` (monotonic) has come."""
+        while True:
+            left = float("inf") if until is None else max(0.0, until - time.monotonic())
+            try:
+                return self._events.get(timeout=min(left, LOOK_EVERY_S))
+            except queue.Empty:
+                if left <= LOOK_EVERY_S:
+                    return None
+                self._look()
+
+    def _look(self) -> None:
+        """What is to be seen from time to time, beside the ranks."""
+        self._memory.look()
+        reap_orphans(process.pid for process in self._processes)
+        if not self.notes and full_disk(self._logs):
+            self.notes.append(
+                "The disk of the node was full while the script ran: what it wrote or printed then may be missing."
+            )
 
     def _note_end(self, position: int, code: int) -> None:
         known = self.reports[position]
+        killed = code == -signal.SIGKILL and not self._ending
+        memory = self._memory.verdict(known.pid) if killed else out_of_memory.NO
         report = RankReport(
             rank=known.rank,
             pid=known.pid,
@@ -135,61 +166,21 @@ class Ranks:
             ended_at=time.time(),
             exit_code=code if code >= 0 else None,
             signal=_signal_name(-code) if code < 0 else None,
-            out_of_memory=code == -signal.SIGKILL and not self._ending and _oom_kills() > self._oom_kills,
+            out_of_memory=memory == out_of_memory.KNOWN,
         )
         self.reports[position] = report
-        if code != 0 and self._failed is None and not self._ending:
-            self._failed = report
+        if code != 0 and self._error is None and not self._ending:
+            self._error = error_of(
+                report, memory, self._memory.touched_the_group(), full_disk(self._logs), self._outputs[position]
+            )
 
-    def _error(self) -> Optional[RunError]:
-        if self.timed_out:
-            return RunError(
-                code=Reason.TIME_LIMIT.value,
-                message="The run was ended after its max_run_duration_seconds of {}.".format(
-                    self._assignment.max_run_duration_s
-                ),
-            )
-        failed = self._failed
-        if failed is None:
-            return None
-        if failed.out_of_memory:
-            return RunError(
-                code=Reason.OUT_OF_MEMORY.value,
-                message="The kernel ended the script because the machine ran out of memory (SIGKILL).",
-                rank=failed.rank,
-                signal=failed.signal,
-            )
-        if failed.signal:
-            return RunError(
-                code=Reason.SIGNALED.value,
-                message="The script was ended by {}.".format(failed.signal),
-                rank=failed.rank,
-                signal=failed.signal,
-                traceback=self._traceback(failed.rank),
-            )
-        trace = self._traceback(failed.rank)
-        last = trace.strip().splitlines()[-1] if trace else ""
+    def _time_limit(self) -> RunError:
         return RunError(
-            code=Reason.SCRIPT_FAILED.value,
-            message="The script ended with exit code {}{}".format(failed.exit_code, ": " + last if last else "."),
-            rank=failed.rank,
-            exit_code=failed.exit_code,
-            traceback=trace,
+            code=Reason.TIME_LIMIT.value,
+            message="The run was ended after its max_run_duration_seconds of {}.".format(
+                self._assignment.max_run_duration_s
+            ),
         )
-
-    def _traceback(self, rank: int) -> Optional[str]:
-        """The last Python traceback in the rank's output."""
-        folder = os.path.join(self._logs, "azureml-logs")
-        for name in ("70_driver_log.txt", "70_driver_log_{}.txt".format(rank)):
-            try:
-                with open(os.path.join(folder, name), "rb") as log:
-                    log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                    text = log.read().decode("utf-8", "replace")
-            except FileNotFoundError:
-                continue
-            start = text.rfind(_TRACEBACK)
-            return text[start:].rstrip() if start >= 0 else None
-        return None
 
     def _signal_all(self, number: int) -> None:
         for report, process in zip(self.reports, self._processes):
@@ -251,18 +242,6 @@ class Ranks:
         if own.server_file:
             said["RUNYARD_RUN_SERVER_FILE"] = own.server_file
         return said
-
-
-def _oom_kills() -> int:
-    """How often the kernel has ended a process for lack of memory since boot; 0 where it does not tell."""
-    try:
-        with open("/proc/vmstat") as counters:
-            for line in counters:
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-    except OSError:
-        return 0
-    return 0
 
 
 def _signal_name(number: int) -> str:

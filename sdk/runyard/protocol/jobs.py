@@ -26,6 +26,7 @@ class JobAssignment:
         python: the interpreter of the run's environment on this node.
         gpus: indices given to this node; empty hides every GPU.
         grace_s: seconds between SIGTERM and SIGKILL.
+        salvage: 0 for the run's own job; else which one this is of those that collect what a lost job left.
     """
 
     run_id: str
@@ -53,7 +54,7 @@ class JobAssignment:
     grace_s: float = 10.0
     heartbeat_s: float = 5.0
     max_run_duration_s: Optional[int] = None
-    salvage: bool = False
+    salvage: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class JobReport:
     """What a job says of itself, often. Phases: "preparing", "running", "collecting", "done".
 
     ``sequence`` grows with every report, so that a late one cannot undo a newer one.
-    ``written`` counts what the node wrote: bytes by stream name, for ``run.verify()``.
+    ``written`` counts what the node wrote: bytes by stream name, for ``run.verify()``. ``waits_for``
+    says, while it collects, what keeps it: a server without room, say.
     """
 
     attempt: int
@@ -87,11 +89,16 @@ class JobReport:
     timed_out: bool = False
     warnings: List[str] = field(default_factory=list)
     written: Dict[str, int] = field(default_factory=dict)
+    waits_for: str = ""
 
 
 @dataclass(frozen=True)
 class JobReply:
-    """The server's answer to a report: whether the run is to stop."""
+    """The server's answer to a report: whether the run is to stop.
+
+    ``instance`` names the server process: another one may have older records than the last.
+    """
 
     cancel: bool = False
     stale: bool = False
+    instance: str = ""

@@ -4,7 +4,7 @@ import json as json_
 from typing import Any, BinaryIO, Dict, Iterable, Optional, Union
 from urllib.parse import quote, urlencode
 
-from runyard.errors import from_answer
+from runyard.errors import ServiceException, from_answer
 from runyard.protocol.version import API_PREFIX
 
 Body = Union[bytes, BinaryIO, Iterable[bytes]]
@@ -113,7 +113,7 @@ class Transport:
             with answer:
                 try:
                     detail = answer.json()
-                except ValueError:
+                except (ValueError, RecursionError):
                     detail = None
             raise from_answer(answer.status, detail)
         return answer
@@ -121,7 +121,14 @@ class Transport:
     def call(self, method: str, path: str, json: Any = None, query: Optional[Dict[str, Any]] = None) -> Any:
         """``request`` for plain JSON in and out."""
         with self.request(method, path, json=json, query=query) as answer:
-            return answer.json()
+            try:
+                return answer.json()
+            except (ValueError, RecursionError) as fault:
+                raise ServiceException(
+                    "What the server answered to {} {} is no JSON ({}). Is it a runyard server?".format(
+                        method, path, fault
+                    )
+                ) from fault
 
 
 def url_path(*parts: str) -> str:

@@ -22,6 +22,7 @@ from runyard.transport.base import Answer, Body, Transport
 
 _BROKEN = (http.client.HTTPException, OSError)
 _BLOCK = 1 << 20
+_BUSY_PATIENCE_S = 300.0  # a server that says when to come again lives: it is waited for longer than one that is gone
 _Got = TypeVar("_Got", int, bytes)
 
 
@@ -62,6 +63,7 @@ class HttpTransport(Transport):
         timeout_s: Optional[float],
     ) -> Answer:
         deadline = time.monotonic() + self._patience_s
+        busy_deadline = time.monotonic() + (_BUSY_PATIENCE_S if self._patience_s else 0.0)
         attempt = 0
         repeatable = not isinstance(body, collections.abc.Iterator)  # an open file, say, would go on where it is
         timeout = self._timeout_s if timeout_s is None else timeout_s
@@ -86,16 +88,20 @@ class HttpTransport(Transport):
                     ) from broken
                 # A kept connection that the server had closed is the common case: the first retry is at once.
                 pause = min(0.05 * 2**attempt, 2.0) * (0.5 + random.random() / 2) if attempt else 0.0
+                pause = min(pause, deadline - time.monotonic())
             else:
-                if answer.status != 429 or not repeatable or time.monotonic() >= deadline:
+                if answer.status != 429 or not repeatable or time.monotonic() >= busy_deadline:
                     return answer
                 answer.close()
                 if not isinstance(body, bytes) and body is not None:
                     self.close()  # what of the body it had not read would be taken for a request
-                pause = _seconds(answer.headers.get("retry-after")) * (0.5 + random.random())
+                # Not sooner than it said, and not all of a crowd at one moment.
+                pause = _seconds(answer.headers.get("retry-after")) * (1.0 + random.random() / 2)
+                pause = min(pause, busy_deadline - time.monotonic())
+                deadline = max(deadline, time.monotonic() + pause + self._patience_s)  # it lives, and may go later
             attempt += 1
-            if pause:
-                time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            if pause > 0:
+                time.sleep(pause)
 
     def with_token(self, token: Optional[str], revives: bool = True) -> "HttpTransport":
         said = self._token if token is None else lambda: token or ""

@@ -1,13 +1,21 @@
 """The one guard in front of every route: who calls, from where, and whether they may."""
 
+import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.cookies import SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runyard.errors import AuthenticationException, PermissionDeniedError, RunyardError, UserErrorException
+from runyard.errors import (
+    AuthenticationException,
+    BodyTooLargeError,
+    PathRefusedError,
+    PermissionDeniedError,
+    RunyardError,
+    UserErrorException,
+)
 from runyard_server.api.errors import answer
 from runyard_server.api.roles import TABLE, Role
 from runyard_server.services.pages import cookie_name
@@ -41,6 +49,8 @@ class Guard:
         self._page = page
         self._tokens = tokens
         self._hosts = frozenset(hosts)
+        # A server that listens at every address answers to each; an address, unlike a name, cannot be rebound.
+        self._any_address = bool(self._hosts & {"0.0.0.0", "::"})
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,9 +76,11 @@ class Guard:
     def _identify(self, scope: Scope) -> Identity | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self._check_host(headers)
+        _check_text(scope)
         if scope["method"] not in _SAFE:
             self._check_origin(headers)
-        path, params = self._route(scope)
+        path, params, most_bytes = self._route(scope)
+        scope.setdefault("state", {})["route"] = path
         allowed = TABLE.get((scope["method"], path)) if path else None
         if allowed is None:
             # Unknown routes are told apart only to those who hold a token.
@@ -78,22 +90,25 @@ class Guard:
         identity = self._check_token(scope, headers)
         if Role(identity.role) not in allowed:
             raise PermissionDeniedError(f"A token of role '{identity.role}' may not do this.")
+        _check_length(headers, most_bytes)
         if identity.role == "run" and params.get("run_id", identity.run_id) != identity.run_id:
             raise PermissionDeniedError("A run's token is good for that run alone.")
         return identity
 
-    def _route(self, scope: Scope) -> tuple[str | None, Mapping[str, str]]:
+    def _route(self, scope: Scope) -> tuple[str | None, Mapping[str, str], int | None]:
+        """The path of the route that takes the request, its parameters, and the most bytes of a body."""
         for route in self._routes:
             if isinstance(route, Route) or hasattr(route, "path_format"):
                 match, found = route.matches(scope)
                 if match is Match.FULL:
-                    return str(getattr(route, "path")), found.get("path_params", {})  # noqa: B009
-        return None, {}
+                    path = str(getattr(route, "path"))  # noqa: B009
+                    return path, found.get("path_params", {}), getattr(route, "max_body_size", None)
+        return None, {}, None
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "")
         name = urlsplit("//" + host).hostname if host and not set(host) & set("/?#@\\") else None
-        if name not in self._hosts:
+        if name not in self._hosts and not (self._any_address and _is_address(name)):
             raise UserErrorException(f"This server does not answer to the host name {host[:100]!r}.")
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
@@ -128,6 +143,31 @@ def _tokens(scope: Scope, headers: Mapping[str, str]) -> Iterator[str]:
     cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_name(headers.get("host", "")))
     if cookie is not None:
         yield cookie.value
+
+
+def _check_text(scope: Scope) -> None:
+    """An address is decoded once, by the framework, which would put a mark in the place of what is no text."""
+    sent = scope.get("raw_path", b"") + b"?" + scope["query_string"]
+    try:
+        decoded = unquote_to_bytes(sent).decode("utf-8")
+    except UnicodeDecodeError:
+        raise PathRefusedError("The address is refused: it is not UTF-8.") from None
+    if "\x00" in decoded:
+        raise PathRefusedError("The address is refused: it has a NUL character.")
+
+
+def _is_address(name: str | None) -> bool:
+    try:
+        ipaddress.ip_address(name or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _check_length(headers: Mapping[str, str], most_bytes: int | None) -> None:
+    said = headers.get("content-length", "")
+    if most_bytes is not None and said.isdigit() and int(said) > most_bytes:
+        raise BodyTooLargeError(f"At most {most_bytes:,} bytes are taken in one request. Send it in parts.")
 
 
 def undeclared(routes: Sequence[BaseRoute]) -> list[str]:

@@ -10,7 +10,7 @@ from runyard.protocol.codec import to_json
 from runyard.protocol.datastores import DatastoreChanges, DatastoreRecord, DatastoreRegistration, UploadPlan
 from runyard.protocol.files import Manifest, PathList
 from runyard_server.api.context import services
-from runyard_server.api.streams import content_length, pack_response
+from runyard_server.api.streams import content_length, invitation, lent, pack_response
 
 router = APIRouter()
 
@@ -63,6 +63,15 @@ async def receive(name: str, request: Request, target_path: str = "") -> Any:
     return {"kept": await datastores.receive(name, target_path, request.stream(), content_length(request))}
 
 
+@router.post("/datastores/{name}/files/expect")
+def expect(name: str, wanted: PathList, request: Request, target_path: str = "") -> Any:
+    """Where a process of this machine can hand over files, and those of the named ones that are not there yet."""
+    held = services(request)
+    paths = list(held.datastores.absent(name, target_path, wanted.paths))
+    keep = held.datastores.keeper(name, target_path, paths)
+    return {**invitation(request, lambda: held.objects.expect(keep)), "paths": paths}
+
+
 @router.get("/datastores/{name}/files")
 def list_files(name: str, request: Request, prefix: str = "") -> JSONResponse:
     """The files whose path begins with ``prefix``."""
@@ -73,6 +82,12 @@ def list_files(name: str, request: Request, prefix: str = "") -> JSONResponse:
 def pack(name: str, wanted: PathList, request: Request) -> StreamingResponse:
     """The named files, as a pack named by path."""
     return pack_response(services(request).datastores.pack(name, wanted.paths))
+
+
+@router.post("/datastores/{name}/files/handover")
+def lend(name: str, wanted: PathList, request: Request) -> Any:
+    """Where a process of this machine can fetch the named files opened, and their order."""
+    return lent(request, services(request).datastores.pack(name, wanted.paths))
 
 
 def _told(record: DatastoreRecord, request: Request) -> Any:

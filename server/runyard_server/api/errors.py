@@ -8,9 +8,30 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from runyard.errors import LimitReachedError, RunyardError
+from runyard.errors import BY_CODE, BodyTooLargeError, LimitReachedError, RunyardError
+from runyard.protocol.version import VERSION
 
 log = logging.getLogger(__name__)
+
+# The one shape of every error, for the API's document.
+SCHEMA: dict[str, Any] = {
+    "title": "Error",
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "details"],
+            "properties": {
+                "code": {"type": "string", "enum": sorted(BY_CODE)},
+                "message": {"type": "string"},
+                "details": {"type": "object"},
+            },
+            "additionalProperties": False,
+        }
+    },
+    "additionalProperties": False,
+}
 
 
 def install(app: FastAPI) -> None:
@@ -23,7 +44,8 @@ def install(app: FastAPI) -> None:
 
 def answer(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> JSONResponse:
     """The answer for an error."""
-    return JSONResponse({"error": {"code": code, "message": message, "details": details or {}}}, status)
+    body = {"error": {"code": code, "message": message, "details": details or {}}}
+    return JSONResponse(body, status, {"X-Content-Type-Options": "nosniff"})
 
 
 async def _ours(_: Request, fault: Exception) -> JSONResponse:
@@ -42,9 +64,18 @@ async def _invalid(_: Request, fault: Exception) -> JSONResponse:
     return answer(422, "user_error", f"The request does not fit its route: {places}")
 
 
-async def _http(_: Request, fault: Exception) -> JSONResponse:
+async def _http(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, HTTPException)
-    return answer(fault.status_code, "user_error", str(fault.detail))
+    code = BodyTooLargeError.code if fault.status_code == BodyTooLargeError.http_status else "user_error"
+    message = str(fault.detail)
+    if fault.status_code == 404:  # our own say what they miss; this one is the router's
+        message = (
+            f"This server (runyard {VERSION}) has no {request.method} {request.url.path}. "
+            "A client that is newer than its server may ask for what came later: `runyard status` tells the server's version."
+        )
+    response = answer(fault.status_code, code, message)
+    response.headers.update(fault.headers or {})  # a 405 says what is allowed
+    return response
 
 
 async def _unexpected(request: Request, fault: Exception) -> JSONResponse:

@@ -1,6 +1,6 @@
 """Routes of experiments."""
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 
@@ -12,8 +12,8 @@ router = APIRouter()
 
 
 @router.get("/experiments")
-def list_experiments(request: Request, view: str = "active") -> Any:
-    """Experiments, oldest first; ``view`` is "active", "archived" or "all"."""
+def list_experiments(request: Request, view: Literal["active", "archived", "all"] = "active") -> Any:
+    """Experiments, oldest first."""
     return [to_json(record) for record in services(request).experiments.list(view)]
 
 
@@ -36,6 +36,7 @@ def change(name: str, changes: ExperimentChanges, request: Request) -> Any:
 
 
 @router.delete("/experiments/{name}")
-def delete(name: str, request: Request) -> None:
+def delete(name: str, request: Request) -> Any:
     """Deletes an experiment without runs."""
     services(request).experiments.delete(name)
+    return {}

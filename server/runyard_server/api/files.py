@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from runyard.protocol.codec import to_json
 from runyard.protocol.files import Manifest, PathList
 from runyard_server.api.context import services
-from runyard_server.api.streams import file_response, pack_response
+from runyard_server.api.streams import file_response, lent, pack_response
 
 router = APIRouter()
 
@@ -29,6 +29,12 @@ def commit(run_id: str, manifest: Manifest, request: Request, overwrite: bool = 
 def pack(run_id: str, wanted: PathList, request: Request) -> StreamingResponse:
     """The named files, as a pack named by path."""
     return pack_response(services(request).files.pack(run_id, wanted.paths))
+
+
+@router.post("/runs/{run_id}/files/handover")
+def lend(run_id: str, wanted: PathList, request: Request) -> Any:
+    """Where a process of this machine can fetch the named files opened, and their order."""
+    return lent(request, services(request).files.pack(run_id, wanted.paths))
 
 
 @router.get("/runs/{run_id}/files/{path:path}")

@@ -13,9 +13,11 @@ router = APIRouter()
 
 MOST_BYTES = 8 << 20
 
+Offset = Annotated[int, Query(ge=0, le=(1 << 63) - 1)]
+
 
 @router.put("/runs/{run_id}/logs/{name:path}")
-async def append(run_id: str, name: str, request: Request, offset: Annotated[int, Query(ge=0)]) -> dict[str, int]:
+async def append(run_id: str, name: str, request: Request, offset: Offset) -> dict[str, int]:
     """Bytes that begin at ``offset`` of the log; answers the log's stored size."""
     body = await whole_body(request)
     return {"size": await run_in_threadpool(services(request).logs.append, run_id, name, offset, body)}
@@ -24,7 +26,9 @@ async def append(run_id: str, name: str, request: Request, offset: Annotated[int
 @router.get("/runs/{run_id}/logs")
 def list_logs(run_id: str, request: Request) -> list[dict[str, Any]]:
     """Names and sizes of the run's logs, while it lives and after."""
-    return [{"name": name, "size": size} for name, size in services(request).reading.list(run_id)]
+    held = services(request)
+    held.logs.check_run(run_id)  # a run that is not there has no empty list of logs
+    return [{"name": name, "size": size} for name, size in held.reading.list(run_id)]
 
 
 @router.get("/runs/{run_id}/logs/{name:path}")
@@ -32,7 +36,7 @@ def read(
     run_id: str,
     name: str,
     request: Request,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Offset = 0,
     limit: Annotated[int, Query(ge=0)] = MOST_BYTES,
 ) -> Response:
     """The log's bytes from ``offset``, at most 8 MiB at once; what a script wrote is never taken for a page."""

@@ -14,7 +14,9 @@ router = APIRouter()
 
 
 @router.post("/runs/{run_id}/metrics")
-async def take(run_id: str, request: Request, writer: str, offset: Annotated[int, Query(ge=0)]) -> dict[str, int]:
+async def take(
+    run_id: str, request: Request, writer: str, offset: Annotated[int, Query(ge=0, le=(1 << 63) - 1)]
+) -> dict[str, int]:
     """Spool lines that begin at ``offset`` of the writer's stream; answers the stream's stored size."""
     body = await whole_body(request)
     return {"size": await run_in_threadpool(services(request).metrics.take, run_id, writer, offset, body)}

@@ -2,22 +2,25 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from runyard.errors import PermissionDeniedError, UserErrorException
 from runyard.protocol.codec import to_json
 from runyard.protocol.files import PathList
 from runyard.protocol.models import ModelChanges, ModelSpec
 from runyard_server.api.context import services
-from runyard_server.api.streams import pack_response
+from runyard_server.api.streams import lent, pack_response
 from runyard_server.services.models import ModelFilter
 
 router = APIRouter()
 
 MOST_PER_PAGE = 1000
+
+Version = Annotated[int, Field(ge=1, le=(1 << 31) - 1)]
 
 
 @router.post("/models")
@@ -37,13 +40,13 @@ def register(spec: ModelSpec, request: Request) -> Any:
 def list_models(
     request: Request,
     name: str | None = None,
-    version: int | None = None,
+    version: Version | None = None,
     tags: str | None = None,
     properties: str | None = None,
     run_id: str | None = None,
     framework: str | None = None,
     latest: bool = False,
-    limit: int = 100,
+    limit: Annotated[int, Field(ge=1, le=MOST_PER_PAGE)] = 100,
     after: str | None = None,
 ) -> Any:
     """Models that match, newest first: ``{"models": [...], "next": mark or null}``.
@@ -58,7 +61,7 @@ def list_models(
         run_id=run_id,
         framework=framework,
         latest=latest,
-        limit=max(1, min(limit, MOST_PER_PAGE)),
+        limit=limit,
     )
     page = services(request).models.list(wanted, after)
     return {"models": to_json(page.models), "next": page.next}
@@ -71,28 +74,34 @@ def newest(name: str, request: Request) -> Any:
 
 
 @router.get("/models/{name}/{version}")
-def get(name: str, version: int, request: Request) -> Any:
+def get(name: str, version: Version, request: Request) -> Any:
     """One version of a model."""
     return to_json(services(request).models.get(name, version))
 
 
 @router.patch("/models/{name}/{version}")
-def change(name: str, version: int, changes: ModelChanges, request: Request) -> Any:
+def change(name: str, version: Version, changes: ModelChanges, request: Request) -> Any:
     """Tags, properties and description of one version."""
     return to_json(services(request).models.change(name, version, changes))
 
 
 @router.delete("/models/{name}/{version}")
-def delete(name: str, version: int, request: Request) -> Any:
+def delete(name: str, version: Version, request: Request) -> Any:
     """Forgets one version."""
     services(request).models.delete(name, version)
     return {}
 
 
 @router.post("/models/{name}/{version}/pack")
-def pack(name: str, version: int, wanted: PathList, request: Request) -> StreamingResponse:
+def pack(name: str, version: Version, wanted: PathList, request: Request) -> StreamingResponse:
     """The named files of one version, as a pack named by path."""
     return pack_response(services(request).models.pack(name, version, wanted.paths))
+
+
+@router.post("/models/{name}/{version}/handover")
+def lend(name: str, version: Version, wanted: PathList, request: Request) -> Any:
+    """Where a process of this machine can fetch the named files opened, and their order."""
+    return lent(request, services(request).models.pack(name, version, wanted.paths))
 
 
 def _pairs(what: str, text: str | None) -> dict[str, str | None]:

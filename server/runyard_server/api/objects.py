@@ -1,11 +1,11 @@
-"""Objects by digest: which lack, and a pack of them in."""
+"""Objects by digest: which lack, a pack of them in, and open files of a process on this machine."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request
 
 from runyard_server.api.context import services
-from runyard_server.api.streams import content_length
+from runyard_server.api.streams import content_length, invitation
 
 router = APIRouter()
 
@@ -20,3 +20,9 @@ def missing(digests: list[str], request: Request) -> Any:
 async def receive(request: Request) -> Any:
     """Takes a pack of objects named by digest: ``{"kept": number}``."""
     return {"kept": await services(request).objects.receive(request.stream(), content_length(request))}
+
+
+@router.post("/objects/handover")
+def expect(request: Request) -> Any:
+    """Where open files may be handed over, and with which ticket: ``{"socket", "ticket"}``, null for who is far away."""
+    return invitation(request, services(request).objects.expect)

@@ -1,9 +1,11 @@
 """Routes of runs."""
 
 import json
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
 
 from runyard.errors import UserErrorException
 from runyard.protocol.codec import to_json
@@ -18,7 +20,7 @@ router = APIRouter()
 @router.post("/runs")
 def submit(spec: RunSpec, request: Request) -> Any:
     """Submits a run; it has an id from here on."""
-    return to_json(services(request).runs.submit(spec, caller(request)))
+    return JSONResponse(to_json(services(request).runs.submit(spec, caller(request))))
 
 
 @router.post("/runs/check")
@@ -51,10 +53,15 @@ def list_runs(
     properties: str | None = None,
     before: str | None = None,
     id_part: str | None = None,
+    metric: str | None = None,
+    metric_value: Literal["last", "min", "max"] = "last",
+    ascending: bool = False,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Any:
     """Runs, newest first; ``before`` the id of a page's last run for the next page.
 
+    ``metric``: only runs that logged numbers under that name, sorted by their last, smallest or greatest one,
+    the greatest first or (``ascending``) the smallest; these come on one page.
     ``status``: one, or several with a comma between. ``id_part``: what the id begins or ends with.
     ``tags`` and ``properties``: a JSON object of key to value, null for any value.
     """
@@ -69,9 +76,14 @@ def list_runs(
         properties=_pairs(properties, "properties"),
         before=before,
         id_part=id_part,
+        metric=metric,
+        metric_value=metric_value,
+        ascending=ascending,
         limit=limit,
     )
-    return [to_json(record) for record in services(request).runs.list(wanted)]
+    if metric is not None and before is not None:
+        raise UserErrorException("Runs sorted by a metric come on one page: leave out before, and raise limit.")
+    return JSONResponse([to_json(record) for record in services(request).runs.list(wanted)])
 
 
 @router.get("/runs/{run_id}")
@@ -124,7 +136,8 @@ def why(run_id: str, request: Request) -> Any:
     decision = held.queue.why(record)
     if decision is not None:
         return {"status": record.status, "reason": decision.reason or "starts now", "position": decision.position}
-    return {"status": record.status, "reason": record.message or record.reason or "", "position": 0}
+    waits_for = held.runs.waits_for(record)
+    return {"status": record.status, "reason": waits_for or record.message or record.reason or "", "position": 0}
 
 
 @router.get("/runs/{run_id}/verify")
@@ -138,7 +151,8 @@ def verify(run_id: str, request: Request) -> Any:
 @router.post("/runs/{run_id}/report")
 def report(run_id: str, said: JobReport, request: Request) -> Any:
     """A job's report; answers whether it is to stop."""
-    return to_json(services(request).runs.report(run_id, said))
+    held = services(request)
+    return to_json(replace(held.runs.report(run_id, said), instance=held.instance))
 
 
 @router.post("/runs/{run_id}/heartbeat")
@@ -148,7 +162,7 @@ def heartbeat(run_id: str, request: Request) -> Any:
 
 
 def _record(request: Request, record: RunRecord) -> Any:
-    return {**to_json(record), "portal_url": services(request).pages.run(record.id)}
+    return JSONResponse({**to_json(record), "portal_url": services(request).pages.run(record.id)})
 
 
 def _pairs(text: str | None, what: str) -> dict[str, str | None] | None:

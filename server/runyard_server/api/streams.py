@@ -1,12 +1,14 @@
 """Bytes in and out: bodies taken as they come, packs and files sent in big pieces."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
+from runyard_server.api.context import services
 from runyard_server.artifacts.send import Outgoing, file_pieces, pack_length, pack_pieces
 
 
@@ -14,6 +16,19 @@ def content_length(request: Request) -> int | None:
     """The body's size in bytes, None where the sender did not say it."""
     said = request.headers.get("content-length", "")
     return int(said) if said.isdigit() else None
+
+
+def invitation(request: Request, invite: Callable[[], tuple[str, str] | None]) -> dict[str, Any]:
+    """A socket's name and a ticket for it as JSON, for who is on the same machine; the socket admits nobody else."""
+    near = request.client is not None and request.client.host in ("127.0.0.1", "::1")
+    name, ticket = (invite() if near else None) or (None, None)
+    return {"socket": name, "ticket": ticket}
+
+
+def lent(request: Request, entries: Sequence[Outgoing]) -> dict[str, Any]:
+    """Where files can be fetched as open files, and their names in the order in which they come."""
+    invited = invitation(request, lambda: services(request).objects.lend(entries))
+    return {**invited, "paths": [entry.name for entry in entries]}
 
 
 def pack_response(entries: Sequence[Outgoing]) -> StreamingResponse:

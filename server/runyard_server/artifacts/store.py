@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +11,6 @@ from runyard.errors import ServiceException, UserErrorException
 from runyard_server.artifacts.writing import Incoming, IncomingFile
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_CHUNK = 1 << 20
 
 
 def checked_digest(digest: str) -> str:
@@ -40,8 +40,21 @@ class ObjectStore(ABC):
         """Puts what was written under ``digest``. Raises DigestRefused where that is not its digest."""
 
     @abstractmethod
+    def add(self, source: int, most_bytes: int) -> tuple[str, int]:
+        """Copies at most ``most_bytes`` of an open file in; gives their digest and their number.
+
+        Raises:
+            OSError: it cannot be read.
+            StorageFullError: it does not fit on the disk.
+        """
+
     def add_file(self, path: Path) -> tuple[str, int]:
-        """Copies a file of this machine in; gives its digest and its size in bytes."""
+        """Copies a file of this machine in; gives its digest and its size in bytes. Raises as ``add``."""
+        source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return self.add(source, sys.maxsize)
+        finally:
+            os.close(source)
 
     @abstractmethod
     def path(self, digest: str) -> Path:
@@ -116,16 +129,17 @@ class FolderStore(ObjectStore):
     def keep(self, incoming: IncomingFile, digest: str) -> None:
         incoming.place(Path(self._place(digest)), digest)
 
-    def add_file(self, path: Path) -> tuple[str, int]:
+    def add(self, source: int, most_bytes: int) -> tuple[str, int]:
+        most_bytes = min(most_bytes, os.fstat(source).st_size)
+        self.require_room(most_bytes)
         incoming = self.begin()
-        size = 0
         try:
-            with open(path, "rb", buffering=0) as source:
-                while chunk := source.read(_CHUNK):
-                    incoming.write(chunk)
-                    size += len(chunk)
+            size = incoming.copy(source, most_bytes)
             digest = incoming.digest()
-            self.keep(incoming, digest)
+            if self.size(digest) == size:
+                incoming.discard()
+            else:
+                self.keep(incoming, digest)
         except BaseException:
             incoming.discard()
             raise

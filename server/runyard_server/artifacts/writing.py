@@ -5,15 +5,19 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
 from runyard.errors import StorageFullError
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_PIECE = 256 << 10  # bytes; a few of them stay in a core's own cache between reading, hashing and writing
+_HASHED_BESIDE = 8 << 20  # bytes from which a thread is worth its start
 
 
 class DigestRefused(Exception):
@@ -74,10 +78,31 @@ class IncomingFile:
     def write(self, data: bytes | memoryview) -> None:
         """Adds bytes. Raises StorageFullError and keeps nothing where the disk is full."""
         self._hash.update(data)
-        view = memoryview(data)
         with self._checked():
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+            _write_all(self._descriptor, memoryview(data))
+
+    def copy(self, source: int, most_bytes: int) -> int:
+        """Adds the first ``most_bytes`` of an open file, or what it has; gives their number.
+
+        The descriptor's position neither counts nor changes. A large file is hashed by a thread while this one
+        writes: the very bytes that are written, whatever happens to the file meanwhile.
+
+        Raises:
+            OSError: it cannot be read.
+            StorageFullError: the disk is full; nothing is kept.
+        """
+        size = 0
+        with _Hashing(self._hash, beside=most_bytes >= _HASHED_BESIDE) as hashing:
+            while size < most_bytes:
+                buffer = hashing.buffer()
+                count = os.preadv(source, [buffer[: most_bytes - size]], size)
+                if not count:
+                    break
+                hashing.add(buffer, count)
+                with self._checked():
+                    _write_all(self._descriptor, buffer[:count])
+                size += count
+        return size
 
     def place(self, target: Path, digest: str) -> None:
         """Puts the file at ``target``, replacing what is there.
@@ -125,6 +150,52 @@ class IncomingFile:
                     f"{self._path.parent.parent.parent}, then send again."
                 ) from failed
             raise
+
+
+class _Hashing:
+    """A few buffers whose bytes are hashed in turn, by a thread of its own where ``beside`` says so."""
+
+    def __init__(self, digest: "hashlib._Hash", beside: bool) -> None:
+        self._digest = digest
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._full: SimpleQueue[tuple[memoryview, int] | None] = SimpleQueue()
+        for _ in range(4 if beside else 1):
+            self._free.put(memoryview(bytearray(_PIECE)))
+        self._thread = threading.Thread(target=self._work, name="runyard-hash", daemon=True) if beside else None
+
+    def __enter__(self) -> "_Hashing":
+        if self._thread is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._full.put(None)
+            self._thread.join()
+
+    def buffer(self) -> memoryview:
+        """One whose bytes are hashed already."""
+        return self._free.get()
+
+    def add(self, buffer: memoryview, count: int) -> None:
+        """Hashes the first ``count`` bytes; ``buffer`` is offered again after that."""
+        if self._thread is not None:
+            self._full.put((buffer, count))
+        else:
+            self._hash(buffer, count)
+
+    def _work(self) -> None:
+        while (filled := self._full.get()) is not None:
+            self._hash(*filled)
+
+    def _hash(self, buffer: memoryview, count: int) -> None:
+        self._digest.update(buffer[:count])
+        self._free.put(buffer)
+
+
+def _write_all(descriptor: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -14,17 +14,21 @@ MAX_SALVAGES = 3  # jobs that try to collect what a lost one left, before its no
 
 @dataclass(frozen=True)
 class NodeView:
-    """One node of an attempt. ``is_over``: its job's process is gone; ``cause`` says how that looked.
+    """One node of an attempt.
 
-    ``salvages``: how many further jobs were started to collect what the first one left.
+    Attributes:
+        report: the newest that its job sent.
+        is_over: its job's process is gone; ``cause`` says how that looked.
+        salvages: how many further jobs were started to collect what the first one left.
+        silent_s: seconds for which nothing was heard of it.
     """
 
     node: int
     report: JobReport | None
-    heard_at: float | None
     is_over: bool
     cause: str = ""
     salvages: int = 0
+    silent_s: float = 0.0
 
     @property
     def is_done(self) -> bool:
@@ -34,7 +38,13 @@ class NodeView:
     @property
     def has_ended(self) -> bool:
         """Its ranks have ended, or can no longer be running."""
-        return self.is_over or (self.report is not None and self.report.phase in ("collecting", "done"))
+        collects = self.report is not None and self.report.phase in ("collecting", "done")
+        return self.is_over or self.salvages > 0 or collects
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether its heartbeats are missing, though its process may be there."""
+        return not self.is_over and not self.is_done and self.silent_s > HEARTBEAT_LIMIT_S
 
     @property
     def is_lost(self) -> bool:
@@ -56,19 +66,20 @@ class Next(Enum):
     NOT_RESPONDING = "not_responding"
 
 
-def judge(nodes: Sequence[NodeView], now: float) -> Next:
+def judge(nodes: Sequence[NodeView]) -> Next:
     """What the nodes of a running attempt call for."""
     if all(node.has_ended for node in nodes):
         return Next.FINALIZE
     if any(node.is_lost or _failed(node) for node in nodes):
         return Next.END_GANG
-    silent = [node for node in nodes if not node.has_ended and is_silent(node, now)]
-    return Next.NOT_RESPONDING if silent else Next.GO_ON
+    if any(node.is_silent and not node.has_ended for node in nodes):
+        return Next.NOT_RESPONDING
+    return Next.GO_ON
 
 
-def is_silent(node: NodeView, now: float) -> bool:
-    """Whether its heartbeats are missing. A clock set back makes nobody silent."""
-    return node.heard_at is not None and now - node.heard_at > HEARTBEAT_LIMIT_S
+def must_be_ended(node: NodeView) -> bool:
+    """Whether a node of a run that is to end still does something else than collecting what it wrote."""
+    return not node.has_ended or node.is_silent
 
 
 def needs_salvage(node: NodeView) -> bool:

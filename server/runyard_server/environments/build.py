@@ -12,6 +12,7 @@ One environment lies in ``<root>/<key>/``::
 import errno
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -24,9 +25,13 @@ from filelock import FileLock, Timeout
 
 from runyard.errors import EnvironmentException, StorageFullError
 from runyard.protocol.environments import EnvironmentLock
-from runyard_server.environments import listing
+from runyard_server.environments import causes, listing, orphans
 from runyard_server.environments.interpreters import Interpreter, Interpreters
-from runyard_server.environments.uv_command import Log, Uv, UvFailed
+from runyard_server.environments.uv_command import Log, Uv, UvFailed, patience
+
+_LOST = re.compile(
+    r"you require ([A-Za-z0-9][\w.\-]*==[^\s,]+), we can conclude that your requirements are unsatisfiable"
+)
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Builds:
         started = time.monotonic()
         home = self.root / lock.key
         interpreter = self._interpreters.find([lock.python_version], log)
+        orphans.end()  # before their folder is removed: they would write it anew
         with _full_disk_named():
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             generation = self._next_generation(lock.key)
@@ -141,7 +147,9 @@ class Builds:
             directory.mkdir(parents=True)
             (home / "requirements.txt").write_text(lock.requirements, encoding="utf-8")
         count = lock.requirements.count("==") + lock.requirements.count(" @ ")
-        log(f"Building environment {lock.key[:12]}: Python {interpreter.version}, {count} packages")
+        log(
+            f"Building environment {lock.key[:12]}: Python {interpreter.version}, {count} package{'' if count == 1 else 's'}"
+        )
         venv = directory / "venv"
         self._install(lock, interpreter, venv, log, cancel)
         with _full_disk_named():
@@ -166,17 +174,21 @@ class Builds:
             self._install_packages(lock, venv, log, cancel)
             damaged = self._damaged(venv)
             if damaged:
-                log(f"The package cache holds a damaged copy of {', '.join(damaged)}; fetching afresh")
-                self._uv.run(["cache", "clean", "--quiet", *damaged], log, cancel=cancel)
+                names = [each.package for each in damaged]
+                log(f"The package cache holds a damaged copy of {', '.join(names)}; fetching afresh")
+                self._uv.run(["cache", "clean", "--quiet", *names], log, cancel=cancel)
                 self._install_packages(lock, venv, log, cancel, ["--reinstall"])
                 damaged = self._damaged(venv)
         except UvFailed as error:
             raise EnvironmentException(_failure(error)) from error
-        if damaged:
+        certain = [each.package for each in damaged if each.is_certain]
+        if certain:
             raise EnvironmentException(
-                f"The files of {', '.join(damaged)} do not have the sizes that the package itself records. "
+                f"The files of {', '.join(certain)} do not have the sizes that the package itself records. "
                 "The package registry gave a damaged package, or the disk lost data."
             )
+        if damaged:  # the archives have just come with the lock's hashes: their makers did not update the record
+            log(f"The files of {', '.join(each.package for each in damaged)} are not as the package itself records")
 
     def _install_packages(
         self, lock: EnvironmentLock, venv: Path, log: Log, cancel: threading.Event | None, more: list[str] | None = None
@@ -190,10 +202,10 @@ class Builds:
             for line in held_back:
                 log(line)
         except UvFailed:
-            self._uv.run([*arguments, *(more or [])], log, cancel=cancel)
+            self._uv.run([*arguments, *(more or [])], log, variables=patience(), cancel=cancel)
 
-    def _damaged(self, venv: Path) -> list[str]:
-        return [name for site in venv.glob("lib/python*/site-packages") for name in listing.damaged_packages(site)]
+    def _damaged(self, venv: Path) -> list[listing.Damage]:
+        return [each for site in venv.glob("lib/python*/site-packages") for each in listing.damaged_packages(site)]
 
     def _next_generation(self, key: str) -> int:
         """A free number; half-built generations are removed, finished ones stay for who may still run in them."""
@@ -228,8 +240,17 @@ def _hash_checking(lock: EnvironmentLock) -> list[str]:
 def _failure(error: UvFailed) -> str:
     if error.is_network:
         return (
-            "The packages of the environment cannot be fetched: the package registry cannot be reached. Check the "
-            f"network and submit again; what was fetched so far is kept. uv said: {error.output.splitlines()[-1]}"
+            f"The packages of the environment cannot be fetched: {causes.of_network(error)}. It was asked several "
+            "times. Check the network and submit again; what was fetched so far is kept."
+        )
+    said = causes.of_index(error)
+    if said:
+        return said
+    lost = _LOST.search(" ".join(error.output.split()))
+    if lost:
+        return (
+            f"The lock of the environment names {lost[1]}, which the package index does not have any more. Have it put "
+            f"back there, or ask for another version of {lost[1].partition('==')[0]}, which makes a new lock."
         )
     return f"The environment could not be built: {error.command} failed.\n{error.output[-2000:]}"
 

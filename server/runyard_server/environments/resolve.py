@@ -12,9 +12,10 @@ from packaging.utils import canonicalize_name
 
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentLock
+from runyard_server.environments import causes, orphans
 from runyard_server.environments.interpreters import Interpreter, matches
 from runyard_server.environments.requirements import Wanted
-from runyard_server.environments.uv_command import Log, Uv, UvFailed, masked
+from runyard_server.environments.uv_command import Log, Uv, UvFailed, masked, patience
 
 FORMAT = "1"  # grows when the same lock would be built into something else
 _NOT_FOUND = re.compile(
@@ -38,6 +39,7 @@ def resolve(
     python_version = _python_of_lock(wanted, interpreter)
     if not wanted.lines:
         return lock_of("", python_version, wanted)
+    orphans.end()
     text = _compiled(wanted.lines, wanted, interpreter, uv, log, cancel)
     notes = list(wanted.notes)
     plain = without_doubled_tensorflow(wanted.lines, text)
@@ -92,13 +94,18 @@ def _compiled(
             log("The package registry cannot be reached; trying with what is cached on this machine")
             try:
                 return uv.run([*arguments, "--offline"], log, cancel=cancel)
-            except UvFailed as again:
-                place = "A git repository" if "Git operation failed" in error.output else "The package registry"
-                raise EnvironmentException(
-                    f"{place} cannot be reached, and the packages are not all cached on this machine. "
-                    "Check the network, or name your registry in UV_DEFAULT_INDEX or a pip option (--index-url). "
-                    f"uv said: {_first_cause(error.output)}"
-                ) from again
+            except UvFailed:
+                log("Not all is cached; asking the package registry again, with more patience")
+        try:
+            return uv.run(arguments, log, variables=patience(), cancel=cancel)
+        except UvFailed as error:
+            if not error.is_network:
+                raise _explained(error, wanted, interpreter) from error
+            raise EnvironmentException(
+                f"{causes.of_network(error)}, and the packages are not all cached on this machine. "
+                "Check the network, or name your registry in UV_DEFAULT_INDEX or a pip option (--index-url), and "
+                f"submit again. uv said: {causes.first_cause(error.output)}"
+            ) from error
 
 
 def without_doubled_tensorflow(lines: list[str], lock: str) -> list[str] | None:
@@ -119,10 +126,13 @@ def _explained(error: UvFailed, wanted: Wanted, interpreter: Interpreter) -> Env
             f" {wanted.framework} takes packages as of {wanted.exclude_newer}: a newer one does not count. Leave "
             "framework_version out and name your packages in pip_packages to resolve them as of today."
         )
-    missing = _NOT_FOUND.search(" ".join(output.split()))
+    said = causes.of_index(error) or causes.yanked(output)
+    if said:
+        return EnvironmentException(said + as_of)
+    flat = " ".join(output.split())
+    missing = _NOT_FOUND.search(flat)
     if missing:
         return EnvironmentException(_missing(missing[1], wanted) + as_of)
-    flat = " ".join(output.split())
     version = _NO_VERSION.search(flat)
     if version and version[2]:
         return EnvironmentException(
@@ -132,10 +142,10 @@ def _explained(error: UvFailed, wanted: Wanted, interpreter: Interpreter) -> Env
     if "Failed to build" in output or "build backend" in output:
         return EnvironmentException(
             f"A package has no ready wheel for Python {interpreter.version} here and could not be built from its "
-            f"source: {_first_cause(output)}{as_of} uv said:\n{output[-2000:]}"
+            f"source: {causes.first_cause(output)}{as_of} uv said:\n{output[-2000:]}"
         )
     return EnvironmentException(
-        f"The packages cannot be installed together on Python {interpreter.version}: {_first_cause(output)}{as_of}"
+        f"The packages cannot be installed together on Python {interpreter.version}: {causes.first_cause(output)}{as_of}"
     )
 
 
@@ -152,11 +162,3 @@ def _missing(name: str, wanted: Wanted) -> str:
         f"{where} has no package '{name}'. Check its spelling; a private package needs its registry or folder as a "
         "pip option (--extra-index-url, --find-links)."
     )
-
-
-def _first_cause(output: str) -> str:
-    """The causes that uv gives, on one line, at most 600 characters."""
-    kept = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("warning:")]
-    text = " ".join(kept)
-    text = re.sub(r"^.*?\bcause: ", "", text, count=1)
-    return text[:600] + ("…" if len(text) > 600 else "")

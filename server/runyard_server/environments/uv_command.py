@@ -5,11 +5,13 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from runyard.errors import EnvironmentException, StorageFullError
+from runyard_server.environments import orphans
 
 Log = Callable[[str], None]
 
@@ -18,10 +20,12 @@ _CREDENTIALS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*://)[^/@\s]+@")
 _SECRET_PARAMETER = re.compile(r"([?&](?:token|key|password|secret|sig|access_token)=)[^&\s]+", re.IGNORECASE)
 _NO_SPACE = re.compile(r"no space left on device|disk quota exceeded|os error 28", re.IGNORECASE)
 _NO_NETWORK = re.compile(
-    r"error sending request|failed to fetch|dns error|connection refused|connection reset|network is unreachable"
-    r"|operation timed out|tcp connect error|network connectivity is disabled",
+    r"error sending request|dns error|connection refused|connection reset|network is unreachable"
+    r"|operation timed out|tcp connect error|network connectivity is disabled|could not resolve host"
+    r"|http status server error|HTTP status client error \((?:408|425|429)|error decoding response body",
     re.IGNORECASE,
 )
+PATIENT_RETRIES = "5"  # some 30 s in all: a registry that is started anew is back by then; uv's own 3 take 8 s
 # Settings of whatever the server itself runs in must not lead uv astray.
 _FOREIGN_VARIABLES = (
     "VIRTUAL_ENV",
@@ -37,6 +41,11 @@ _FOREIGN_VARIABLES = (
     "UV_PROJECT",
     "UV_WORKING_DIR",
 )
+
+
+def patience() -> dict[str, str]:
+    """Variables for a uv that has no other way than the network; the user's own choice counts more."""
+    return {"UV_HTTP_RETRIES": os.environ.get("UV_HTTP_RETRIES", PATIENT_RETRIES)}
 
 
 def masked(text: str) -> str:
@@ -55,7 +64,7 @@ class UvFailed(Exception):
 
     @property
     def is_network(self) -> bool:
-        """Whether the package registry could not be reached."""
+        """Whether the package registry could not be reached, or is not able to answer now."""
         return bool(_NO_NETWORK.search(self.output))
 
 
@@ -83,7 +92,8 @@ class Uv:
             path = self._given or _beside_the_server() or shutil.which("uv")
             if path is None:
                 raise EnvironmentException(
-                    "Environments are built with uv, which is not installed here. Install it with: pip install uv"
+                    "Environments are built with uv, which is not installed here: it came with the server and is gone. "
+                    f"Install it with: {sys.executable} -m pip install uv (or put a uv on PATH), and submit again."
                 )
             _check_version(path)
             self._found = path
@@ -106,18 +116,7 @@ class Uv:
             StorageFullError: the disk has no room.
             EnvironmentException: no usable ``uv``, or ``cancel`` was set.
         """
-        self._directory.mkdir(parents=True, exist_ok=True)
-        process = subprocess.Popen(
-            [self.path, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            cwd=self._directory,
-            env=self._environment(variables or {}),
-            start_new_session=True,
-        )
+        process = self._start(arguments, variables or {})
         said: list[str] = []
         reader = threading.Thread(target=_read_errors, args=(process, log, said), daemon=True)
         reader.start()
@@ -142,10 +141,27 @@ class Uv:
             raise UvFailed(f"uv {arguments[0]}", text, exit_code)
         return output
 
+    def _start(self, arguments: Sequence[str], variables: Mapping[str, str]) -> "subprocess.Popen[str]":
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if self._found is not None and not os.access(self._found, os.X_OK):
+            self._found = None  # uv was updated, moved or removed while the server ran
+        return subprocess.Popen(
+            [self.path, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            cwd=self._directory,
+            env=self._environment(variables),
+            start_new_session=True,
+        )
+
     def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN_VARIABLES}
         environment.setdefault("UV_HTTP_TIMEOUT", "180")
-        environment.update({"NO_COLOR": "1", "UV_NO_PROGRESS": "1", "PYTHONUNBUFFERED": "1", **variables})
+        environment.update({"NO_COLOR": "1", "UV_NO_PROGRESS": "1", "PYTHONUNBUFFERED": "1"})
+        environment.update({**orphans.mark(), **variables})
         return environment
 
 

@@ -39,7 +39,7 @@ class Finalizing:
             run,
             ended.status,
             ended.reason,
-            ended.error.message if ended.error else "",
+            ended.error.message if ended.error else (run.message or "") if cancelled else "",
             ended.error,
             changes={"warnings": warnings},
         )

@@ -1,8 +1,15 @@
-"""The loop: looks at every run that is not at its end, lets its stage decide, applies the decision."""
+"""The loop: looks at the runs that are not at their end, lets their stages decide, applies the decisions.
+
+Who tells it of a run (``wake``) has that run read anew, and only the stages whose runs changed look: one more
+run costs as much with ten thousand waiting as with none. Once a second everything is read and looked at, so that
+a death that nobody reports is seen, and nothing depends on a message that may be lost.
+"""
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -25,6 +32,58 @@ LOOK_EVERY_S = 1.0  # how soon a death that nobody reports is seen
 log = logging.getLogger(__name__)
 
 
+class Unfinished:
+    """The runs that are not at their end, by status, and which statuses are due: have something new to look at."""
+
+    def __init__(self) -> None:
+        self._runs: dict[RunStatus, dict[str, RunRecord]] = {
+            status: {} for status in RunStatus if not status.is_terminal
+        }
+        self._status: dict[str, RunStatus] = {}
+        self._due: set[RunStatus] = set()
+
+    def put(self, run: RunRecord) -> None:
+        """A run as it is now; one that has ended is let go."""
+        if run.status.is_terminal:
+            self.drop(run.id)
+            return
+        before = self._status.get(run.id, run.status)
+        if before is not run.status:
+            del self._runs[before][run.id]
+        self._status[run.id] = run.status
+        self._runs[run.status][run.id] = run
+        self._due |= {before, run.status}
+
+    def drop(self, run_id: str) -> None:
+        """A run that is not here any more; somebody in the queue may have its place."""
+        status = self._status.pop(run_id, None)
+        if status is not None:
+            del self._runs[status][run_id]
+            self._due |= {status, RunStatus.QUEUED}
+
+    def look_at_all(self) -> None:
+        """Every status is due."""
+        self._due.update(self._runs)
+
+    def take(self, status: RunStatus) -> list[RunRecord] | None:
+        """The runs of a status if it is due, the longest there first; else None."""
+        if status not in self._due:
+            return None
+        self._due.discard(status)
+        return list(self._runs[status].values())
+
+    def is_any_due(self, statuses: Iterable[RunStatus]) -> bool:
+        return not self._due.isdisjoint(statuses)
+
+    def run_ids(self) -> Set[str]:
+        return self._status.keys()
+
+    def version(self, run_id: str) -> int | None:
+        """The version of a run as it was put here; None if it is not here."""
+        status = self._status.get(run_id)
+        return None if status is None else self._runs[status][run_id].version
+
+
 class Lifecycle:
     """Moves runs on. One thread; ``wake`` makes it look at once."""
 
@@ -36,29 +95,29 @@ class Lifecycle:
         # after Preparing, which lets go of it: nothing is written to its log once it has ended.
         self._stages: Mapping[RunStatus, Stage] = {
             RunStatus.FINALIZING: finalizing,
-            RunStatus.NOT_RESPONDING: NotResponding(ports, nodes),
-            RunStatus.RUNNING: Running(ports, nodes),
+            RunStatus.NOT_RESPONDING: NotResponding(nodes),
+            RunStatus.RUNNING: Running(nodes),
             RunStatus.STARTING: Starting(ports),
             RunStatus.PREPARING: Preparing(ports),
             RunStatus.QUEUED: Queued(ports),
-            RunStatus.CANCEL_REQUESTED: CancelRequested(ports, nodes, finalizing),
+            RunStatus.CANCEL_REQUESTED: CancelRequested(nodes, finalizing),
         }
-        self._known: dict[str, RunRecord] = {}
-        self._woken = threading.Event()
+        self._unfinished = Unfinished()
+        self._news = News()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="lifecycle", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def wake(self) -> None:
-        """Something happened: look now. Callable from any thread."""
-        self._woken.set()
+    def wake(self, run_id: str | None = None) -> None:
+        """Something happened, to one run if its id is given: look now. Callable from any thread."""
+        self._news.tell(run_id)
 
     def stop(self) -> None:
         """Ends the loop; jobs go on and are found again by the next server."""
         self._stopping = True
-        self._woken.set()
+        self._news.tell(None)
         if self._thread.is_alive():
             self._thread.join(timeout=30)
 
@@ -68,12 +127,16 @@ class Lifecycle:
             continue
 
     def step(self) -> bool:
-        """One pass over every status. Whether anything moved."""
-        self._refresh()
+        """One pass over every run. Whether anything moved."""
+        self._read_all()
+        return self._pass()
+
+    def _pass(self) -> bool:
+        """One pass over the statuses that are due. Whether anything moved."""
         moved = False
         for status, stage in self._stages.items():
-            runs = [run for run in self._known.values() if run.status is status]
-            for move in self._decide(stage, runs):
+            runs = self._unfinished.take(status)
+            for move in self._decide(stage, runs) if runs is not None else ():
                 try:
                     self._apply(move)
                 except RunyardError as fault:  # told with the run's story; the other runs go on
@@ -113,48 +176,99 @@ class Lifecycle:
                 move.to,
                 move.reason,
                 ports.clock.now(),
-                expected_version=move.run.version,
+                known=move.run,
                 message=move.message,
                 error=move.error,
                 **move.changes,
             )
         if done is None:
-            return  # somebody was quicker: the next pass reads what is there now
-        self._known[done.id] = done
+            self._news.tell(move.run.id)  # somebody was quicker: what is there now is read
+            return
+        self._unfinished.put(done)
         if done.status.is_terminal:
             ports.closing.forget(done)
         ports.hub.publish(done.id)
 
-    def _refresh(self) -> None:
-        """Reads the unfinished runs, oldest first; of those that are known, only what changed."""
+    def _read_all(self) -> None:
+        """Reads the unfinished runs, oldest first; of those that are known, only what changed. All are due."""
         with self._ports.database.read() as connection:
             versions = records.unfinished_versions(connection)
-            changed = [run_id for run_id, version in versions if _version(self._known.get(run_id)) != version]
+            changed = [run_id for run_id, version in versions if self._unfinished.version(run_id) != version]
             fresh = {record.id: record for record in records.get_many(connection, changed)}
-        self._known = {
-            run_id: found
-            for run_id, _ in versions
-            if (found := fresh.get(run_id) or self._known.get(run_id)) is not None
-        }
+        for gone in self._unfinished.run_ids() - {run_id for run_id, _ in versions}:
+            self._unfinished.drop(gone)
+        for run_id in changed:
+            if run_id in fresh:
+                self._unfinished.put(fresh[run_id])
+        self._unfinished.look_at_all()
+
+    def _read(self, run_ids: Sequence[str]) -> None:
+        """Reads some runs anew; they are due."""
+        if not run_ids:
+            return
+        with self._ports.database.read() as connection:
+            found = {record.id: record for record in records.get_many(connection, run_ids)}
+        for run_id in run_ids:
+            if run_id in found:
+                self._unfinished.put(found[run_id])
+            else:
+                self._unfinished.drop(run_id)
 
     def _run(self) -> None:
         try:
             self._ports.closing.sweep()
         except Exception:
             log.exception("What ended runs have left could not be cleared away")
+        next_look = time.monotonic()
+        goes_on = False  # what the last pass moved is looked at in the next, at once
         while not self._stopping:
-            self._woken.clear()
+            news = self._news.take(0.0 if goes_on else next_look - time.monotonic())
             try:
-                moved = self.step()
+                if news.everything or time.monotonic() >= next_look:
+                    next_look = time.monotonic() + LOOK_EVERY_S
+                    self._read_all()
+                else:
+                    self._read(news.run_ids)
+                self._pass()
+                goes_on = self._unfinished.is_any_due(self._stages)
             except Exception:
                 log.exception("The lifecycle's pass failed; it goes on")
-                moved = False
-            if not moved:
-                self._woken.wait(LOOK_EVERY_S)
+                goes_on = False
 
 
-def _version(record: RunRecord | None) -> int | None:
-    return record.version if record else None
+@dataclass(frozen=True)
+class Told:
+    """What the loop was told since it last asked."""
+
+    run_ids: Sequence[str]
+    everything: bool
+
+
+class News:
+    """What other threads tell the loop."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._run_ids: dict[str, None] = {}  # in the order in which they were told
+        self._everything = False
+
+    def tell(self, run_id: str | None) -> None:
+        with self._changed:
+            if run_id is None:
+                self._everything = True
+            else:
+                self._run_ids[run_id] = None
+            self._changed.notify()
+
+    def take(self, timeout_s: float) -> Told:
+        """What was told, once there is something; nothing after ``timeout_s``."""
+        with self._changed:
+            if timeout_s > 0:
+                self._changed.wait_for(lambda: self._everything or self._run_ids, timeout_s)
+            told = Told(list(self._run_ids), self._everything)
+            self._run_ids.clear()
+            self._everything = False
+            return told
 
 
 def _broken(run: RunRecord, stage: Stage) -> Move:

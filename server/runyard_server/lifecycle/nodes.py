@@ -1,20 +1,25 @@
 """The nodes of runs that are past the queue: looked at together, ended, and salvaged."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from runyard.errors import RunyardError
-from runyard.job.processes import machine_name, start_ticks
+from runyard.job.processes import look_up, machine_name
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.runs import ClientProcess, RunRecord
-from runyard_server.domain.supervision import HEARTBEAT_LIMIT_S, MAX_SALVAGES, NodeView
+from runyard_server.domain.patience import Patience
+from runyard_server.domain.supervision import HEARTBEAT_LIMIT_S, MAX_SALVAGES, NodeView, must_be_ended
 from runyard_server.executors.base import JobHandle, JobObservation, JobRequest
 from runyard_server.lifecycle.ports import Ports
 from runyard_server.records import runs as records
 from runyard_server.records.runs import JobRow
 
 CLIENT_SILENCE_S = 120.0
+FIRMLY_AFTER_S = 60.0  # beyond the job's own grace for its ranks and the time to collect
 SALVAGE_LOG = "azureml-logs/75_job_post-salvage.txt"
+
+log = logging.getLogger(__name__)
 
 
 class Nodes:
@@ -22,32 +27,33 @@ class Nodes:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._began_at = ports.clock.now()
-        # Run id -> a client's last sign of life, and when we first saw that one. Measured by our own patience: while
-        # this server was away, or this machine slept, nobody could be heard.
-        self._heard: dict[str, tuple[float | None, float]] = {}
+        self._heard = Patience()  # of jobs and of clients
+        self._asked_to_end = Patience()
 
     def look(self, runs: Sequence[RunRecord]) -> Mapping[str, list[NodeView]]:
         """Each run's nodes by run id; an empty list for a run without any."""
         if not runs:
             return {}
         with self._ports.database.read() as connection:
-            rows = {run.id: records.jobs_of(connection, run.id, run.attempt) for run in runs}
+            rows = records.jobs_of_many(connection, runs)
         handles = [handle for jobs in rows.values() for row in jobs if (handle := _handle(row)) is not None]
         seen: dict[JobHandle, JobObservation] = {}
         for name, executor in self._ports.executors.items():
             mine = [handle for handle in handles if handle.executor == name]
             if mine:
-                seen.update(executor.observe(mine))
+                try:
+                    seen.update(executor.observe(mine))
+                except (RunyardError, OSError) as fault:  # the engine is away: its jobs are known by what they say
+                    log.warning("%s could not be asked for its jobs: %s", name, fault)
         views = {run_id: [self._view(row, seen) for row in jobs] for run_id, jobs in rows.items()}
         if any(view.is_over for found in views.values() for view in found):
             self._refresh_reports(rows, views)
         return views
 
     def _view(self, row: JobRow, seen: Mapping[JobHandle, JobObservation]) -> NodeView:
-        heard = row.reported_at if row.reported_at is not None else row.started_at
-        if heard is not None:
-            heard = max(heard, self._began_at)  # while no server was here, nobody could be heard
+        now = self._ports.clock.monotonic()
+        sign = (row.reported_at, _salvages(row))  # a job that was just started is given its time to speak
+        silent_s = self._heard.silence_of((row.run_id, row.attempt, row.node), sign, now)
         handle = _handle(row)
         over, cause = False, ""
         if handle is not None:
@@ -57,21 +63,36 @@ class Nodes:
                 cause = observation.message or (observation.signal or f"exit code {observation.exit_code}")
         elif row.handle is not None and "client" in row.handle:
             over, cause = self._client_is_gone(row)
-        elif heard is None or self._ports.clock.now() - heard > HEARTBEAT_LIMIT_S:
+        elif row.reported_at is None or silent_s > HEARTBEAT_LIMIT_S:
             # An earlier server died while it started this job, and the run was cancelled before it was started again.
             over, cause = True, "the server ended while it started the job"
-        return NodeView(row.node, row.report, heard, over, cause, _salvages(row))
+        return NodeView(row.node, row.report, over, cause, _salvages(row), silent_s)
 
-    def cancel(self, run: RunRecord, firmly: bool) -> None:
-        """Asks every job of the run to end, or ends it."""
+    def end(self, run: RunRecord, nodes: Sequence[NodeView]) -> None:
+        """Asks the jobs that go on to end; those that do not in ``FIRMLY_AFTER_S`` are ended. Call it at every look."""
+        now = self._ports.clock.monotonic()
+        key = (run.id, run.attempt)
+        is_new = key not in self._asked_to_end
+        if is_new and not self._cancel(run, {node.node for node in nodes if not node.has_ended}, firmly=False):
+            return
+        if self._asked_to_end.silence_of(key, None, now) > FIRMLY_AFTER_S:
+            self._cancel(run, {node.node for node in nodes if must_be_ended(node)}, firmly=True)
+
+    def _cancel(self, run: RunRecord, nodes: Set[int], firmly: bool) -> bool:
+        """Whether every engine could be told."""
         by_executor: dict[str, list[JobHandle]] = {}
         with self._ports.database.read() as connection:
             for row in records.jobs_of(connection, run.id, run.attempt):
                 handle = _handle(row)
-                if handle is not None:
+                if handle is not None and row.node in nodes:
                     by_executor.setdefault(handle.executor, []).append(handle)
-        for name, handles in by_executor.items():
-            self._ports.executors[name].cancel(handles, firmly)
+        try:
+            for name, handles in by_executor.items():
+                self._ports.executors[name].cancel(handles, firmly)
+        except (RunyardError, OSError) as fault:  # told again at the next look; the job also hears it as it reports
+            log.warning("%s could not be told to end: %s", run.id, fault)
+            return False
+        return True
 
     def salvage(self, run: RunRecord, node: int) -> None:
         """Starts another job on a lost one's directory: it ends leftovers, then collects and ships."""
@@ -83,10 +104,12 @@ class Nodes:
         try:
             lost = _handle(rows[node])
             executor = ports.executors[lost.executor if lost else ports.queue.executor_of(run)]
-            assignment = ports.assignments.build(run, [row.gpus for row in rows])[node]
-            request = JobRequest(run.id, run.attempt, [replace(assignment, salvage=True)])
+            request = JobRequest(run.id, run.attempt, [ports.assignments.salvage(run, node, count)])
             (handle,) = executor.start(executor.plan(request))
-        except (RunyardError, OSError) as fault:
+        except OSError as fault:
+            log.warning("%s cannot be salvaged now: %s", run.id, fault)
+            return  # the engine is away: the next look tries it again
+        except RunyardError as fault:
             ports.log(run.id, SALVAGE_LOG, f"The leftovers could not be collected: {fault}\n")
             count = MAX_SALVAGES
         else:
@@ -99,14 +122,13 @@ class Nodes:
         if row.handle["client"] is not None:
             client = from_json(ClientProcess, row.handle["client"])
             if client.machine == machine_name():
-                gone = start_ticks(client.pid) != client.start_ticks
-                return gone, f"its process {client.pid} has ended" if gone else ""
+                process = look_up(client.pid)
+                is_there = process is not None and process.is_alive and process.start_ticks == client.start_ticks
+                return not is_there, "" if is_there else f"its process {client.pid} has ended"
         with self._ports.database.read() as connection:
             beat = records.heartbeat_of(connection, row.run_id)
-        now = self._ports.clock.monotonic()
-        before, since = self._heard.get(row.run_id, (beat, now))
-        self._heard[row.run_id] = (beat, since if beat == before else now)
-        silent = beat == before and now - since > CLIENT_SILENCE_S
+        silence_s = self._heard.silence_of((row.run_id, "client"), beat, self._ports.clock.monotonic())
+        silent = silence_s > CLIENT_SILENCE_S
         return silent, f"it has not been heard of for {CLIENT_SILENCE_S:.0f} s" if silent else ""
 
     def _refresh_reports(self, rows: Mapping[str, Sequence[JobRow]], views: dict[str, list[NodeView]]) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -10,9 +11,10 @@ from runyard.protocol.codec import to_json
 from runyard.protocol.runs import RunError, RunRecord
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.placement import Decision
-from runyard_server.executors.base import JobHandle, JobRequest
+from runyard_server.executors.base import JobRequest
 from runyard_server.lifecycle.ports import Move, Ports
 from runyard_server.records import runs as records
+from runyard_server.services.leases import lease_ports, needs_ports
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +27,7 @@ class Queued:
 
     def advance(self, runs: Sequence[RunRecord]) -> list[Move]:
         waiting = {run.id: run for run in runs}
-        return [
-            self._start(waiting[decision.run_id], decision)
-            for decision in self._ports.queue.decide(runs)
-            if decision.starts and decision.run_id in waiting
-        ]
+        return [self._start(waiting[decision.run_id], decision) for decision in self._ports.queue.starts(runs)]
 
     def _start(self, run: RunRecord, decision: Decision) -> Move:
         ports = self._ports
@@ -48,23 +46,29 @@ class Queued:
             return Move(run, RunStatus.FAILED, Reason.START_FAILED, message, error)
         now = ports.clock.now()
         with ports.database.write() as connection:
-            records.set_handles(connection, run.id, run.attempt, [{"job": to_json(h)} for h in handles], now)
+            records.set_handles(connection, run.id, run.attempt, handles, now)
         warnings = run.warnings
         if decision.warning and decision.warning not in warnings:
             warnings = [*warnings, decision.warning]
         return Move(run, RunStatus.RUNNING, Reason.NODES_STARTED, changes={"warnings": warnings})
 
-    def _handles(self, run: RunRecord, decision: Decision) -> list[JobHandle]:
+    def _handles(self, run: RunRecord, decision: Decision) -> list[dict[str, Any]]:
         ports = self._ports
         executor = ports.executors[ports.queue.executor_of(run)]
-        # The rows come first: a server that dies after `start` finds them, and starting again
-        # gives the same job.
-        with ports.database.write() as connection:
-            if not records.jobs_of(connection, run.id, run.attempt):
-                records.add_jobs(connection, run.id, run.attempt, decision.gpus or [[]] * _node_count(run))
+        # The rows come first: a server that dies after `start` finds them, and starting again gives the same job.
+        # With them the ports: a gang of which that server had started one half is told the same by this one.
+        with ports.database.read() as connection:
             rows = records.jobs_of(connection, run.id, run.attempt)
-        assignments = ports.assignments.build(run, [row.gpus for row in rows])
-        return executor.start(executor.plan(JobRequest(run.id, run.attempt, assignments)))
+            taken = records.leased_ports(connection) if not rows and needs_ports(run) else set[int]()
+        if not rows:
+            leased = lease_ports(run, taken)
+            with ports.database.write() as connection:
+                given = decision.gpus or [()] * _node_count(run)
+                records.add_jobs(connection, run.id, run.attempt, given, leased)
+                rows = records.jobs_of(connection, run.id, run.attempt)
+        assignments = ports.assignments.build(run, [row.gpus for row in rows], rows[0].ports)
+        handles = executor.start(executor.plan(JobRequest(run.id, run.attempt, assignments)))
+        return [{**(row.handle or {}), "job": to_json(handle)} for row, handle in zip(rows, handles, strict=True)]
 
 
 def _node_count(run: RunRecord) -> int:

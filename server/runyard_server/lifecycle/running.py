@@ -6,35 +6,31 @@ from runyard.protocol.runs import RunError, RunRecord
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.supervision import Next, NodeView, first_error, judge
 from runyard_server.lifecycle.nodes import Nodes
-from runyard_server.lifecycle.ports import Move, Ports
+from runyard_server.lifecycle.ports import Move
 
 
 class Running:
     """→ Finalizing, or NotResponding while heartbeats are missing."""
 
-    def __init__(self, ports: Ports, nodes: Nodes) -> None:
-        self._ports = ports
+    def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
-        self._ending: set[str] = set()  # gangs whose other nodes were asked to end
 
     def advance(self, runs: Sequence[RunRecord]) -> list[Move]:
-        self._ending &= {run.id for run in runs}
         views = self._nodes.look(runs)
         return [move for run in runs if (move := self._one(run, views[run.id])) is not None]
 
     def _one(self, run: RunRecord, nodes: Sequence[NodeView]) -> Move | None:
         if run.spec is None:
             return _interactive(run, nodes)
-        step = judge(nodes, self._ports.clock.now())
+        step = judge(nodes)
         if step is Next.FINALIZE:
             # Noted now: a job that is lost while it collects is followed by one that knows nothing of the ranks.
             error = run.error or first_error(nodes)
             lost = error is not None and error.code == Reason.JOB_LOST
             reason = Reason.JOB_LOST if lost else Reason.SCRIPT_ENDED
             return Move(run, RunStatus.FINALIZING, reason, error.message if error and lost else "", error)
-        if step is Next.END_GANG and run.id not in self._ending:
-            self._ending.add(run.id)
-            self._nodes.cancel(run, firmly=False)
+        if step is Next.END_GANG:
+            self._nodes.end(run, nodes)
         elif step is Next.NOT_RESPONDING and run.status is RunStatus.RUNNING:
             return Move(run, RunStatus.NOT_RESPONDING, Reason.HEARTBEAT_MISSING, "no heartbeat of its job")
         elif step is Next.GO_ON and run.status is RunStatus.NOT_RESPONDING:

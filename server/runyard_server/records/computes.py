@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -13,11 +13,12 @@ from runyard.protocol.status import RunStatus
 from runyard_server.records.tables import compute_targets as t
 from runyard_server.records.tables import jobs, runs
 
+_BY_NAME = select(t).where(t.c.name == bindparam("wanted"))
 _UNFINISHED = [status.value for status in RunStatus if not status.is_terminal]
 
 
 def get(connection: Connection, name: str) -> ComputeRecord | None:
-    row = connection.execute(select(t).where(t.c.name == name)).mappings().first()
+    row = connection.execute(_BY_NAME, {"wanted": name}).mappings().first()
     return _record(row) if row else None
 
 

@@ -1,11 +1,16 @@
 """The database: how it is opened, and the two ways to use it (``read`` and ``write``)."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import Engine
+
+from runyard.errors import ServiceException
+
+_MIGRATION_LOCK = 0x72756E79617264  # "runyard": PostgreSQL's advisory locks are numbers
 
 
 class Database:
@@ -21,7 +26,10 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         self._writing: threading.Lock | None = threading.Lock() if self.is_sqlite else None
         if self.is_sqlite:
-            self.engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=50)
+            # Last in, first out: as many connections are warm as are used at once, not all that ever were.
+            self.engine = create_engine(
+                url, connect_args={"timeout": 30, "check_same_thread": False}, pool_size=50, pool_use_lifo=True
+            )
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
@@ -45,6 +53,32 @@ class Database:
                 with connection.begin():
                     yield connection
 
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """A transaction that may change tables: the only one of its kind at a time, in all processes."""
+        if self._writing is None:
+            with self.engine.begin() as connection:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                yield connection
+            return
+        with self._writing, self.engine.connect() as connection:
+            connection.execution_options(runyard_write=True)
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            # SQLite changes a table by making it anew: with the old one, what refers to its rows would be deleted too.
+            driver.execute("PRAGMA foreign_keys=OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    lost = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+                    if lost is not None:
+                        raise ServiceException(
+                            f"The migration would leave a row of {lost[0]} that refers to none of {lost[2]}; "
+                            "nothing was changed."
+                        )
+            finally:
+                driver.execute("PRAGMA foreign_keys=ON")
+
     def check(self) -> None:
         """Raises the driver's error where the database cannot be reached."""
         with self.read() as connection:
@@ -60,7 +94,7 @@ def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA cache_size=-32000")
+    cursor.execute("PRAGMA cache_size=-4000")  # KiB for each connection, of which there may be dozens
     cursor.close()
 
 

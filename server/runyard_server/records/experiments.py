@@ -4,14 +4,19 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from runyard.protocol.experiments import ExperimentRecord
 from runyard_server.records.tables import experiments as t
 
+_BY_NAME = select(t).where(t.c.name == bindparam("wanted"))
+_NEXT_NUMBER = (
+    update(t).where(t.c.id == bindparam("wanted")).values(last_number=t.c.last_number + 1).returning(t.c.last_number)
+)
+
 
 def get_by_name(connection: Connection, name: str) -> ExperimentRecord | None:
-    row = connection.execute(select(t).where(t.c.name == name)).mappings().first()
+    row = connection.execute(_BY_NAME, {"wanted": name}).mappings().first()
     return _record(row) if row else None
 
 
@@ -41,10 +46,7 @@ def list_all(connection: Connection) -> Sequence[ExperimentRecord]:
 
 def next_number(connection: Connection, experiment_id: str) -> int:
     """The next run number of the experiment, given once; call inside ``write``."""
-    number = connection.execute(
-        update(t).where(t.c.id == experiment_id).values(last_number=t.c.last_number + 1).returning(t.c.last_number)
-    ).scalar_one()
-    return int(number)
+    return int(connection.execute(_NEXT_NUMBER, {"wanted": experiment_id}).scalar_one())
 
 
 def change(connection: Connection, experiment_id: str, values: dict[str, Any]) -> None:

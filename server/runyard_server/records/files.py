@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from runyard.protocol.codec import from_json
 from runyard.protocol.files import FileEntry, Manifest
@@ -11,16 +11,18 @@ from runyard_server.records.tables import artifacts, snapshots
 from runyard_server.records.upserts import put
 
 _KEYS = 500
+_SNAPSHOT = select(snapshots.c.files).where(snapshots.c.id == bindparam("wanted"))
+_HAS_SNAPSHOT = select(snapshots.c.id).where(snapshots.c.id == bindparam("wanted"))
 
 
 def snapshot(connection: Connection, snapshot_id: str) -> Manifest | None:
     """The snapshot's tree, None where there is none of that id."""
-    files = connection.execute(select(snapshots.c.files).where(snapshots.c.id == snapshot_id)).scalar()
+    files = connection.execute(_SNAPSHOT, {"wanted": snapshot_id}).scalar()
     return None if files is None else Manifest([from_json(FileEntry, item) for item in files])
 
 
 def has_snapshot(connection: Connection, snapshot_id: str) -> bool:
-    return connection.execute(select(snapshots.c.id).where(snapshots.c.id == snapshot_id)).first() is not None
+    return connection.execute(_HAS_SNAPSHOT, {"wanted": snapshot_id}).first() is not None
 
 
 def add_snapshot(connection: Connection, snapshot_id: str, manifest: Manifest, now: float) -> None:

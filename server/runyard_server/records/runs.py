@@ -1,10 +1,11 @@
 """Rows of runs, their events and their jobs. ``move`` is the only writer of a status."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, tuple_, union_all, update
 
 from runyard.errors import IllegalTransitionError, UnknownRunError
 from runyard.protocol.codec import from_json, to_json
@@ -12,40 +13,89 @@ from runyard.protocol.jobs import JobReport
 from runyard.protocol.runs import RunError, RunEvent, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.transitions import is_allowed
-from runyard_server.records.tables import experiments, jobs, run_events, runs
+from runyard_server.records.tables import experiments, jobs, metric_summaries, run_events, runs
 
 # Asked as "in", not as "not in": the index on status answers that without reading finished runs.
 _UNFINISHED = [status.value for status in RunStatus if not status.is_terminal]
+_PORTION = 500  # ids in one query
+
+# What is asked for every few milliseconds is put together once: building a query costs more than running it.
+_RUN = select(runs, experiments.c.name.label("experiment")).join(experiments, experiments.c.id == runs.c.experiment_id)
+_BY_ID = _RUN.where(runs.c.id == bindparam("run_id"))
+_BY_IDS = _RUN.where(runs.c.id.in_(bindparam("ids", expanding=True)))
+_VERSIONS = (
+    select(runs.c.id, runs.c.version).where(runs.c.status.in_(_UNFINISHED)).order_by(runs.c.created_at, runs.c.number)
+)
+_WAITING = select(
+    runs.c.id,
+    runs.c.target,
+    runs.c.priority,
+    runs.c.created_at,
+    runs.c.spec["node_count"].as_integer(),
+    runs.c.spec["gpus_per_node"].as_integer(),
+).where(runs.c.status == RunStatus.QUEUED.value)
+# One by one: each is the end of an index, however many wait.
+_NEWEST_THAT_WAIT = union_all(
+    *(
+        select(func.max(runs.c.created_at)).where(runs.c.status == status.value)
+        for status in (RunStatus.STARTING, RunStatus.PREPARING, RunStatus.QUEUED)
+    )
+)
+_JOBS = select(jobs).order_by(jobs.c.node)
+_JOBS_OF = _JOBS.where(jobs.c.run_id == bindparam("run_id"), jobs.c.attempt == bindparam("attempt"))
+_IS_PRESENT = (jobs.c.run_id == runs.c.id) & (jobs.c.attempt == runs.c.attempt)
+_PRESENT_JOBS = _JOBS.join(runs, _IS_PRESENT).where(runs.c.id.in_(bindparam("ids", expanding=True)))
+_NODES = select(runs.c.id, runs.c.target, jobs.c.gpus).join(jobs, _IS_PRESENT)
+_HOLDERS = _NODES.where(runs.c.status.in_(bindparam("statuses", expanding=True))).order_by(
+    runs.c.created_at, runs.c.id, jobs.c.node
+)
+_HOLDERS_AMONG = _NODES.where(runs.c.id.in_(bindparam("ids", expanding=True))).order_by(runs.c.id, jobs.c.node)
+# The same as "is null", without the index on parents: almost every run has none, which SQLite does not know.
+_NO_PARENT = func.coalesce(runs.c.parent_id, "") == ""
+_NEW_RUN = insert(runs)
+_NEW_EVENT = insert(run_events)
+# What is set is named with each move.
+_MOVE = update(runs).where(runs.c.id == bindparam("moved"), runs.c.version == bindparam("seen_version"))
+
+
+def last_in_line(connection: Connection, now: float) -> float:
+    """When a run that is submitted now is said to have come: ``now``, but after all that wait.
+
+    Who came first is served first, also where the clock was set back between, or is too coarse to tell two apart.
+    """
+    newest = max((at for at in connection.execute(_NEWEST_THAT_WAIT).scalars() if at is not None), default=0.0)
+    return now if now > newest else math.nextafter(newest, math.inf)
 
 
 def add(connection: Connection, record: RunRecord, experiment_id: str) -> None:
     """Inserts a new run as it stands; its first event is written with it."""
     connection.execute(
-        insert(runs).values(
-            id=record.id,
-            experiment_id=experiment_id,
-            number=record.number,
-            parent_id=record.parent_id,
-            type=record.type,
-            status=record.status.value,
-            version=record.version,
-            attempt=record.attempt,
-            reason=record.reason,
-            message=record.message,
-            display_name=record.display_name,
-            description=record.description,
-            target=record.target,
-            priority=record.spec.priority if record.spec else 0,
-            submitted_by=record.submitted_by,
-            snapshot=record.snapshot,
-            environment_key=record.environment_key,
-            created_at=record.created_at,
-            started_at=record.started_at,
-            spec=to_json(record.spec) if record.spec else None,
-            warnings=record.warnings,
-            tags=record.tags,
-            properties=record.properties,
-        )
+        _NEW_RUN,
+        {
+            "id": record.id,
+            "experiment_id": experiment_id,
+            "number": record.number,
+            "parent_id": record.parent_id,
+            "type": record.type,
+            "status": record.status.value,
+            "version": record.version,
+            "attempt": record.attempt,
+            "reason": record.reason,
+            "message": record.message,
+            "display_name": record.display_name,
+            "description": record.description,
+            "target": record.target,
+            "priority": record.spec.priority if record.spec else 0,
+            "submitted_by": record.submitted_by,
+            "snapshot": record.snapshot,
+            "environment_key": record.environment_key,
+            "created_at": record.created_at,
+            "started_at": record.started_at,
+            "spec": to_json(record.spec) if record.spec else None,
+            "warnings": record.warnings,
+            "tags": record.tags,
+            "properties": record.properties,
+        },
     )
     event = RunEvent(
         at=record.created_at,
@@ -63,17 +113,17 @@ def get(connection: Connection, run_id: str, lock: bool = False) -> RunRecord:
     Raises:
         UnknownRunError: there is none of that id.
     """
-    query = _select().where(runs.c.id == run_id)
+    query = _BY_ID
     if lock and connection.dialect.name == "postgresql":
         query = query.with_for_update(of=runs, key_share=True)
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(query, {"run_id": run_id}).mappings().first()
     if row is None:
         raise UnknownRunError(f"There is no run {run_id!r} in this workspace. `runyard run list` shows those that are.")
     return _record(row)
 
 
 def find(connection: Connection, run_id: str) -> RunRecord | None:
-    row = connection.execute(_select().where(runs.c.id == run_id)).mappings().first()
+    row = connection.execute(_BY_ID, {"run_id": run_id}).mappings().first()
     return _record(row) if row else None
 
 
@@ -91,12 +141,15 @@ class RunFilter:
     properties: dict[str, str | None] | None = None
     before: str | None = None  # older than the run of this id: for paging
     id_part: str | None = None  # what the id begins or ends with
+    metric: str | None = None  # those that logged numbers under that name, sorted by them; excludes ``before``
+    metric_value: str = "last"  # or "min", "max"
+    ascending: bool = False  # of the metric
     limit: int = 100
 
 
 def list_matching(connection: Connection, wanted: RunFilter) -> Sequence[RunRecord]:
-    """Runs that match, newest first."""
-    query = _select()
+    """Runs that match, newest first, or by a metric."""
+    query = _RUN
     if wanted.experiment is not None:
         query = query.where(experiments.c.name == wanted.experiment)
     if wanted.status is not None:
@@ -111,7 +164,7 @@ def list_matching(connection: Connection, wanted: RunFilter) -> Sequence[RunReco
     if wanted.parent_id is not None:
         query = query.where(runs.c.parent_id == wanted.parent_id)
     elif not wanted.include_children:
-        query = query.where(runs.c.parent_id.is_(None))
+        query = query.where(_NO_PARENT if _is_narrow(wanted) else runs.c.parent_id.is_(None))
     for column, pairs in ((runs.c.tags, wanted.tags), (runs.c.properties, wanted.properties)):
         for key, value in (pairs or {}).items():
             stored = column[key].as_string()
@@ -119,38 +172,81 @@ def list_matching(connection: Connection, wanted: RunFilter) -> Sequence[RunReco
     if wanted.before is not None:
         last = get(connection, wanted.before)
         query = query.where(tuple_(runs.c.created_at, runs.c.id) < (last.created_at, last.id))
-    query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(wanted.limit)
+    if wanted.metric is None:
+        query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc())
+    else:
+        number = metric_summaries.c[wanted.metric_value]
+        query = query.join(metric_summaries, metric_summaries.c.run_id == runs.c.id)
+        query = query.where(metric_summaries.c.name == wanted.metric, _is_number(connection, number))
+        query = query.order_by(number.asc() if wanted.ascending else number.desc(), runs.c.id)
+    query = query.limit(wanted.limit)
     return [_record(row) for row in connection.execute(query).mappings()]
 
 
-def in_status(connection: Connection, statuses: Sequence[RunStatus]) -> Sequence[RunRecord]:
-    """Every run in one of the statuses, oldest first."""
-    query = _select().where(runs.c.status.in_([status.value for status in statuses]))
-    return [_record(row) for row in connection.execute(query.order_by(runs.c.created_at, runs.c.number)).mappings()]
+def _is_number(connection: Connection, value: ColumnElement[float]) -> ColumnElement[bool]:
+    """NaN has no place in an order; SQLite keeps it as null."""
+    known = value.is_not(None)
+    return known & (value != float("nan")) if connection.dialect.name == "postgresql" else known
+
+
+def _is_narrow(wanted: RunFilter) -> bool:
+    """Whether an index on what is asked for reads no more runs than are shown, or than have not ended."""
+    statuses = wanted.status.split(",") if wanted.status else []
+    few = bool(statuses) and (len(statuses) == 1 or set(statuses) <= set(_UNFINISHED))
+    return few or any(one is not None for one in (wanted.target, wanted.experiment, wanted.metric))
 
 
 def unfinished_versions(connection: Connection) -> Sequence[tuple[str, int]]:
     """Id and version of every run that has not ended, oldest first: cheap to ask often."""
-    query = select(runs.c.id, runs.c.version).where(runs.c.status.in_(_UNFINISHED))
-    return [(row[0], row[1]) for row in connection.execute(query.order_by(runs.c.created_at, runs.c.number))]
-
-
-def queued_with_jobs(connection: Connection) -> Sequence[str]:
-    """Ids of the queued runs whose nodes are reserved already."""
-    query = select(runs.c.id).where(runs.c.status == RunStatus.QUEUED.value)
-    query = query.where(
-        select(jobs.c.run_id).where(jobs.c.run_id == runs.c.id, jobs.c.attempt == runs.c.attempt).exists()
-    )
-    return list(connection.execute(query).scalars())
+    return [(row[0], row[1]) for row in connection.execute(_VERSIONS)]
 
 
 def get_many(connection: Connection, run_ids: Sequence[str]) -> Sequence[RunRecord]:
     """The runs of those ids that are there, in no order."""
-    found: list[RunRecord] = []
-    for start in range(0, len(run_ids), 500):
-        query = _select().where(runs.c.id.in_(run_ids[start : start + 500]))
-        found += [_record(row) for row in connection.execute(query).mappings()]
-    return found
+    return [_record(row) for ids in _portions(run_ids) for row in connection.execute(_BY_IDS, {"ids": ids}).mappings()]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a queue must know of a run that waits in it."""
+
+    run_id: str
+    target: str | None
+    priority: int
+    created_at: float
+    node_count: int
+    gpus_per_node: int
+
+
+def waiting(connection: Connection) -> Sequence[Waiting]:
+    """Every queued run, in no order; without reading their specs whole."""
+    return [Waiting(*row) for row in connection.execute(_WAITING)]
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A run that has nodes, and the GPU indices of each."""
+
+    run_id: str
+    target: str | None
+    gpus: list[list[int]]
+
+
+def holders(connection: Connection, statuses: Sequence[RunStatus]) -> Sequence[Holder]:
+    """The runs in one of the statuses that have nodes, oldest first."""
+    return _held(connection.execute(_HOLDERS, {"statuses": [status.value for status in statuses]}))
+
+
+def holders_among(connection: Connection, run_ids: Sequence[str]) -> Sequence[Holder]:
+    """Those of the runs that have nodes, in no order."""
+    return [held for ids in _portions(run_ids) for held in _held(connection.execute(_HOLDERS_AMONG, {"ids": ids}))]
+
+
+def _held(rows: Iterable[Any]) -> list[Holder]:
+    found: dict[str, Holder] = {}
+    for run_id, target, gpus in rows:
+        found.setdefault(run_id, Holder(run_id, target, [])).gpus.append(gpus)
+    return list(found.values())
 
 
 def count_unfinished(connection: Connection) -> int:
@@ -164,7 +260,7 @@ def move(
     to: RunStatus,
     reason: Reason,
     now: float,
-    expected_version: int | None = None,
+    known: RunRecord | None = None,
     message: str = "",
     by: str = "server",
     error: RunError | None = None,
@@ -173,20 +269,21 @@ def move(
     """Moves a run to another status and appends the event: the only writer of a status.
 
     Args:
-        expected_version: the version that the decision was made on; with another one stored, nothing
-            happens and None is returned: somebody was quicker, and the decision is void.
+        known: the record that the decision was made on; where the run has changed since, nothing happens
+            and None is returned: somebody was quicker, and the decision is void.
         changes: further columns set with the move (``environment_key``, ``warnings``...).
+    Returns:
+        The run as it is now.
     Raises:
         IllegalTransitionError: the present status may not be followed by ``to``; tells the run's story.
         UnknownRunError: there is no such run.
     """
-    before = get(connection, run_id, lock=True)
-    if expected_version is not None and before.version != expected_version:
-        return None
+    before = known or get(connection, run_id, lock=True)
     if not is_allowed(before.status, to):
         raise IllegalTransitionError(_story(connection, before, to))
+    now = max(now, before.started_at or before.created_at)  # the clock may have been set back since
     values: dict[str, Any] = {
-        "status": to.value,
+        "status": to,
         "version": before.version + 1,
         "reason": reason.value,
         "message": message,
@@ -197,10 +294,15 @@ def move(
     if to.is_terminal:
         values["ended_at"] = now
     if error is not None:
-        values["error"] = to_json(error)
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+        values["error"] = error
+    stored = {**values, "status": to.value}
+    if error is not None:
+        stored["error"] = to_json(error)
+    changed = connection.execute(_MOVE, {**stored, "moved": run_id, "seen_version": before.version})
+    if not changed.rowcount:
+        return None
     _append_event(connection, run_id, RunEvent(now, before.status, to, reason.value, message, by))
-    return get(connection, run_id)
+    return replace(before, **values)
 
 
 def change(connection: Connection, run_id: str, **values: Any) -> None:
@@ -255,13 +357,32 @@ class JobRow:
     reported_at: float | None
     report: JobReport | None
 
+    @property
+    def ports(self) -> list[int]:
+        """Leased for the attempt with its nodes."""
+        return list((self.handle or {}).get("ports", ()))
 
-def add_jobs(connection: Connection, run_id: str, attempt: int, gpus: Sequence[Sequence[int]]) -> None:
-    """Reserves the nodes of an attempt before anything is started there."""
+
+def add_jobs(
+    connection: Connection, run_id: str, attempt: int, gpus: Sequence[Sequence[int]], ports: Sequence[int] = ()
+) -> None:
+    """Reserves the nodes of an attempt, and ports for it, before anything is started there."""
+    known = {"handle": {"ports": list(ports)}} if ports else {}
     connection.execute(
         insert(jobs),
-        [{"run_id": run_id, "attempt": attempt, "node": node, "gpus": list(given)} for node, given in enumerate(gpus)],
+        [
+            {"run_id": run_id, "attempt": attempt, "node": node, "gpus": list(given), **known}
+            for node, given in enumerate(gpus)
+        ],
     )
+
+
+def leased_ports(connection: Connection) -> set[int]:
+    """The ports of all attempts that have not ended."""
+    query = select(jobs.c.handle).join(runs, (runs.c.id == jobs.c.run_id) & (runs.c.attempt == jobs.c.attempt))
+    query = query.where(runs.c.status.in_(_UNFINISHED), jobs.c.node == 0)
+    handles = connection.execute(query).scalars()
+    return {port for handle in handles if handle is not None for port in handle.get("ports", ())}
 
 
 def remove_jobs(connection: Connection, run_id: str, attempt: int) -> None:
@@ -320,8 +441,23 @@ def job(connection: Connection, run_id: str, attempt: int, node: int) -> JobRow 
 
 def jobs_of(connection: Connection, run_id: str, attempt: int) -> list[JobRow]:
     """The jobs of an attempt, by node."""
-    query = select(jobs).where(jobs.c.run_id == run_id, jobs.c.attempt == attempt).order_by(jobs.c.node)
-    return [_job_row(row) for row in connection.execute(query).mappings()]
+    rows = connection.execute(_JOBS_OF, {"run_id": run_id, "attempt": attempt}).mappings()
+    return [_job_row(row) for row in rows]
+
+
+def jobs_of_many(connection: Connection, wanted: Sequence[RunRecord]) -> dict[str, list[JobRow]]:
+    """The jobs of each run's present attempt, by run id and then by node."""
+    found: dict[str, list[JobRow]] = {run.id: [] for run in wanted}
+    for ids in _portions(list(found)):
+        for row in connection.execute(_PRESENT_JOBS, {"ids": ids}).mappings():
+            found[row["run_id"]].append(_job_row(row))
+    return found
+
+
+def _portions(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """A database takes only so many values with one query."""
+    for start in range(0, len(run_ids), _PORTION):
+        yield run_ids[start : start + _PORTION]
 
 
 def _job_row(row: Any) -> JobRow:
@@ -334,12 +470,6 @@ def _job_row(row: Any) -> JobRow:
         started_at=row["started_at"],
         reported_at=row["reported_at"],
         report=from_json(JobReport, row["report"]) if row["report"] else None,
-    )
-
-
-def _select() -> Select[Any]:
-    return select(runs, experiments.c.name.label("experiment")).join(
-        experiments, experiments.c.id == runs.c.experiment_id
     )
 
 
@@ -374,15 +504,16 @@ def _record(row: Any) -> RunRecord:
 
 def _append_event(connection: Connection, run_id: str, event: RunEvent) -> None:
     connection.execute(
-        insert(run_events).values(
-            run_id=run_id,
-            at=event.at,
-            from_status=event.from_status.value,
-            to_status=event.to_status.value,
-            reason=event.reason,
-            message=event.message,
-            by=event.by,
-        )
+        _NEW_EVENT,
+        {
+            "run_id": run_id,
+            "at": event.at,
+            "from_status": event.from_status.value,
+            "to_status": event.to_status.value,
+            "reason": event.reason,
+            "message": event.message,
+            "by": event.by,
+        },
     )
 
 

@@ -81,9 +81,11 @@ runs = Table(
     Column("properties", Json, nullable=False),
     Column("heartbeat_at", Time),  # of an interactive run's client
     UniqueConstraint("experiment_id", "number"),
-    Index(None, "experiment_id", "created_at"),
-    Index(None, "status", "created_at"),
-    Index(None, "parent_id"),
+    # Each list of runs, newest first, is the end of one of these: its cost is that of the runs that it shows.
+    Index(None, "experiment_id", "created_at", "id"),
+    Index(None, "status", "created_at", "id"),
+    Index(None, "parent_id", "created_at", "id"),
+    Index(None, "target", "created_at", "id"),
 )
 
 run_events = Table(
@@ -152,6 +154,8 @@ metric_summaries = Table(
     Column("max_step", BigInteger),
     Column("description", Text),
     Index(None, "name", "last"),
+    Index(None, "name", "min"),
+    Index(None, "name", "max"),
 )
 
 # What is not a number: lists, rows, tables, images, matrices, and scalars that are text.

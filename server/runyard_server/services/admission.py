@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from runyard.errors import ComputeTargetException, SnapshotException, UserErrorException
+from runyard.names import check_data_reference_name
 from runyard.protocol.compute import ComputeRecord
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.files import Manifest
 from runyard.protocol.runs import RunSpec
+from runyard_server.domain.paths import relative
 from runyard_server.domain.placement import asked_per_node, grant
 from runyard_server.executors.base import Ability, Executor
+
+DEEPEST = 100
 
 
 class Places(Protocol):
@@ -48,12 +52,16 @@ class AdmissionService:
             UserErrorException: it may not; its subclass and message say what was wrong, what is
                 allowed and what to do.
         """
+        _check_kept(spec)
         target = self._places.compute(spec.target)
         executor = self._executors[target.executor]
         self._check_shape(spec, target, executor)
         self._check_code(spec)
         for reference in spec.data_references:
+            check_data_reference_name(reference.name)
             self._places.check_datastore(reference.datastore)
+            if reference.path:
+                relative(reference.path, "path of a data reference")
         gpus, warnings = self._grant_gpus(spec, target, executor)
         # A framework's GPU build is gigabytes that a node without GPU has no use for.
         environment = replace(spec.environment, use_gpu=spec.environment.use_gpu and gpus > 0)
@@ -106,3 +114,16 @@ class AdmissionService:
                 f"asked. Submit with use_gpu=False, or make the target without strict."
             )
         return granted.per_node, [granted.warning] if granted.warning else []
+
+
+def _check_kept(spec: RunSpec) -> None:
+    """Raises UserErrorException for what could be read once and then never be written or read again."""
+    if not -(1 << 31) <= spec.priority < 1 << 31:
+        raise UserErrorException(f"A priority is a number of 32 bits, not {str(spec.priority)[:30]}.")
+    waiting: list[tuple[Any, int]] = [(spec.run_config, 1)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise UserErrorException(f"A run configuration has at most {DEEPEST} brackets in each other.")
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting += [(item, depth + 1) for item in inner]

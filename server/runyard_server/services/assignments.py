@@ -1,13 +1,14 @@
 """What each node of an attempt is told: code, interpreter, data, GPUs, addresses and its token."""
 
 import os
-import socket
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.jobs import DataMount, JobAssignment
-from runyard.protocol.runs import DataReferenceSpec, RunRecord
+from runyard.protocol.runs import DataReferenceSpec, RunRecord, RunSpec
 from runyard_server.services.environments import ReadyEnvironment
 from runyard_server.services.tokens import TokenService
 
@@ -43,8 +44,15 @@ class AssignmentService:
         self._interpreter = interpreter
         self._local_path = local_path
 
-    def build(self, run: RunRecord, gpus: Sequence[Sequence[int]]) -> list[JobAssignment]:
-        """One assignment per node; ``gpus`` holds the indices that each node was given."""
+    def build(self, run: RunRecord, gpus: Sequence[Sequence[int]], ports: Sequence[int] = ()) -> list[JobAssignment]:
+        """One assignment per node.
+
+        Args:
+            gpus: the indices that each node was given.
+            ports: leased for the run, on the first node.
+        Raises:
+            RunyardError: its environment or a datastore is not here any more.
+        """
         spec = run.spec
         assert spec is not None
         python = str(self._interpreter(spec.environment, run.environment_key).python)
@@ -52,8 +60,30 @@ class AssignmentService:
         for reference in spec.data_references:
             folder = self._local_path(reference)
             data.append(DataMount(reference, str(folder) if folder is not None else None))
+        return self._for_nodes(run, spec, gpus, ports, python, data)
+
+    def salvage(self, run: RunRecord, node: int, number: int) -> JobAssignment:
+        """For the job that collects what a lost one left: it starts nothing, so it needs neither environment nor data.
+
+        Args:
+            number: which one it is of this node, from 1.
+        """
+        spec = run.spec
+        assert spec is not None
+        data = [DataMount(reference) for reference in spec.data_references if reference.mode == "upload"]
+        nobody: list[Sequence[int]] = [()] * spec.node_count
+        return replace(self._for_nodes(run, spec, nobody, (), sys.executable, data)[node], salvage=number)
+
+    def _for_nodes(
+        self,
+        run: RunRecord,
+        spec: RunSpec,
+        gpus: Sequence[Sequence[int]],
+        ports: Sequence[int],
+        python: str,
+        data: list[DataMount],
+    ) -> list[JobAssignment]:
         token = self._tokens.for_run(run.id)
-        ports = [_free_port()] if spec.distribution.kind == "torch" else []
         return [
             JobAssignment(
                 run_id=run.id,
@@ -75,7 +105,7 @@ class AssignmentService:
                 variables=spec.environment.variables,
                 distribution=spec.distribution,
                 addresses=["127.0.0.1"] * spec.node_count,
-                ports=ports,
+                ports=list(ports),
                 gpus=list(given),
                 data=data,
                 max_run_duration_s=spec.max_run_duration_s,
@@ -95,10 +125,3 @@ class AssignmentService:
         """Everything that this machine holds of a run while it lives."""
         assert os.sep not in run_id and run_id not in (".", "..")
         return self._runs_folder / run_id
-
-
-def _free_port() -> int:
-    """A port that is free on this machine now. Nobody keeps it for us: a rank that finds it taken says so."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -82,6 +82,16 @@ class ComputeService:
         with self._database.read() as connection:
             return self._seen(self._stored(connection, name), records.busy_nodes(connection))
 
+    def asked(self, name: str) -> ComputeRecord:
+        """The target as it was asked for, without what it does now: asked at every submission.
+
+        Raises:
+            UnknownComputeError: there is none of that name.
+        """
+        with self._database.read() as connection:
+            record = self._stored(connection, name)
+        return replace(record, gpus_per_node=_gpus_of(record))
+
     def list(self) -> Sequence[ComputeRecord]:
         """Every target with what it does now: ``local`` first, the others by name."""
         with self._database.read() as connection:
@@ -142,9 +152,7 @@ class ComputeService:
             record = self._local if name == LOCAL else records.get(connection, name)
         if record is None:
             return None
-        shape = vm_size(record.spec.vm_size)
-        gpus = shape.gpus if shape is not None else 0
-        return Target(name, record.spec.max_nodes, record.executor == LOCAL, gpus), record.executor
+        return Target(name, record.spec.max_nodes, record.executor == LOCAL, _gpus_of(record)), record.executor
 
     def _stored(self, connection: Connection, name: str) -> ComputeRecord:
         found = self._local if name == LOCAL else records.get(connection, name)
@@ -159,8 +167,7 @@ class ComputeService:
     def _seen(self, record: ComputeRecord, busy: Mapping[str, int]) -> ComputeRecord:
         spec = record.spec
         running = busy.get(spec.name, 0)
-        shape = vm_size(spec.vm_size)
-        gpus = shape.gpus if shape is not None else 0
+        gpus = _gpus_of(record)
         idle = 0 if spec.name == LOCAL else max(0, spec.min_nodes - running)
         return replace(
             record,
@@ -200,6 +207,12 @@ class ComputeService:
         _check_nodes(spec)
         size = shape.name if shape is not None else ""
         return replace(spec, vm_size=size, vm_priority=spec.vm_priority.lower(), type="AmlCompute")
+
+
+def _gpus_of(record: ComputeRecord) -> int:
+    """GPUs of each node, by its shape."""
+    shape = vm_size(record.spec.vm_size)
+    return shape.gpus if shape is not None else 0
 
 
 def _check_nodes(spec: ComputeSpec) -> None:

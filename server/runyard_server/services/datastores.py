@@ -170,6 +170,37 @@ class DatastoreService:
         sink = await asyncio.to_thread(self._sink, name, target_path, length or 0)
         return await receive_pack(body, sink)
 
+    def absent(self, name: str, target_path: str, paths: Sequence[str]) -> Sequence[str]:
+        """Those of ``paths`` below ``target_path`` where nothing is yet. Raises as ``plan_upload``."""
+        folder = self._folder(self.get(name))
+        places = {path: _below(target_path, path) for path in dict.fromkeys(paths)}
+        return [path for path, place in places.items() if _state(inside(folder, place), place) is None]
+
+    def keeper(self, name: str, target_path: str, paths: Sequence[str]) -> Callable[[str, int], tuple[str, int]]:
+        """Takes open files to ``paths`` below ``target_path``, each whole or not at all: (path, descriptor) to its digest
+        and size in bytes."""
+        folder = self._folder(self.get(name))
+        wanted = frozenset(paths)
+
+        def keep(path: str, source: int) -> tuple[str, int]:
+            if path not in wanted:
+                raise DatastoreException(f"The file {path[:200]!r} was not announced. Send its bytes instead.")
+            size = os.fstat(source).st_size
+            sink = self._sink(name, target_path, size)
+            incoming = sink.open(path)
+            try:
+                size = incoming.copy(source, size)
+                digest = incoming.digest()
+                sink.put(incoming, digest)
+            except BaseException:
+                incoming.discard()
+                raise
+            sink.finish()
+            return digest, size
+
+        inside(folder, _below(target_path, "file"))  # a target that leads out is refused before a file is asked for
+        return keep
+
     def files(self, name: str, prefix: str = "") -> Sequence[FileEntry]:
         """The files whose path begins with ``prefix``, by path. A digest that is not known yet is ""."""
         folder = self._folder(self.get(name))
@@ -298,15 +329,22 @@ class _FolderSink(PackSink):
     def begin(self, name: str, size: int) -> IncomingFile:
         digest, _, rest = name.partition("/")
         checked_digest(digest)
-        self._path = _below(self._target_path, rest)
+        return self.open(rest)
+
+    def end(self, incoming: IncomingFile, name: str, size: int) -> None:
+        self.put(incoming, name.partition("/")[0])
+
+    def open(self, path: str) -> IncomingFile:
+        """A file to write what shall lie at ``path`` below the target."""
+        self._path = _below(self._target_path, path)
         parent = self._path.rpartition("/")[0]
         if parent and parent not in self._checked:  # a link in the place of the file itself is replaced, not followed
             inside(self._folder, parent)
             self._checked.add(parent)
         return self._incoming.file(0o666)
 
-    def end(self, incoming: IncomingFile, name: str, size: int) -> None:
-        digest = name.partition("/")[0]
+    def put(self, incoming: IncomingFile, digest: str) -> None:
+        """Puts the file that was opened last in its place. Raises DigestRefused."""
         location = self._folder / self._path
         try:
             incoming.place(location, digest)

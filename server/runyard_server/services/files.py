@@ -69,9 +69,12 @@ class FileService:
         return ManifestAnswer(id=manifest_id(manifest))
 
     def list(self, run_id: str) -> list[FileEntry]:
-        """The run's files, by path. Empty for a run that has none."""
+        """The run's files, by path. Raises UnknownRunError: a run that is not there has no empty list of files."""
         with self._database.read() as connection:
-            return records.of_run(connection, run_id)
+            found = records.of_run(connection, run_id)
+            if not found:
+                run_records.get(connection, run_id)
+            return found
 
     def open(self, run_id: str, path: str) -> StoredFile:
         """One file of a run.

@@ -57,14 +57,11 @@ class LogService:
             raise UserErrorException(f"An offset is 0 or more, not {offset}.")
         path = self.path(run_id, name)
         with self._locks[hash((run_id, name)) % len(self._locks)]:
-            descriptor = self._open(run_id, path, name)
+            descriptor = self._open(run_id, path, name, offset)
             try:
                 size = os.fstat(descriptor).st_size
                 if offset > size:
-                    raise OffsetGapError(
-                        f"The log {name} is stored up to byte {size}; bytes from {offset} would leave a gap.",
-                        {"size": size},
-                    )
+                    raise _gap(name, size, offset)
                 new = memoryview(body)[size - offset :]
                 grows = len(new) > 0
                 while new:
@@ -117,7 +114,7 @@ class LogService:
                 if stat.S_ISREG(state.st_mode):
                     found.append((os.path.relpath(path, root).replace(os.sep, "/"), state.st_size))
         if not found:
-            self._check_run(run_id)
+            self.check_run(run_id)
         return sorted(found)
 
     def path(self, run_id: str, name: str) -> Path:
@@ -137,12 +134,15 @@ class LogService:
             raise PathRefusedError(f"{run_id!r} is no run id: there is a '/' in it.")
         return paths.inside(self._root, run_id, "run id")
 
-    def _open(self, run_id: str, path: Path, name: str) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    def _open(self, run_id: str, path: Path, name: str, offset: int) -> int:
+        # Only bytes from 0 on make a file: what is refused leaves no empty log behind.
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (0 if offset else os.O_CREAT)
         try:
             return os.open(path, flags, 0o600)
         except FileNotFoundError:
-            self._check_run(run_id)  # only now: the folder of a run that is known is not asked for again
+            self.check_run(run_id)  # only now: the folder of a run that is known is not asked for again
+            if offset:
+                raise _gap(name, 0, offset) from None
         except OSError as problem:
             raise _told(problem, name) from problem
         try:
@@ -151,9 +151,16 @@ class LogService:
         except OSError as problem:
             raise _told(problem, name) from problem
 
-    def _check_run(self, run_id: str) -> None:
+    def check_run(self, run_id: str) -> None:
+        """Raises UnknownRunError where there is no such run."""
         with self._database.read() as connection:
             runs.get(connection, run_id)
+
+
+def _gap(name: str, size: int, offset: int) -> OffsetGapError:
+    return OffsetGapError(
+        f"The log {name} is stored up to byte {size}; bytes from {offset} would leave a gap.", {"size": size}
+    )
 
 
 def _told(problem: OSError, name: str) -> Exception:

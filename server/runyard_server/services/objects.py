@@ -1,10 +1,12 @@
 """What may be asked of the object store: what it lacks, and to take or give bytes."""
 
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from runyard.errors import UserErrorException
 from runyard.protocol.files import FileEntry, Manifest
+from runyard_server.artifacts.handover import Handover, Invitation, Keeper
 from runyard_server.artifacts.receive import ObjectSink, receive_pack
 from runyard_server.artifacts.send import Outgoing
 from runyard_server.artifacts.store import ObjectStore, checked_digest
@@ -18,6 +20,7 @@ class ObjectService:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._handover = Handover()
 
     def missing(self, digests: Iterable[str]) -> Sequence[str]:
         """Those of ``digests`` that the store lacks.
@@ -38,6 +41,26 @@ class ObjectService:
         """
         self._store.require_room(length or 0)
         return await receive_pack(body, ObjectSink(self._store))
+
+    def expect(self, keep: Keeper | None = None) -> Invitation | None:
+        """Lets a process of this machine bring open files. None where that cannot be.
+
+        Args:
+            keep: takes each of them; by default their bytes become objects.
+        """
+        return self._handover.expect(keep or self._keep)
+
+    def lend(self, entries: Sequence[Outgoing]) -> Invitation | None:
+        """Lets a process of this machine fetch the files of a pack, opened for reading, in their order."""
+        paths = [entry.path for entry in entries if entry.path is not None]
+        return self._handover.lend(paths) if len(paths) == len(entries) else None
+
+    def close(self) -> None:
+        """Hangs up on who brings or fetches files; what came whole is kept."""
+        self._handover.close()
+
+    def _keep(self, _name: str, source: int) -> tuple[str, int]:
+        return self._store.add(source, sys.maxsize)
 
     def outgoing(self, entries: Iterable[FileEntry]) -> list[Outgoing]:
         """Files as entries of a pack, named by path.

@@ -1,13 +1,15 @@
 """Who may start now, and what each of the others waits for: the placement rules over what is recorded."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
-from runyard_server.domain.placement import Candidate, Decision, Placed, Target, asked_per_node, place
+from runyard_server.domain.gpus import Gpu
+from runyard_server.domain.placement import Candidate, Decision, Lines, Placed, Placement, Target
 from runyard_server.executors.base import Executor
 from runyard_server.records import runs as records
 from runyard_server.records.engine import Database
+from runyard_server.records.runs import Holder, Waiting
 
 _HOLDING = [
     RunStatus.RUNNING,
@@ -19,6 +21,9 @@ _HOLDING = [
 
 class QueueService:
     """The queue of every compute target.
+
+    ``starts`` belongs to the lifecycle's thread and remembers who waits from one call to the next; ``why`` may be
+    asked from any thread and reads what is recorded.
 
     Args:
         target: a compute target's room and the name of its executor; None where there is none.
@@ -33,56 +38,75 @@ class QueueService:
         self._database = database
         self._executors = executors
         self._target = target
+        self._lines = Lines()
 
     def executor_of(self, run: RunRecord) -> str:
         """Name of the executor that provides the run's nodes."""
         found = self._target(run.target or "local")
         return found[1] if found else "local"
 
-    def decide(self, queued: Sequence[RunRecord]) -> list[Decision]:
-        """A decision on each of the queued runs, in the order in which they are served."""
-        if not queued:
+    def starts(self, queued: Sequence[RunRecord]) -> list[Decision]:
+        """Those of all the queued runs that start now, in the order in which they are served.
+
+        A run that has nodes already starts on these: a server ended while it started it, or the start could not be
+        recorded.
+        """
+        present = {run.id for run in queued}
+        for gone in self._lines.run_ids() - present:
+            self._lines.leave(gone)
+        new = [run for run in queued if run.id not in self._lines.run_ids()]
+        if not present:
             return []
         with self._database.read() as connection:
-            holding = [
-                (run, records.jobs_of(connection, run.id, run.attempt))
-                for run in records.in_status(connection, _HOLDING)
-                if run.spec is not None
-            ]
-            # A server that ended while it started them: they hold their nodes, and are to be started again.
-            reserved = set(records.queued_with_jobs(connection))
-            begun = {run.id: records.jobs_of(connection, run.id, run.attempt) for run in queued if run.id in reserved}
-        holding += [(run, begun[run.id]) for run in queued if run.id in begun]
-        names = {run.target or "local" for run in queued}
-        targets = {name: found for name in names if (found := self._target(name)) is not None}
-        shapes = {name: room.gpus_per_node for name, (room, _) in targets.items()}
-        running = [
-            Placed(run.id, run.target or "local", run.spec.node_count, tuple(tuple(row.gpus) for row in jobs))
-            for run, jobs in holding
-            if run.spec is not None and jobs
-        ]
-        candidates = [
-            Candidate(
-                run_id=run.id,
-                target=run.target or "local",
-                node_count=run.spec.node_count,
-                gpus_per_node=asked_per_node(run.spec.gpus_per_node, shapes.get(run.target or "local", 0)),
-                priority=run.spec.priority,
-                queued_at=run.created_at,
-            )
-            for run in queued
-            if run.spec is not None and run.id not in begun
-        ]
-        wants_gpus = any(candidate.gpus_per_node for candidate in candidates)
-        gpus = self._executors["local"].inventory().gpus if wants_gpus else []
-        again = [Decision(run.id, starts=True) for run in queued if run.id in begun]
-        return again + place([room for room, _ in targets.values()], running, candidates, gpus)
+            begun = records.holders_among(connection, [run.id for run in new])
+            holding = records.holders(connection, _HOLDING)
+        again = {held.run_id for held in begun}
+        for run in new:
+            if run.id not in again:
+                self._lines.join(_candidate(run))
+        placement = self._placement(self._lines, [*holding, *begun])
+        for decision in placement.starts:
+            # A run that is here again at the next call has not become Running: what it has is read anew then.
+            self._lines.leave(decision.run_id)
+        return [Decision(run_id, starts=True) for run_id in again] + placement.starts
 
     def why(self, run: RunRecord) -> Decision | None:
         """The present decision on one queued run; None if it is not queued."""
+        if run.status is not RunStatus.QUEUED:
+            return None
         with self._database.read() as connection:
-            queued = records.in_status(connection, [RunStatus.QUEUED])
-        for decision in self.decide(queued):
-            if decision.run_id == run.id:
-                return decision
-        return None
+            waiting = records.waiting(connection)
+            holding = records.holders(connection, [*_HOLDING, RunStatus.QUEUED])
+        begun = {held.run_id for held in holding}
+        lines = Lines(_recorded(row) for row in waiting if row.run_id not in begun)
+        candidate = lines.find(run.id)
+        if candidate is not None:
+            return self._placement(lines, holding).on(candidate)
+        return Decision(run.id, starts=True) if run.id in {row.run_id for row in waiting} else None
+
+    def _placement(self, lines: Lines, holding: Iterable[Holder]) -> Placement:
+        targets = [found[0] for name in lines.targets() if (found := self._target(name)) is not None]
+        placed = [
+            Placed(held.run_id, _name(held.target), len(held.gpus), tuple(tuple(node) for node in held.gpus))
+            for held in holding
+        ]
+        return Placement(targets, placed, lines, self._gpus)
+
+    def _gpus(self) -> Sequence[Gpu]:
+        return self._executors["local"].inventory().gpus
+
+
+def _candidate(run: RunRecord) -> Candidate:
+    spec = run.spec
+    assert spec is not None
+    return Candidate(run.id, _name(run.target), spec.node_count, spec.gpus_per_node, spec.priority, run.created_at)
+
+
+def _recorded(row: Waiting) -> Candidate:
+    return Candidate(
+        row.run_id, _name(row.target), row.node_count, row.gpus_per_node, row.priority, queued_at=row.created_at
+    )
+
+
+def _name(target: str | None) -> str:
+    return target or "local"

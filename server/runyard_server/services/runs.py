@@ -18,6 +18,7 @@ from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.clock import Clock
 from runyard_server.records import experiments as experiment_records
 from runyard_server.records import runs as records
+from runyard_server.records import streams
 from runyard_server.records.engine import Database
 from runyard_server.records.runs import RunFilter as RunFilter  # the API asks with it
 from runyard_server.services.admission import Admitted
@@ -41,7 +42,7 @@ class RunService:
         clock: Clock,
         hub: Hub,
         check: Callable[[RunSpec], Admitted],
-        wake: Callable[[], None],
+        wake: Callable[[str], None],
     ) -> None:
         self._database = database
         self._clock = clock
@@ -68,7 +69,7 @@ class RunService:
                 connection,
                 run_id,
                 spec.experiment,
-                now,
+                records.last_in_line(connection, now),
                 type="azureml.scriptrun",
                 status=RunStatus.STARTING,
                 reason=Reason.SUBMITTED.value,
@@ -135,7 +136,7 @@ class RunService:
             there = record = self.get(run_id)
         if there is not None and not is_same(there):
             raise RunException(f"A run with the id {run_id!r} is here already; ids are never used twice.")
-        self._wake()
+        self._wake(run_id)
         return record
 
     def rerun(self, run_id: str, by: str, new_id: str | None = None) -> RunRecord:
@@ -203,6 +204,13 @@ class RunService:
         with self._database.read() as connection:
             return records.jobs_of(connection, run_id, records.get(connection, run_id).attempt)
 
+    def waits_for(self, run: RunRecord) -> str:
+        """What keeps the jobs of a run that is collecting what its script left; "" where nothing does."""
+        if run.status is not RunStatus.FINALIZING:
+            return ""
+        said = [row.report.waits_for for row in self.jobs(run.id) if row.report is not None]
+        return next((reason for reason in said if reason), "")
+
     # Changing
 
     def change(self, run_id: str, changes: RunChanges) -> RunRecord:
@@ -249,8 +257,8 @@ class RunService:
         """Asks for the end; harmless when it has ended or is asked twice."""
         with self._database.write() as connection:
             ended = self._ask_to_end(connection, run_id, by)
-        self._wake()
         for changed in ended:
+            self._wake(changed)
             self._hub.publish(changed)
         return self.get(run_id)
 
@@ -284,12 +292,22 @@ class RunService:
             if record.spec is not None:
                 if error is not None:
                     records.change(connection, run_id, error=to_json(error))
+            elif record.status is RunStatus.CANCEL_REQUESTED:
+                now, message = self._clock.now(), record.message or ""
+                records.move(connection, run_id, RunStatus.CANCELED, Reason.CANCELED, now, message=message, by=by)
             else:
-                if record.status is RunStatus.CANCEL_REQUESTED:
-                    status = RunStatus.CANCELED
-                records.move(connection, run_id, status, Reason.ENDED_BY_CALLER, self._clock.now(), by=by, error=error)
+                now, warnings = self._clock.now(), [*record.warnings, *self._account(connection, record)]
+                reason = Reason.ENDED_BY_CALLER
+                records.move(connection, run_id, status, reason, now, by=by, error=error, warnings=warnings)
         self._hub.publish(run_id)
         return self.get(run_id)
+
+    def _account(self, connection: Connection, run: RunRecord) -> builtins.list[str]:
+        """Notes what an interactive run's client says it has written; gives its warnings."""
+        said = [row.report for row in records.jobs_of(connection, run.id, run.attempt) if row.report is not None]
+        for report in said:
+            streams.set_written(connection, run.id, report.written)
+        return [warning for report in said for warning in report.warnings]
 
     # What jobs and clients of interactive runs say
 
@@ -306,7 +324,7 @@ class RunService:
             siblings = records.jobs_of(connection, run_id, record.attempt)
         cancel = record.status is RunStatus.CANCEL_REQUESTED or _gang_is_broken(siblings)
         if news:
-            self._wake()
+            self._wake(run_id)
             self._hub.publish(run_id)
         return JobReply(cancel=cancel)
 

@@ -12,6 +12,10 @@ from runyard_server.records import files as records
 from runyard_server.records.engine import Database
 from runyard_server.services.objects import checked_manifest
 
+# A snapshot never changes, and every submission of one asks for its files twice: the last few are kept at hand.
+_KEPT_SNAPSHOTS = 8
+_KEPT_FILES = 1000
+
 
 class SnapshotService:
     """Snapshots: a manifest over objects, named by the manifest's own digest."""
@@ -20,6 +24,7 @@ class SnapshotService:
         self._database = database
         self._clock = clock
         self._store = store
+        self._recent: dict[str, Manifest] = {}
 
     def create(self, manifest: Manifest) -> ManifestAnswer:
         """Writes a snapshot down once all its objects are here; else the answer names those that lack.
@@ -45,12 +50,19 @@ class SnapshotService:
         Raises:
             SnapshotException: there is no such snapshot.
         """
+        manifest = self._recent.get(snapshot_id)
+        if manifest is not None:
+            return manifest
         with self._database.read() as connection:
             manifest = records.snapshot(connection, snapshot_id)
         if manifest is None:
             raise SnapshotException(
                 f"There is no snapshot {snapshot_id[:80]!r} in this workspace. A run's get_snapshot_id() names its own."
             )
+        if len(manifest.files) <= _KEPT_FILES:
+            # Replaced, not changed: other threads read it.
+            recent = [*self._recent.items(), (snapshot_id, manifest)]
+            self._recent = dict(recent[-_KEPT_SNAPSHOTS:])
         return manifest
 
     def pack(self, snapshot_id: str) -> list[Outgoing]:

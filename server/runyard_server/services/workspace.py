@@ -35,6 +35,20 @@ class WorkspaceService:
             raise WorkspaceException(
                 f"A workspace has no setting {', '.join(unknown)}. It has: {', '.join(sorted(_CHANGEABLE))}."
             )
+        for key, value in changes.items():
+            if not _fits(key, value):
+                raise WorkspaceException(
+                    f"The setting {key!r} takes {'a dict of texts' if key == 'tags' else 'a text'} or None, "
+                    f"not {str(value)[:60]!r}."
+                )
         with self._database.write() as connection:
             records.change(connection, changes)
             return records.get(connection)
+
+
+def _fits(key: str, value: Any) -> bool:
+    if value is None:
+        return True
+    if key == "tags":
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    return isinstance(value, str)

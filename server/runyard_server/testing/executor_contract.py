@@ -46,6 +46,8 @@ while True:
 """
 # The same, but deaf to SIGTERM.
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + STAY
+# Dies at once, without a word.
+DIES = "import os; os.kill(os.getpid(), 9)"
 # Leaves a process behind that is in another session and has lost its parent.
 DAEMON = """
 import os, signal, sys
@@ -61,8 +63,11 @@ os.wait()
 """
 
 
-class ExecutorContract:
-    """Derive, give the fixtures, and the tests run. ``patience_s``: how long the engine may take."""
+class JobContract:
+    """What the lifecycle relies on, of any engine: one in memory, too (``fake_executor.py``).
+
+    Derive, give the fixtures, and the tests run. ``patience_s``: how long the engine may take.
+    """
 
     patience_s = 20.0
 
@@ -79,44 +84,6 @@ class ExecutorContract:
         return make_executor()
 
     # Starting
-
-    def test_a_job_gets_its_assignment_its_directory_and_its_marker(self, executor: Executor, home: Path) -> None:
-        request = job_request(home, REPORT, gpus=[2, 3])
-        (handle,) = executor.start(executor.plan(request))
-        self.ended(executor, [handle])
-        seen = json.loads(Path(handle.directory, "seen.json").read_text())
-        assert seen["input"].count("\n") == 1
-        assert from_json(JobAssignment, json.loads(seen["input"])) == request.assignments[0]
-        assert os.path.samefile(seen["cwd"], handle.directory)
-        assert seen["env"]["RUNYARD_JOB"] == f"{RUN_ID}/1/0"
-        assert seen["env"]["CUDA_VISIBLE_DEVICES"] == "2,3"
-
-    def test_a_job_without_gpus_sees_none(self, executor: Executor, home: Path) -> None:
-        (handle,) = executor.start(executor.plan(job_request(home, REPORT)))
-        self.ended(executor, [handle])
-        assert json.loads(Path(handle.directory, "seen.json").read_text())["env"]["CUDA_VISIBLE_DEVICES"] == ""
-
-    def test_the_directory_is_the_owners_alone(self, executor: Executor, home: Path) -> None:
-        (handle,) = executor.start(executor.plan(job_request(home, "pass")))
-        self.ended(executor, [handle])
-        assert Path(handle.directory).stat().st_mode & 0o777 == 0o700
-
-    def test_output_goes_to_the_jobs_log(self, executor: Executor, home: Path) -> None:
-        program = "import sys; print('to stdout', flush=True); print('to stderr', file=sys.stderr)"
-        (handle,) = executor.start(executor.plan(job_request(home, program)))
-        self.ended(executor, [handle])
-        assert Path(handle.directory, "job.log").read_text().split("\n") == ["to stdout", "to stderr", ""]
-
-    @pytest.mark.parametrize(
-        "word", ["two words", 'it\'s "quoted"', "$HOME `id`; a&b|c>d", "ação 数据", "line\nbreak", "-x", "*"]
-    )
-    def test_awkward_words_arrive_as_they_are(self, executor: Executor, home: Path, word: str) -> None:
-        place = home / word.replace("/", "_")
-        (handle,) = executor.start(executor.plan(job_request(place, REPORT, words=[word, ""])))
-        self.ended(executor, [handle])
-        seen = json.loads(Path(handle.directory, "seen.json").read_text())
-        assert seen["argv"] == [word, ""]
-        assert os.path.samefile(seen["cwd"], handle.directory)
 
     def test_a_plan_touches_nothing_and_shows_no_token(self, executor: Executor, home: Path) -> None:
         plan = executor.plan(job_request(home, STAY, nodes=2))
@@ -145,16 +112,24 @@ class ExecutorContract:
             executor.start(executor.plan(request))
         assert failure.value.code == "start_failed"
         assert RUN_ID in str(failure.value)
-        for node in range(3):
-            assert processes_of(marker_of(RUN_ID, 1, node)) == []
+        blocked.unlink()
+        handles = executor.start(executor.plan(request))
+        assert {seen.state for seen in executor.observe(handles).values()} == {JobState.RUNNING}
+        executor.cancel(handles, firmly=True)
+        self.ended(executor, handles)
 
-    def test_a_program_that_is_not_there_is_a_failed_start(self, executor: Executor, home: Path) -> None:
-        request = job_request(home, STAY)
-        plan = executor.plan(JobRequest(RUN_ID, 1, request.assignments, argv=["/nonexistent/program"]))
-        with pytest.raises(RunyardError) as failure:
-            executor.start(plan)
-        assert failure.value.code == "start_failed"
-        assert "/nonexistent/program" in str(failure.value)
+    def test_each_salvage_of_a_lost_job_is_another_job_in_the_same_directory(
+        self, executor: Executor, home: Path
+    ) -> None:
+        jobs = executor.start(executor.plan(job_request(home, DIES)))
+        self.ended(executor, jobs)
+        for number in (1, 2):
+            plan = executor.plan(job_request(home, DIES, salvage=number))
+            (again,) = executor.start(plan)
+            assert again not in jobs and again.directory == jobs[0].directory
+            assert executor.start(plan) == [again]
+            assert self.ended(executor, [again])[again].signal == "SIGKILL"
+            jobs.append(again)
 
     # Observing
 
@@ -187,12 +162,6 @@ class ExecutorContract:
         assert (first.state, first.exit_code, first.signal) == (JobState.ENDED, None, name)
         later = make_executor().observe(handles)[handles[0]]
         assert (later.state, later.exit_code, later.signal) == (JobState.ENDED, None, name)
-
-    def test_a_failed_job_says_what_its_log_ended_with(self, executor: Executor, home: Path) -> None:
-        handles = executor.start(executor.plan(job_request(home, "raise RuntimeError('no such module')")))
-        seen = self.ended(executor, handles)[handles[0]]
-        assert "exit code 1" in seen.message
-        assert "RuntimeError: no such module" in seen.message
 
     def test_a_new_executor_object_observes_old_handles(self, make_executor: MakeExecutor, home: Path) -> None:
         first = make_executor()
@@ -234,20 +203,6 @@ class ExecutorContract:
         assert executor.observe(handles) == before
         assert before[handles[0]].exit_code == 0
 
-    def test_a_firm_cancel_reaches_a_process_that_made_itself_a_daemon(self, executor: Executor, home: Path) -> None:
-        handles = executor.start(executor.plan(job_request(home, DAEMON + STAY)))
-        daemon = int(self.appears(home, "daemon"))
-        self.appears(home, "up")
-        executor.cancel(handles, firmly=True)
-        self.ended(executor, handles)
-        assert not is_alive(daemon)
-
-    def test_nothing_is_left_of_a_job_that_is_reported_as_over(self, executor: Executor, home: Path) -> None:
-        handles = executor.start(executor.plan(job_request(home, DAEMON + "os.kill(os.getpid(), 9)")))
-        daemon = int(self.appears(home, "daemon"))
-        self.ended(executor, handles)
-        assert not is_alive(daemon)
-
     def test_ending_one_job_leaves_its_neighbours_alone(self, executor: Executor, home: Path) -> None:
         first, second = executor.start(executor.plan(job_request(home, STAY, nodes=2)))
         self.appears(home, "up")
@@ -280,6 +235,92 @@ class ExecutorContract:
             assert time.monotonic() < deadline, f"no file {name} came: {_log(path.parent)}"
             _A_MOMENT.wait(0.01)
         return path.read_text()
+
+
+class ExecutorContract(JobContract):
+    """The same, and what a job finds and leaves: for engines whose jobs are processes of this machine's kind."""
+
+    # Starting
+
+    def test_a_job_gets_its_assignment_its_directory_and_its_marker(self, executor: Executor, home: Path) -> None:
+        request = job_request(home, REPORT, gpus=[2, 3])
+        (handle,) = executor.start(executor.plan(request))
+        self.ended(executor, [handle])
+        seen = json.loads(Path(handle.directory, "seen.json").read_text())
+        assert seen["input"].count("\n") == 1
+        assert from_json(JobAssignment, json.loads(seen["input"])) == request.assignments[0]
+        assert os.path.samefile(seen["cwd"], handle.directory)
+        assert seen["env"]["RUNYARD_JOB"] == f"{RUN_ID}/1/0"
+        assert seen["env"]["CUDA_VISIBLE_DEVICES"] == "2,3"
+
+    def test_a_job_without_gpus_sees_none(self, executor: Executor, home: Path) -> None:
+        (handle,) = executor.start(executor.plan(job_request(home, REPORT)))
+        self.ended(executor, [handle])
+        assert json.loads(Path(handle.directory, "seen.json").read_text())["env"]["CUDA_VISIBLE_DEVICES"] == ""
+
+    def test_the_directory_is_the_owners_alone(self, executor: Executor, home: Path) -> None:
+        (handle,) = executor.start(executor.plan(job_request(home, "pass")))
+        self.ended(executor, [handle])
+        assert Path(handle.directory).stat().st_mode & 0o777 == 0o700
+
+    def test_output_goes_to_the_jobs_log(self, executor: Executor, home: Path) -> None:
+        program = "import sys; print('to stdout', flush=True); print('to stderr', file=sys.stderr)"
+        (handle,) = executor.start(executor.plan(job_request(home, program)))
+        self.ended(executor, [handle])
+        assert Path(handle.directory, "job.log").read_text().split("\n") == ["to stdout", "to stderr", ""]
+
+    @pytest.mark.parametrize(
+        "word", ["two words", 'it\'s "quoted"', "$HOME `id`; a&b|c>d", "ação 数据", "line\nbreak", "-x", "*"]
+    )
+    def test_awkward_words_arrive_as_they_are(self, executor: Executor, home: Path, word: str) -> None:
+        place = home / word.replace("/", "_")
+        (handle,) = executor.start(executor.plan(job_request(place, REPORT, words=[word, ""])))
+        self.ended(executor, [handle])
+        seen = json.loads(Path(handle.directory, "seen.json").read_text())
+        assert seen["argv"] == [word, ""]
+        assert os.path.samefile(seen["cwd"], handle.directory)
+
+    def test_a_gang_that_could_not_start_leaves_no_process(self, executor: Executor, home: Path) -> None:
+        request = job_request(home, STAY, nodes=3)
+        blocked = Path(request.assignments[2].directory)
+        blocked.parent.mkdir(parents=True)
+        blocked.write_text("a file where the job's directory should be")
+        with pytest.raises(RunyardError):
+            executor.start(executor.plan(request))
+        for node in range(3):
+            assert processes_of(marker_of(RUN_ID, 1, node)) == []
+
+    def test_a_program_that_is_not_there_is_a_failed_start(self, executor: Executor, home: Path) -> None:
+        request = job_request(home, STAY)
+        plan = executor.plan(JobRequest(RUN_ID, 1, request.assignments, argv=["/nonexistent/program"]))
+        with pytest.raises(RunyardError) as failure:
+            executor.start(plan)
+        assert failure.value.code == "start_failed"
+        assert "/nonexistent/program" in str(failure.value)
+
+    # Observing
+
+    def test_a_failed_job_says_what_its_log_ended_with(self, executor: Executor, home: Path) -> None:
+        handles = executor.start(executor.plan(job_request(home, "raise RuntimeError('no such module')")))
+        seen = self.ended(executor, handles)[handles[0]]
+        assert "exit code 1" in seen.message
+        assert "RuntimeError: no such module" in seen.message
+
+    # Ending
+
+    def test_a_firm_cancel_reaches_a_process_that_made_itself_a_daemon(self, executor: Executor, home: Path) -> None:
+        handles = executor.start(executor.plan(job_request(home, DAEMON + STAY)))
+        daemon = int(self.appears(home, "daemon"))
+        self.appears(home, "up")
+        executor.cancel(handles, firmly=True)
+        self.ended(executor, handles)
+        assert not is_alive(daemon)
+
+    def test_nothing_is_left_of_a_job_that_is_reported_as_over(self, executor: Executor, home: Path) -> None:
+        handles = executor.start(executor.plan(job_request(home, DAEMON + "os.kill(os.getpid(), 9)")))
+        daemon = int(self.appears(home, "daemon"))
+        self.ended(executor, handles)
+        assert not is_alive(daemon)
 
 
 def directory_of(home: Path, node: int, attempt: int = 1) -> str:

@@ -73,5 +73,6 @@ class FileServer:
     def close(self) -> None:
         """Lets go of what it holds."""
         self.datastores.close()
+        self.objects.close()
         self.store.close()
         self.database.close()

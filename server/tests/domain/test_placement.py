@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runyard_server.domain.gpus import Gpu, GpuProcess
-from runyard_server.domain.placement import Candidate, Decision, Placed, Target, grant, place
+from runyard_server.domain.placement import Candidate, Decision, Lines, Placed, Placement, Target, grant, place
 
 GB = 10**9
 CLUSTER = Target("gpucluster", 4)
@@ -234,3 +234,80 @@ def test_no_room_is_ever_given_twice_and_every_wait_has_a_reason(
         if decision.starts:
             wanted = grant(candidate.gpus_per_node, candidate.node_count, len(gpus)).per_node
             assert [len(node) for node in decision.gpus] == [wanted] * candidate.node_count
+
+
+# Only the first of each line is looked at. That must come to the same as looking at everybody.
+
+
+def run_by_run(queued: list[Candidate], running: list[Placed], gpus: list[Gpu]) -> list[tuple[str, bool, int]]:
+    """Every run in turn: (id, whether it starts, its position), decided by asking about it alone, room being left."""
+    found, waiting, now = [], {CLUSTER.name: 0, OTHER.name: 0}, list(running)
+    kept = False  # free GPUs are kept for the first that waits for some
+    for candidate in sorted(queued, key=lambda run: run.turn):
+        starts = False
+        if not waiting[candidate.target]:
+            taken = {index for placed in now for node in placed.gpus for index in node}
+            free = [gpu for gpu in gpus if gpu.index not in taken and not gpu.is_filled]
+            nodes = sum(placed.node_count for placed in now if placed.target == candidate.target)
+            room = {CLUSTER.name: CLUSTER, OTHER.name: OTHER}[candidate.target].max_nodes - nodes
+            per_node = grant(candidate.gpus_per_node, candidate.node_count, len(gpus)).per_node
+            wanted = per_node * candidate.node_count
+            starts = candidate.node_count <= room and (not wanted or (wanted <= len(free) and not kept))
+            if starts:
+                given = tuple(gpu.index for gpu in sorted(free, key=lambda gpu: (bool(gpu.processes), gpu.index)))
+                now.append(Placed(candidate.run_id, candidate.target, candidate.node_count, (given[:wanted],)))
+            elif candidate.node_count <= room and wanted:
+                kept = True
+        if not starts:
+            waiting[candidate.target] += 1
+        found.append((candidate.run_id, starts, 0 if starts else waiting[candidate.target]))
+    return found
+
+
+@given(
+    queued=st.lists(
+        st.builds(
+            Candidate,
+            run_id=st.uuids().map(str),
+            target=st.sampled_from(["gpucluster", "other"]),
+            node_count=st.integers(1, 3),
+            gpus_per_node=st.integers(0, 2),
+            priority=st.integers(0, 1),
+            queued_at=st.integers(0, 3).map(float),
+        ),
+        unique_by=lambda run: run.run_id,
+        max_size=12,
+    ),
+    held=st.integers(0, 3),
+    gpus=st.lists(st.builds(gpu, index=st.integers(0, 9)), unique_by=lambda one: one.index, max_size=4),
+)
+def test_looking_at_the_first_of_each_line_decides_as_looking_at_everybody(
+    queued: list[Candidate], held: int, gpus: list[Gpu]
+) -> None:
+    running = [Placed("exp_1", "gpucluster", held)]
+    found = place([CLUSTER, OTHER], running, queued, gpus)
+    assert [(one.run_id, one.starts, one.position) for one in found] == run_by_run(queued, running, gpus)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2), st.integers(0, 5)), max_size=40))
+def test_lines_stay_in_order_while_runs_come_and_go(visits: list[tuple[int, int, int]]) -> None:
+    lines, there = Lines(), dict[str, Candidate]()
+    for number, priority, at in visits:
+        name = str(number)
+        if name in there:
+            lines.leave(name)
+            del there[name]
+        else:
+            there[name] = run(name, at=at, priority=priority, target=f"target-{number % 3}")
+            lines.join(there[name])
+    assert list(lines) == sorted(there.values(), key=lambda run: run.turn)
+    assert lines.run_ids() == there.keys()
+    assert lines.targets() == {candidate.target for candidate in there.values()}
+
+
+def test_the_hosts_gpus_are_not_asked_for_where_nobody_wants_one() -> None:
+    def inventory() -> list[Gpu]:
+        raise AssertionError("asked for the GPUs")
+
+    placement = Placement([CLUSTER], [], Lines([run("a"), run("b", nodes=4, at=1)]), inventory)
+    assert [decision.run_id for decision in placement.starts] == ["a"]

@@ -15,45 +15,60 @@ from runyard_server.domain.supervision import (
     first_error,
     is_settled,
     judge,
+    must_be_ended,
     needs_salvage,
     verdict,
 )
 
 NOON = 1_566_000_000.0
-RUNS = NodeView(0, JobReport(attempt=1, node=0, sequence=1, phase="running"), NOON, is_over=False)
-SILENT_BEFORE = NodeView(0, None, NOON, is_over=False)
+RUNS = NodeView(0, JobReport(attempt=1, node=0, sequence=1, phase="running"), is_over=False)
+SILENT_BEFORE = NodeView(0, None, is_over=False)
 
 
 def failed(node: int, rank: int, at: float, code: int = 1) -> NodeView:
     error = RunError(code="script_failed", message=f"rank {rank}", rank=rank, exit_code=code)
     ranks = [RankReport(rank=rank, pid=1, started_at=NOON, ended_at=at, exit_code=code)]
-    return NodeView(node, JobReport(1, node, 2, "collecting", ranks, error), NOON, is_over=False)
+    return NodeView(node, JobReport(1, node, 2, "collecting", ranks, error), is_over=False)
 
 
 def ended(node: int = 0, phase: str = "done") -> NodeView:
-    return NodeView(node, JobReport(1, node, 2, phase), NOON, is_over=phase == "done")
+    return NodeView(node, JobReport(1, node, 2, phase), is_over=phase == "done")
 
 
 def lost(node: int = 0, salvages: int = 0) -> NodeView:
-    return NodeView(node, RUNS.report, NOON, is_over=True, cause="SIGKILL", salvages=salvages)
+    return NodeView(node, RUNS.report, is_over=True, cause="SIGKILL", salvages=salvages)
+
+
+def silent(view: NodeView) -> NodeView:
+    return replace(view, silent_s=HEARTBEAT_LIMIT_S + 1)
 
 
 @pytest.mark.parametrize(
-    ("nodes", "after_s", "wanted"),
+    ("nodes", "wanted"),
     [
-        ([RUNS], 1, Next.GO_ON),
-        ([SILENT_BEFORE], 1, Next.GO_ON),
-        ([RUNS, ended(1, "collecting")], 1, Next.GO_ON),
-        ([RUNS, failed(1, 1, NOON)], 1, Next.END_GANG),
-        ([RUNS, lost(1)], 1, Next.END_GANG),
-        ([lost()], 1, Next.FINALIZE),
-        ([ended(0, "collecting"), ended(1)], 1, Next.FINALIZE),
-        ([RUNS], HEARTBEAT_LIMIT_S + 1, Next.NOT_RESPONDING),
-        ([RUNS], -3600, Next.GO_ON),  # a clock that is set back makes nobody silent
+        ([RUNS], Next.GO_ON),
+        ([SILENT_BEFORE], Next.GO_ON),
+        ([RUNS, ended(1, "collecting")], Next.GO_ON),
+        ([RUNS, failed(1, 1, NOON)], Next.END_GANG),
+        ([silent(RUNS), failed(1, 1, NOON)], Next.END_GANG),
+        ([RUNS, lost(1)], Next.END_GANG),
+        ([lost()], Next.FINALIZE),
+        ([ended(0, "collecting"), ended(1)], Next.FINALIZE),
+        ([silent(RUNS)], Next.NOT_RESPONDING),
+        ([silent(SILENT_BEFORE)], Next.NOT_RESPONDING),
+        ([RUNS, silent(ended(1, "collecting"))], Next.GO_ON),
     ],
 )
-def test_what_a_running_attempt_calls_for(nodes: list[NodeView], after_s: float, wanted: Next) -> None:
-    assert judge(nodes, NOON + after_s) is wanted
+def test_what_a_running_attempt_calls_for(nodes: list[NodeView], wanted: Next) -> None:
+    assert judge(nodes) is wanted
+
+
+def test_who_collects_is_left_alone_unless_it_hangs() -> None:
+    assert must_be_ended(RUNS) and must_be_ended(silent(ended(0, "collecting")))
+    assert not must_be_ended(ended(0, "collecting")) and not must_be_ended(silent(ended()))
+    assert not must_be_ended(silent(lost()))
+    salvaging = replace(RUNS, salvages=1)
+    assert not must_be_ended(salvaging) and must_be_ended(silent(salvaging))
 
 
 def test_the_rank_that_failed_first_is_named_whatever_node_tells_first() -> None:
@@ -96,6 +111,6 @@ def test_a_job_that_somebody_else_ended_has_not_completed() -> None:
 
 
 def test_outputs_that_nobody_could_collect_fail_a_run_whose_script_went_well() -> None:
-    node = NodeView(0, ended(0, "collecting").report, NOON, is_over=True, cause="SIGKILL", salvages=MAX_SALVAGES)
+    node = NodeView(0, ended(0, "collecting").report, is_over=True, cause="SIGKILL", salvages=MAX_SALVAGES)
     found = verdict([node], None, cancelled=False)
     assert (found.status, found.reason) == (RunStatus.FAILED, Reason.COLLECTION_FAILED)

@@ -1,13 +1,14 @@
 """A folder of hand-made wheels, so that environments are resolved and built without a network."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from runyard.protocol.environments import EnvironmentSpec
 from runyard_server.environments.provision import Environments
+from runyard_server.testing.package_index import PackageIndex
 from runyard_server.testing.wheels import make_wheel
 
 
@@ -35,6 +36,25 @@ def packages(wheels: Path) -> Callable[..., EnvironmentSpec]:
     def spec(*lines: str, **more: object) -> EnvironmentSpec:
         options = ["--no-index", f"--find-links {wheels}"]
         return EnvironmentSpec(pip_packages=list(lines), pip_options=options, **more)  # type: ignore[arg-type]
+
+    return spec
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[PackageIndex]:
+    """An index that listens, with alpha 1.0 on it."""
+    index = PackageIndex(tmp_path / "index")
+    index.publish("alpha", "1.0")
+    yield index
+    index.stop()
+
+
+@pytest.fixture
+def of_index(index: PackageIndex) -> Callable[..., EnvironmentSpec]:
+    """An environment's spec with pip packages from the index alone."""
+
+    def spec(*lines: str) -> EnvironmentSpec:
+        return EnvironmentSpec(pip_packages=list(lines), pip_options=[f"--index-url {index.url}"])
 
     return spec
 

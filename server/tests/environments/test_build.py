@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -159,6 +160,52 @@ def test_a_damaged_package_cache_is_not_trusted_in_a_rebuild(environments, lock)
     assert "The package cache holds a damaged copy of alpha; fetching afresh" in lines
 
 
+def test_what_a_script_writes_into_a_package_reaches_no_other_environment(environments, lock, packages):
+    other = environments.resolve(packages("beta"), silent)  # has the same alpha: one file on the disk, linked twice
+    assert other.key != lock.key
+    written, shared = module(environments.ensure(lock, silent)), module(environments.ensure(other, silent))
+    assert written.samefile(shared)
+    written.write_text("version = '6.6'\n")  # as many bytes as before
+    os.utime(written, (0, 0))  # the clock of the test is as quick as the build
+    assert environments.is_ready(other.key) is None
+    lines = []
+    assert versions(environments.ensure(other, lines.append)) == "1.0"
+    assert lines[0].endswith("alpha.py was written to")
+    assert "The package cache holds a damaged copy of alpha; fetching afresh" in lines
+
+
+def test_a_new_environment_does_not_take_over_what_a_script_wrote_into_the_package_cache(environments, lock, packages):
+    module(environments.ensure(lock, silent)).write_text("version = '6.6'\n")
+    lines = []
+    assert versions(environments.ensure(environments.resolve(packages("beta"), silent), lines.append)) == "1.0"
+    assert "The package cache holds a damaged copy of alpha; fetching afresh" in lines
+
+
+def test_a_package_whose_makers_recorded_another_digest_is_taken_and_the_log_says_so(tmp_path, environments, wheel):
+    folder = tmp_path / "repacked"
+    with zipfile.ZipFile(wheel(tmp_path, "alpha", "1.0")) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["alpha.py"] = files["alpha.py"].replace(b"1.0", b"1.1")
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "alpha-1.0-py3-none-any.whl", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    spec = EnvironmentSpec(pip_packages=["alpha"], pip_options=["--no-index", f"--find-links {folder}"])
+    lines = []
+    assert versions(environments.ensure(environments.resolve(spec, silent), lines.append)) == "1.1"
+    assert "The files of alpha are not as the package itself records" in lines
+
+
+def test_an_environment_that_the_first_version_built_is_used_as_it_is(environments, lock):
+    ready = environments.ensure(lock, silent)
+    listing = ready.directory.parent / "files.txt"
+    old = [line.split(" ", 2) for line in listing.read_text().splitlines()[1:]]
+    listing.write_text("".join(f"{size} {path}\n" for size, _, path in old))  # 0.1.0 wrote no times
+    assert environments.is_ready(lock.key) == ready
+    module(ready).write_text("")
+    assert environments.is_ready(lock.key) is None
+
+
 def test_a_package_installed_afterwards_is_noticed(environments, lock):
     ready = environments.ensure(lock, silent)
     stranger = module(ready).with_name("stranger-1.0.dist-info")
@@ -194,7 +241,9 @@ def test_a_package_whose_bytes_are_not_the_locked_ones_is_refused(tmp_path, envi
     lock = environments.resolve(spec, silent)
     wheel(folder, "alpha", "1.0", content="print('other bytes')\n")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "another-cache"))
-    with pytest.raises(EnvironmentException, match="(?i)hash"):
+    with pytest.raises(
+        EnvironmentException, match="gave other bytes for alpha==1.0 than the lock.*expected sha256:.*got sha256:"
+    ):
         environments.ensure(lock, silent)
     assert environments.is_ready(lock.key) is None
 
@@ -230,6 +279,34 @@ def test_a_build_can_be_cancelled(root, lock, stand_in, tmp_path):
 def test_without_uv_the_message_says_how_to_get_it(root, lock):
     with pytest.raises(EnvironmentException, match="pip install uv"):
         Environments(root, uv="/nowhere/uv").ensure(lock, silent)
+
+
+def test_where_uv_is_nowhere_the_message_names_the_command_that_installs_it(root, lock):
+    # A process of its own: the package uv cannot be taken from this one.
+    code = f"import sys; sys.modules['uv'] = None\n{ENSURE}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PATH": "/nowhere"}
+    arguments = [sys.executable, "-c", code, str(root), "", json.dumps(to_json(lock))]
+    said = subprocess.run(arguments, capture_output=True, text=True, env=environment)
+    assert said.returncode == 1
+    assert f"which is not installed here: it came with the server and is gone. Install it with: {sys.executable}" in (
+        said.stderr
+    )
+
+
+def test_a_uv_that_is_installed_while_the_server_runs_is_used(root, lock, tmp_path, stand_in):
+    path = Path(stand_in('exec REAL "$@"'))
+    content = path.read_text()
+    environments = Environments(root, uv=str(path))
+    path.unlink()
+    with pytest.raises(EnvironmentException, match="pip install uv"):
+        environments.ensure(lock, silent)
+    path.write_text(content)
+    path.chmod(0o755)
+    assert versions(environments.ensure(lock, silent)) == "1.0"
+    path.unlink()
+    (root / lock.key / "ready.json").unlink()
+    with pytest.raises(EnvironmentException, match="pip install uv"):
+        environments.ensure(lock, silent)
 
 
 def test_an_old_uv_is_refused_with_the_oldest_that_serves(root, lock, tmp_path):

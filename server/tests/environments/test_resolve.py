@@ -90,7 +90,7 @@ def test_without_a_network_what_is_cached_is_taken(root, stand_in, packages):
 
 def test_without_a_network_and_a_cache_the_message_says_both(root, stand_in):
     uv = stand_in('echo "error: error sending request for url" >&2; exit 2')
-    with pytest.raises(EnvironmentException, match="cannot be reached, and the packages are not all cached"):
+    with pytest.raises(EnvironmentException, match=r"cannot be reached \(.*\), and the packages are not all cached"):
         Environments(root, uv=uv).resolve(EnvironmentSpec(pip_packages=["six"]), silent)
 
 

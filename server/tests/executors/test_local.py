@@ -156,7 +156,7 @@ signal.signal(signal.SIGTERM, end)
     def test_a_salvaging_job_is_a_second_job_in_the_same_directory(self, executor: Executor, home: Path) -> None:
         first = executor.start(executor.plan(job_request(home, "import os; os.kill(os.getpid(), 9)")))
         self.ended(executor, first)
-        salvage = executor.plan(job_request(home, "raise SystemExit(4)", salvage=True))
+        salvage = executor.plan(job_request(home, "raise SystemExit(4)", salvage=1))
         second = executor.start(salvage)
         assert second != first
         assert executor.start(salvage) == second

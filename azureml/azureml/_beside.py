@@ -1,0 +1,56 @@
+"""Microsoft's packages have the same import names: this one refuses to work beside them.
+
+Both write into one folder ``azureml/``; whichever was installed last overwrote the other's files, and
+what is imported then is a mixture. A script's job is excepted: there this package stands alone in a
+folder of its own, in front of whatever the interpreter has.
+"""
+
+import os
+import sys
+from typing import Iterable, List
+
+_IN_A_JOB = "RUNYARD_RUN_SPOOL"
+
+
+def refuse_microsofts_packages() -> None:
+    """Raises ImportError, with the cure, where a package that owns a folder ``azureml`` can be imported."""
+    if _IN_A_JOB in os.environ:
+        return
+    found = owners(sys.path)
+    if found:
+        raise ImportError(
+            "runyard-azureml cannot be used beside Microsoft's {0}: both are the package 'azureml'. Remove theirs and put "
+            "ours back:\n    {1} -m pip uninstall -y {2}\n    {1} -m pip install --force-reinstall --no-deps "
+            "runyard-azureml".format(", ".join(found), os.path.basename(sys.executable) or "python", " ".join(found)),
+            name="azureml",
+        )
+
+
+def owners(paths: Iterable[str]) -> List[str]:
+    """Names of the distributions below ``paths`` that are called azureml-something and have a folder ``azureml``."""
+    found = set()
+    for path in paths:
+        try:
+            names = os.listdir(path or os.curdir)
+        except OSError:
+            continue  # a zip file, or a folder that is gone
+        for name in names:
+            lower = name.lower()
+            if lower.startswith("azureml") and lower.endswith((".dist-info", ".egg-info")):
+                if _has_folder(os.path.join(path, name)):
+                    found.add(lower.split("-")[0].replace("_", "-"))
+    return sorted(found)
+
+
+def _has_folder(metadata: str) -> bool:
+    if "azureml" in _lines(os.path.join(metadata, "top_level.txt")):
+        return True
+    return any(line.startswith("azureml/") for line in _lines(os.path.join(metadata, "RECORD")))
+
+
+def _lines(path: str) -> List[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read().splitlines()
+    except OSError:
+        return []

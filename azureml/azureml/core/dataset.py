@@ -1,0 +1,10 @@
+"""Dataset."""
+
+from azureml._names import listed, reexport
+
+_NAMES = {
+    "Dataset": "runyard.dataset",
+}
+
+__getattr__ = reexport(__name__, _NAMES)
+__all__ = listed(_NAMES)

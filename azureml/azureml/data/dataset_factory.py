@@ -1,0 +1,10 @@
+"""The makers of datasets."""
+
+from azureml._names import listed, reexport
+
+_NAMES = {
+    "FileDatasetFactory": "runyard.dataset",
+}
+
+__getattr__ = reexport(__name__, _NAMES)
+__all__ = listed(_NAMES)

@@ -1,0 +1,10 @@
+"""FileDataset."""
+
+from azureml._names import listed, reexport
+
+_NAMES = {
+    "FileDataset": "runyard.file_dataset",
+}
+
+__getattr__ = reexport(__name__, _NAMES)
+__all__ = listed(_NAMES)

@@ -1,0 +1,191 @@
+"""What there is to see of a run, looked at once: ``look``. It must not know how it is shown."""
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+
+from runyard.following import is_shown
+from runyard.notebook.wording import number
+from runyard.protocol.status import RunStatus
+from runyard.transport.base import url_path
+
+if TYPE_CHECKING:
+    from runyard.run import Run
+
+MOST_CURVES = 6
+MOST_METRICS = 30
+MOST_CHILDREN = 20
+LOG_LINES = 30
+_CURVE_POINTS = 120
+_LOG_BYTES = 16384
+
+# What terminals take for colours and cursor moves.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of a run's life; ``ended_at`` None for the present one. Seconds since the epoch."""
+
+    status: str
+    at: float
+    ended_at: Optional[float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric that was logged more than once: where (step, or place in order) and what."""
+
+    name: str
+    places: List[float]
+    values: List[float]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run at a moment. Times are seconds since the epoch.
+
+    Attributes:
+        waits_for: what the run waits for, or how it ended.
+        command: what runs, as a person would write it; "" for an interactive run.
+        metrics: name and last value, as text, of those that are no curve.
+        log: name and last lines of the log that matters now; None while there is none.
+        children: id, status and name of child runs.
+        more: how many of what are left out: "curves", "metrics", "children".
+    """
+
+    id: str
+    experiment: str
+    status: str
+    is_over: bool
+    target: str
+    address: str
+    command: str
+    waits_for: str
+    looked_at: float
+    created_at: float
+    started_at: Optional[float] = None
+    ended_at: Optional[float] = None
+    error: Optional[Dict[str, Any]] = None
+    warnings: List[str] = field(default_factory=list)
+    tags: Dict[str, str] = field(default_factory=dict)
+    stages: List[Stage] = field(default_factory=list)
+    curves: List[Curve] = field(default_factory=list)
+    metrics: List[Tuple[str, str]] = field(default_factory=list)
+    log: Optional[Tuple[str, List[str]]] = None
+    children: List[Tuple[str, str, str]] = field(default_factory=list)
+    more: Dict[str, int] = field(default_factory=dict)
+
+
+def look(run: "Run", now: float) -> RunView:
+    """The run as the server knows it now.
+
+    Raises:
+        RunyardError: the server is away, or has no such run.
+    """
+    record = run._refresh()
+    status = RunStatus(record["status"])
+    curves, metrics, more = _metrics(run)
+    children, more["children"] = _children(run)
+    return RunView(
+        id=run.id,
+        experiment=record["experiment"],
+        status=str(status),
+        is_over=status.is_terminal,
+        target=record.get("target") or "",
+        address=record["portal_url"],
+        command=_command(record.get("spec")),
+        waits_for=_waits_for(run, record, status),
+        looked_at=now,
+        created_at=record["created_at"],
+        started_at=record.get("started_at"),
+        ended_at=record.get("ended_at"),
+        error=record.get("error"),
+        warnings=list(record.get("warnings") or ()),
+        tags=dict(record.get("tags") or {}),
+        stages=_stages(run._call("GET", "events")),
+        curves=curves,
+        metrics=metrics,
+        log=_log(run),
+        children=children,
+        more={what: count for what, count in more.items() if count},
+    )
+
+
+def _command(spec: Optional[Dict[str, Any]]) -> str:
+    if not spec:
+        return ""
+    import shlex
+
+    words = spec["command"] or ["python", spec["script"] or ""] + list(spec["arguments"])
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _waits_for(run: "Run", record: Dict[str, Any], status: RunStatus) -> str:
+    if status is RunStatus.QUEUED:
+        return str(run._call("GET", "why")["reason"])
+    return str(record.get("message") or "")
+
+
+def _stages(events: List[Dict[str, Any]]) -> List[Stage]:
+    ends = [event["at"] for event in events[1:]] + [None]
+    return [Stage(event["to_status"], event["at"], end) for event, end in zip(events, ends)]
+
+
+def _metrics(run: "Run") -> Tuple[List[Curve], List[Tuple[str, str]], Dict[str, int]]:
+    path = url_path("runs", run.id, "metrics")
+    said: Dict[str, Any] = run._transport.call("GET", path)["metrics"]
+    drawn = [name for name, value in said.items() if isinstance(value, list) and len(value) > 1 and _is_curve(value)]
+    rest = [(name, _glance(value)) for name, value in said.items() if name not in drawn]
+    curves = []
+    for name in drawn[:MOST_CURVES]:
+        query = {"name": name, "max_points": str(_CURVE_POINTS)}
+        history = run._transport.call("GET", url_path("runs", run.id, "metrics", "history"), query=query)
+        values = [float(value) for value in history["values"]]
+        stepped = all(step is not None for step in history["steps"])
+        places = [float(step) for step in history["steps"]] if stepped else [float(at) for at in range(len(values))]
+        curves.append(Curve(name, places, values))
+    more = {"curves": len(drawn) - len(curves), "metrics": max(0, len(rest) - MOST_METRICS)}
+    return curves, rest[:MOST_METRICS], more
+
+
+def _is_curve(values: List[Any]) -> bool:
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
+def _glance(value: Any) -> str:
+    if isinstance(value, dict):
+        return "columns: " + ", ".join(str(key) for key in value)
+    if isinstance(value, list):
+        return "{} values, last {}".format(len(value), _glance(value[-1])) if value else "no values"
+    if isinstance(value, str) and value.startswith("aml://artifactId/"):
+        return "image " + value.rsplit("/", 1)[-1]
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def _log(run: "Run") -> Optional[Tuple[str, List[str]]]:
+    logs = [entry for entry in run._call("GET", "logs") if is_shown(entry["name"]) and entry["size"]]
+    if not logs:
+        return None
+    last = max(logs, key=lambda entry: str(entry["name"]))  # they are numbered in the order in which they matter
+    start = max(0, last["size"] - _LOG_BYTES)
+    path = url_path("runs", run.id, "logs", last["name"])
+    with run._transport.request("GET", path, query={"offset": start, "limit": _LOG_BYTES}) as answer:
+        text = answer.whole().decode("utf-8", "replace")
+    lines = text.split("\n")
+    if start:
+        lines = lines[1:]  # the first one is a piece of a line
+    return last["name"], [plain(line) for line in lines if line.strip()][-LOG_LINES:]
+
+
+def plain(line: str) -> str:
+    """A line as it stands on a terminal in the end: what a carriage return took back is gone, and so are colours."""
+    return _CONTROL.sub("", _ESCAPES.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]))
+
+
+def _children(run: "Run") -> Tuple[List[Tuple[str, str, str]], int]:
+    query = {"parent": run.id, "limit": str(MOST_CHILDREN + 1)}
+    found = run._transport.call("GET", "/runs", query=query)
+    shown = [(child["id"], child["status"], child.get("display_name") or "") for child in found[:MOST_CHILDREN]]
+    return shown, max(0, len(found) - MOST_CHILDREN)

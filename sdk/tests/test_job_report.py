@@ -1,0 +1,157 @@
+"""What a job says to the server, and what the answer makes it do. The server here is a script of answers."""
+
+import io
+import json
+import threading
+
+import pytest
+
+from runyard.job.report import Reporter
+from runyard.job.spawn import Stop
+from runyard.protocol.jobs import JobAssignment, RankReport
+from runyard.protocol.runs import RunError
+from runyard.shipping import Shipper
+from runyard.transport.base import Answer, Transport
+
+PATIENCE_S = 30
+
+
+class Server(Transport):
+    """Keeps what it is told; ``answers`` are given one after the other, the last one ever after.
+
+    An answer is what a report gets: a JSON value, or an exception for a server that is away.
+    """
+
+    def __init__(self, *answers):
+        self.answers = list(answers) or [{}]
+        self.reports = []
+        self.told = threading.Condition()
+
+    def send(self, method, path, body, headers, stream, timeout_s):
+        if not path.endswith("/report"):  # a log or metrics: all of it is stored
+            return Answer(200, {}, io.BytesIO(json.dumps({"size": len(body)}).encode()))
+        with self.told:
+            answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+            if isinstance(answer, Exception):
+                self.told.notify_all()
+                raise answer
+            if isinstance(answer, int):
+                error = {"error": {"code": "unknown_run", "message": "There is no run 'exp_1'."}}
+                return Answer(answer, {}, io.BytesIO(json.dumps(error).encode()))
+            self.reports.append(json.loads(body.decode()))
+            self.told.notify_all()
+            return Answer(200, {}, io.BytesIO(json.dumps(answer).encode()))
+
+    def wait_for(self, is_so):
+        with self.told:
+            assert self.told.wait_for(lambda: is_so(self.reports), PATIENCE_S), self.reports
+
+
+@pytest.fixture
+def make(tmp_path):
+    """``make(server, **changes of the assignment)`` gives a reporter and the list of what it asked to stop."""
+    made = []
+
+    def make(server, **changes):
+        given = {"heartbeat_s": 0.05}
+        given.update(changes)
+        assignment = JobAssignment(
+            run_id="exp_1", attempt=2, experiment="exp", node=1, node_count=2, directory=str(tmp_path),
+            server_url="http://127.0.0.1:1", token="t", snapshot="0" * 64, python="python", sdk_path="", **given
+        )  # fmt: skip
+        stops = []
+        made.append(Reporter(assignment, server, Shipper(server, "exp_1", 2), stops.append))
+        return made[-1], stops
+
+    yield make
+    for reporter in made:
+        reporter.close()
+
+
+def phases(reports):
+    found = []
+    for report in reports:
+        if not found or found[-1] != report["phase"]:
+            found.append(report["phase"])
+    return found
+
+
+def test_a_jobs_phases_arrive_in_order_with_growing_numbers(make):
+    server = Server()
+    reporter, stops = make(server)
+    reporter.start()
+    reporter.ranks.append(RankReport(rank=1, pid=5, started_at=1.0))
+    reporter.running()
+    server.wait_for(lambda reports: phases(reports)[-1:] == ["running"])
+    error = RunError(code="script_failed", message="exit code 3", rank=1, exit_code=3)
+    reporter.collecting(error)
+    server.wait_for(lambda reports: phases(reports)[-1:] == ["collecting"])
+    assert reporter.finish(error)
+    assert phases(server.reports)[-2:] == ["collecting", "done"]
+    numbers = [report["sequence"] for report in server.reports]
+    assert numbers == sorted(numbers)
+    last = server.reports[-1]
+    assert (last["attempt"], last["node"], last["error"]["exit_code"], last["ranks"][0]["pid"]) == (2, 1, 3, 5)
+    assert stops == []
+
+
+def test_it_says_that_it_lives_though_nothing_is_new(make):
+    server = Server()
+    reporter, _ = make(server)
+    reporter.start()
+    server.wait_for(lambda reports: len(reports) >= 3)
+    assert {report["sequence"] for report in server.reports} == {0}
+
+
+def test_the_last_word_waits_for_a_server_that_is_away(make):
+    from runyard.errors import ServerUnavailableError
+
+    server = Server(ServerUnavailableError("away"), ServerUnavailableError("away"), {})
+    reporter, _ = make(server, heartbeat_s=60.0)
+    reporter.start()
+    assert reporter.finish(None)
+    assert phases(server.reports) == ["done"]
+
+
+def test_the_answer_to_cancel_stops_the_ranks_once(make):
+    server = Server({"cancel": True})
+    reporter, stops = make(server)
+    reporter.start()
+    server.wait_for(lambda reports: len(reports) >= 3)
+    assert stops == [Stop.CANCEL]
+
+
+@pytest.mark.parametrize("answer", [{"stale": True}, 404])
+def test_a_job_that_nobody_wants_any_more_stops_and_does_not_count_as_heard(make, answer):
+    reporter, stops = make(Server(answer))
+    reporter.start()
+    assert not reporter.finish(None)
+    assert reporter.is_stale and stops == [Stop.STALE]
+
+
+def test_a_directory_that_was_removed_ends_the_wait_for_a_server(make, tmp_path):
+    from runyard.errors import ServerUnavailableError
+
+    server = Server(ServerUnavailableError("away"))
+    reporter, stops = make(server)
+    reporter.start()
+    tmp_path.rmdir()
+    assert not reporter.finish(None)
+
+
+def test_each_salvage_speaks_after_all_that_spoke_before(make):
+    numbers = []
+    for salvage in (0, 1, 2):
+        server = Server()
+        reporter, _ = make(server, salvage=salvage)
+        reporter.start()
+        assert reporter.finish(None)
+        numbers += [max(report["sequence"] for report in server.reports)]
+    assert numbers[0] < 1000000 < numbers[1] and numbers[1] + 1000000 < numbers[2]
+
+
+def test_a_server_that_answers_nonsense_is_told_again(make):
+    server = Server([1, 2], {})
+    reporter, _ = make(server)
+    reporter.start()
+    assert reporter.finish(None)

@@ -1,0 +1,239 @@
+"""What each route answers: the one declared table behind the OpenAPI document. A route without a row fails a test.
+
+A row knows shapes and statuses, not how they come about. Statuses that follow from a route's kind (a token is asked
+for, a body is read, a name may be unknown) are added by ``document.py`` and are not repeated here.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from runyard.protocol.compute import ComputeNode, ComputeRecord, VmSizeRecord
+from runyard.protocol.datastores import DatastoreRecord, UploadAnswer
+from runyard.protocol.environments import CachedEnvironment, EnvironmentRecord, PrunedEnvironments
+from runyard.protocol.experiments import ExperimentRecord
+from runyard.protocol.files import FileEntry, Manifest, ManifestAnswer
+from runyard.protocol.jobs import JobReply
+from runyard.protocol.models import ModelRecord
+from runyard.protocol.runs import RunEvent, RunRecord
+from runyard_server.services.admission import Admitted
+
+JSON = "application/json"
+BYTES = "application/octet-stream"
+EVENTS = "text/event-stream"
+TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A route's answers.
+
+    Attributes:
+        shape: type of the JSON answer; None for other media.
+        media: media type of the answer.
+        body: media type of a request body that is taken as bytes; "" where there is none or it is JSON.
+        more: statuses beside those that follow from the route's kind.
+    """
+
+    shape: Any = None
+    media: str = JSON
+    body: str = ""
+    more: tuple[int, ...] = ()
+
+
+class Nothing(TypedDict):
+    """An empty object: it is done."""
+
+
+class Health(TypedDict):
+    ok: bool
+    instance: str
+    protocol: int
+    version: str
+
+
+class WorkspaceAnswer(TypedDict):
+    """The workspace; what people call it stands beside these where it is set."""
+
+    id: str
+    name: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class RunWithAddress(RunRecord):
+    """A run, and the address at which a browser shows it for a week."""
+
+    portal_url: str = ""
+
+
+class InteractiveRun(TypedDict):
+    """A run whose process the caller is, and the token that is good for it alone."""
+
+    run: RunRecord
+    token: str
+
+
+class Why(TypedDict):
+    status: str
+    reason: str
+    position: int
+
+
+class StreamProof(TypedDict):
+    name: str
+    written: int | None
+    stored: int
+    records: int
+
+
+class FilesProof(TypedDict):
+    count: int
+    damaged: list[str]
+
+
+class Proof(TypedDict):
+    ok: bool
+    streams: list[StreamProof]
+    files: FilesProof
+
+
+class EnvironmentList(TypedDict):
+    environments: list[EnvironmentRecord]
+
+
+class CachedList(TypedDict):
+    environments: list[CachedEnvironment]
+
+
+class ModelPage(TypedDict):
+    models: list[ModelRecord]
+    next: str | None
+
+
+class StreamSize(TypedDict):
+    size: int
+
+
+class Metrics(TypedDict):
+    metrics: dict[str, Any]
+    warnings: list[str]
+
+
+class Curve(TypedDict):
+    """Three columns of one length. Numbers are written as Python's json does: NaN and Infinity come as such."""
+
+    name: str
+    type: str
+    count: int
+    steps: list[int | None]
+    times: list[float]
+    values: list[float]
+
+
+class LogSize(TypedDict):
+    name: str
+    size: int
+
+
+class Missing(TypedDict):
+    missing: list[str]
+
+
+class Kept(TypedDict):
+    kept: int
+
+
+class Invited(TypedDict):
+    """Where open files change hands; null for who is on another machine."""
+
+    socket: str | None
+    ticket: str | None
+
+
+class Lent(Invited):
+    """And the names of the files: those that may come, or are lent in this order."""
+
+    paths: list[str]
+
+
+PARTIAL, CLASH, LIMIT, FULL = 206, 409, 429, 507
+
+TABLE: dict[tuple[str, str], Answer] = {
+    ("GET", "/api/v1/openapi.json"): Answer(dict[str, Any]),
+    ("GET", "/api/v1/health"): Answer(Health),
+    ("GET", "/api/v1/workspace"): Answer(WorkspaceAnswer),
+    ("PATCH", "/api/v1/workspace"): Answer(WorkspaceAnswer),
+    ("GET", "/api/v1/experiments"): Answer(list[ExperimentRecord]),
+    ("PUT", "/api/v1/experiments/{name}"): Answer(ExperimentRecord),
+    ("GET", "/api/v1/experiments/{name}"): Answer(ExperimentRecord),
+    ("PATCH", "/api/v1/experiments/{name}"): Answer(ExperimentRecord),
+    ("DELETE", "/api/v1/experiments/{name}"): Answer(Nothing),
+    ("POST", "/api/v1/runs"): Answer(RunRecord, more=(404, LIMIT, FULL)),
+    ("POST", "/api/v1/runs/check"): Answer(Admitted, more=(404,)),
+    ("POST", "/api/v1/interactive-runs"): Answer(InteractiveRun, more=(404, LIMIT)),
+    ("GET", "/api/v1/runs"): Answer(list[RunRecord], more=(404,)),
+    ("GET", "/api/v1/runs/{run_id}"): Answer(RunWithAddress),
+    ("PATCH", "/api/v1/runs/{run_id}"): Answer(RunWithAddress),
+    ("POST", "/api/v1/runs/{run_id}/cancel"): Answer(RunWithAddress, more=(CLASH,)),
+    ("POST", "/api/v1/runs/{run_id}/complete"): Answer(RunWithAddress, more=(CLASH,)),
+    ("POST", "/api/v1/runs/{run_id}/fail"): Answer(RunWithAddress, more=(CLASH,)),
+    ("POST", "/api/v1/runs/{run_id}/rerun"): Answer(RunWithAddress, more=(LIMIT,)),
+    ("GET", "/api/v1/runs/{run_id}/events"): Answer(list[RunEvent]),
+    ("GET", "/api/v1/runs/{run_id}/why"): Answer(Why),
+    ("GET", "/api/v1/runs/{run_id}/verify"): Answer(Proof),
+    ("POST", "/api/v1/runs/{run_id}/report"): Answer(JobReply),
+    ("POST", "/api/v1/runs/{run_id}/heartbeat"): Answer(JobReply),
+    ("GET", "/api/v1/runs/{run_id}/follow"): Answer(media=EVENTS),
+    ("GET", "/api/v1/computes"): Answer(list[ComputeRecord]),
+    ("POST", "/api/v1/computes"): Answer(ComputeRecord, more=(CLASH,)),
+    ("GET", "/api/v1/computes/{name}"): Answer(ComputeRecord),
+    ("PATCH", "/api/v1/computes/{name}"): Answer(ComputeRecord),
+    ("DELETE", "/api/v1/computes/{name}"): Answer(Nothing),
+    ("GET", "/api/v1/computes/{name}/nodes"): Answer(list[ComputeNode]),
+    ("GET", "/api/v1/vm_sizes"): Answer(list[VmSizeRecord]),
+    ("GET", "/api/v1/environments"): Answer(EnvironmentList),
+    ("POST", "/api/v1/environments"): Answer(EnvironmentRecord),
+    ("GET", "/api/v1/environments/{name}"): Answer(EnvironmentRecord),
+    ("GET", "/api/v1/environments/{name}/versions"): Answer(EnvironmentList),
+    ("GET", "/api/v1/environment-cache"): Answer(CachedList),
+    ("GET", "/api/v1/environment-cache/{key}"): Answer(CachedEnvironment),
+    ("POST", "/api/v1/environment-cache/prune"): Answer(PrunedEnvironments),
+    ("GET", "/api/v1/models"): Answer(ModelPage),
+    ("POST", "/api/v1/models"): Answer(ModelRecord, more=(404,)),
+    ("GET", "/api/v1/models/{name}"): Answer(ModelRecord),
+    ("GET", "/api/v1/models/{name}/{version}"): Answer(ModelRecord),
+    ("PATCH", "/api/v1/models/{name}/{version}"): Answer(ModelRecord),
+    ("DELETE", "/api/v1/models/{name}/{version}"): Answer(Nothing),
+    ("POST", "/api/v1/models/{name}/{version}/pack"): Answer(media=BYTES),
+    ("POST", "/api/v1/models/{name}/{version}/handover"): Answer(Lent),
+    ("POST", "/api/v1/runs/{run_id}/metrics"): Answer(StreamSize, body=BYTES, more=(CLASH, FULL)),
+    ("GET", "/api/v1/runs/{run_id}/metrics"): Answer(Metrics),
+    ("GET", "/api/v1/runs/{run_id}/metrics/history"): Answer(Curve),
+    ("PUT", "/api/v1/runs/{run_id}/logs/{name}"): Answer(StreamSize, body=BYTES, more=(CLASH, FULL)),
+    ("GET", "/api/v1/runs/{run_id}/logs"): Answer(list[LogSize]),
+    ("GET", "/api/v1/runs/{run_id}/logs/{name}"): Answer(media=TEXT),
+    ("POST", "/api/v1/objects/missing"): Answer(Missing),
+    ("POST", "/api/v1/objects"): Answer(Kept, body=BYTES, more=(FULL,)),
+    ("POST", "/api/v1/objects/handover"): Answer(Invited),
+    ("POST", "/api/v1/snapshots"): Answer(ManifestAnswer),
+    ("GET", "/api/v1/snapshots/{snapshot_id}"): Answer(Manifest),
+    ("GET", "/api/v1/snapshots/{snapshot_id}/pack"): Answer(media=BYTES),
+    ("GET", "/api/v1/runs/{run_id}/files"): Answer(list[FileEntry]),
+    ("POST", "/api/v1/runs/{run_id}/files"): Answer(ManifestAnswer),
+    ("POST", "/api/v1/runs/{run_id}/files/pack"): Answer(media=BYTES),
+    ("POST", "/api/v1/runs/{run_id}/files/handover"): Answer(Lent),
+    ("GET", "/api/v1/runs/{run_id}/files/{path}"): Answer(media=BYTES, more=(PARTIAL,)),
+    ("GET", "/api/v1/datastores"): Answer(list[DatastoreRecord]),
+    ("POST", "/api/v1/datastores"): Answer(DatastoreRecord),
+    ("GET", "/api/v1/datastores/{name}"): Answer(DatastoreRecord),
+    ("PATCH", "/api/v1/datastores/{name}"): Answer(DatastoreRecord),
+    ("DELETE", "/api/v1/datastores/{name}"): Answer(Nothing),
+    ("POST", "/api/v1/datastores/{name}/plan"): Answer(UploadAnswer),
+    ("POST", "/api/v1/datastores/{name}/files"): Answer(Kept, body=BYTES, more=(FULL,)),
+    ("POST", "/api/v1/datastores/{name}/files/expect"): Answer(Lent),
+    ("GET", "/api/v1/datastores/{name}/files"): Answer(list[FileEntry]),
+    ("POST", "/api/v1/datastores/{name}/files/pack"): Answer(media=BYTES),
+    ("POST", "/api/v1/datastores/{name}/files/handover"): Answer(Lent),
+}

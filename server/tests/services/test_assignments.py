@@ -1,0 +1,93 @@
+"""What each node is told, and where the nodes of a gang meet."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runyard.errors import EnvironmentException
+from runyard.protocol.environments import EnvironmentSpec
+from runyard.protocol.runs import DataReferenceSpec, DistributionSpec, RunRecord
+from runyard_server.records.engine import Database, create_all
+from runyard_server.services.leases import lease_ports, needs_ports
+from runyard_server.testing.clock import FakeClock
+from runyard_server.testing.fake_executor import FakeEngine
+from runyard_server.testing.run_server import RunServer
+
+TORCH = DistributionSpec(kind="torch", process_count_per_node=2)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunServer]:
+    database = Database(f"sqlite:///{tmp_path / 'records.db'}")
+    create_all(database.engine)
+    server = RunServer(tmp_path, FakeEngine(), FakeClock(), database)
+    server.datastores.ensure_defaults()
+    yield server
+    server.close()
+
+
+def run(server: RunServer, **changes: object) -> RunRecord:
+    return server.runs.submit(server.spec(**changes), "ann")
+
+
+def test_each_node_has_a_directory_and_gpus_of_its_own_and_the_same_of_all_else(server: RunServer) -> None:
+    asked = run(server, node_count=2, arguments=["--epochs", "2"], distribution=TORCH)
+    one, other = server.assignments.build(asked, [[0], [1]], [25_000])
+    assert (one.node, one.gpus, other.node, other.gpus) == (0, [0], 1, [1])
+    assert one.directory != other.directory and asked.id in one.directory
+    assert one.ports == other.ports == [25_000]
+    assert one.addresses == other.addresses and len(one.addresses) == 2
+    assert one.arguments == ["--epochs", "2"] and one.attempt == asked.attempt
+    assert server.tokens.check(one.token).run_id == asked.id
+
+
+def test_an_interpreter_that_is_gone_is_told(server: RunServer, tmp_path: Path) -> None:
+    import sys
+
+    interpreter = tmp_path / "python"
+    interpreter.symlink_to(sys.executable)
+    asked = run(server, environment=EnvironmentSpec(user_managed=True, interpreter=str(interpreter)))
+    interpreter.unlink()
+    with pytest.raises(EnvironmentException, match="is not here"):
+        server.assignments.build(asked, [[]])
+    assert server.assignments.salvage(asked, 0, 1).directory  # that one starts nothing
+
+
+def test_a_salvage_is_told_its_number_what_to_upload_and_no_gpu(server: RunServer) -> None:
+    references = [
+        DataReferenceSpec("there", "workspaceblobstore", "x", mode="upload", path_on_compute="out"),
+        DataReferenceSpec("here", "workspaceblobstore", "y", mode="mount"),
+    ]
+    asked = run(server, node_count=2, data_references=references)
+    told = server.assignments.salvage(asked, 1, 3)
+    assert (told.node, told.salvage, told.gpus) == (1, 3, [])
+    assert [mount.reference.name for mount in told.data] == ["there"]
+    assert told.directory == server.assignments.build(asked, [[], []])[1].directory
+
+
+def test_only_ranks_that_meet_need_a_port(server: RunServer) -> None:
+    assert not needs_ports(run(server)) and lease_ports(run(server), set()) == []
+    assert needs_ports(run(server, distribution=TORCH))
+
+
+def test_a_leased_port_is_free_and_no_other_runs(server: RunServer) -> None:
+    gang = run(server, distribution=TORCH)
+    taken: set[int] = set()
+    for _ in range(50):
+        (port,) = lease_ports(gang, taken)
+        assert port not in taken
+        taken.add(port)
+        with socket.socket() as rank:
+            rank.bind(("", port))
+
+
+def test_a_port_on_which_somebody_listens_is_not_leased(server: RunServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    gang = run(server, distribution=TORCH)
+    with socket.socket() as listener:
+        (port,) = lease_ports(gang, set())
+        listener.bind(("", port))
+        listener.listen()
+        monkeypatch.setattr("random.sample", lambda candidates, count: [port, port + 1, port + 2, port + 3])
+        assert lease_ports(gang, set()) != [port]

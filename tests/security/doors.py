@@ -1,0 +1,88 @@
+"""Every way by which a path from outside enters the server, as a request that can be made with any path."""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from runyard_server.testing.client import Client
+
+from .conftest import CONTENT, Yard, pack_of
+
+API = "/api/v1"
+DIGEST = sha256(CONTENT).hexdigest()
+Door = Callable[[Client, Yard, str], httpx.Response]
+
+
+def _entry(path: str) -> dict[str, Any]:
+    return {"path": path, "size": len(CONTENT), "digest": DIGEST}
+
+
+def _quoted(path: str) -> str:
+    # Dots too: a client would take ".." out of an address by itself, and the server would never see it.
+    return quote(path, safe="", errors="surrogatepass").replace(".", "%2E")
+
+
+def _json(client: Client, address: str, body: Any) -> httpx.Response:
+    """Sends JSON as any client may write it: with escapes, so that halves of surrogate pairs travel too."""
+    return client.post(address, content=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
+
+
+def _store(name: str) -> str:
+    return f"{API}/datastores/workspaceblobstore/{name}"
+
+
+DOORS: dict[str, Door] = {
+    "read a file": lambda c, y, path: c.get(f"{API}/runs/{y.run_id}/files/{_quoted(path)}"),
+    "read files": lambda c, y, path: _json(c, f"{API}/runs/{y.run_id}/files/pack", {"paths": [path]}),
+    "add a file": lambda c, y, path: _json(c, f"{API}/runs/{y.run_id}/files", {"files": [_entry(path)]}),
+    "read a log": lambda c, y, path: c.get(f"{API}/runs/{y.run_id}/logs/{_quoted(path)}"),
+    "append to a log": lambda c, y, path: c.request(
+        "PUT", f"{API}/runs/{y.run_id}/logs/{_quoted(path)}?offset=0", content=b"x\n"
+    ),
+    "write metrics": lambda c, y, path: c.post(
+        f"{API}/runs/{y.run_id}/metrics?offset=0&writer={_quoted(path)}", content=b""
+    ),
+    "make a snapshot": lambda c, y, path: _json(c, f"{API}/snapshots", {"files": [_entry(path)]}),
+    "register a model of a run": lambda c, y, path: _json(
+        c, f"{API}/models", {"name": "evil", "run_id": y.run_id, "model_path": path}
+    ),
+    "register a model of files": lambda c, y, path: _json(
+        c, f"{API}/models", {"name": "evil", "root": "m", "files": [_entry(path)]}
+    ),
+    "name a model's root": lambda c, y, path: _json(
+        c, f"{API}/models", {"name": "evil", "root": path, "files": [_entry(f"{path}/f")]}
+    ),
+    "read a model's files": lambda c, y, path: _json(c, f"{API}/models/mnist/1/pack", {"paths": [path]}),
+    "plan an upload": lambda c, y, path: _json(c, _store("plan"), {"files": [_entry(path)]}),
+    "plan an upload below": lambda c, y, path: _json(c, _store("plan"), {"files": [_entry("f")], "target_path": path}),
+    "upload": lambda c, y, path: c.post(
+        _store("files"), content=pack_of({f"{DIGEST}/{path}": CONTENT}, errors="surrogatepass")
+    ),
+    "upload below": lambda c, y, path: c.post(
+        f"{_store('files')}?target_path={_quoted(path)}", content=pack_of({f"{DIGEST}/f": CONTENT})
+    ),
+    "expect an upload": lambda c, y, path: _json(c, _store("files/expect"), {"paths": [path]}),
+    "expect an upload below": lambda c, y, path: _json(
+        c, f"{_store('files/expect')}?target_path={_quoted(path)}", {"paths": ["f"]}
+    ),
+    "fetch a datastore's files": lambda c, y, path: _json(c, _store("files/handover"), {"paths": [path]}),
+    "read a datastore's files": lambda c, y, path: _json(c, _store("files/pack"), {"paths": [path]}),
+    "attach a folder": lambda c, y, path: _json(c, f"{API}/datastores", {"name": "evil", "settings": {"path": path}}),
+    "refer to data": lambda c, y, path: _json(
+        c,
+        f"{API}/runs",
+        {
+            "experiment": "mnist",
+            "snapshot": y.snapshot_id,
+            "script": "train.py",
+            "data_references": [{"name": "d", "datastore": "workspaceblobstore", "path": path}],
+        },
+    ),
+    "name a script": lambda c, y, path: _json(
+        c, f"{API}/runs", {"experiment": "mnist", "snapshot": y.snapshot_id, "script": path}
+    ),
+}

@@ -1,0 +1,20 @@
+"""docs/security.md lists the attacks that the tests replay, and no other."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+TABLE = Path(__file__).parent / "table.py"
+REPLAYED = {8, 9, 10, 14, 15, 16, 22, 24, 29, 30, 31, 32, 33, 34, 36, 37, 40, 44, 45, 46, 49}
+
+
+def test_the_page_has_the_table_of_the_tests() -> None:
+    checked = subprocess.run([sys.executable, str(TABLE), "--check"], capture_output=True, text=True)
+    assert checked.returncode == 0, (
+        f"Run `make attacks ARGS=--write`.\n{checked.stdout[-2000:]}{checked.stderr[-2000:]}"
+    )
+
+
+def test_every_attack_of_the_list_is_replayed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    assert {number for number in range(100) if f"\n| {number} |" in page} == REPLAYED
