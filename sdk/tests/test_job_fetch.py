@@ -5,12 +5,29 @@ import os
 import pytest
 
 from runyard import transfer
-from runyard.errors import RunyardError, SnapshotException
+from runyard.errors import RunyardError, ServerUnavailableError, SnapshotException
 from runyard.job.fetch import Fetcher
 from runyard.protocol.jobs import DataMount, JobAssignment
 from runyard.protocol.runs import DataReferenceSpec
+from runyard.transport.base import Transport
 
 STORE = "workspaceblobstore"
+
+
+class Interrupted(Transport):
+    """A way to the server on which it is away now and then: for the first ``times`` requests for ``path``."""
+
+    def __init__(self, transport, path, times):
+        self._transport, self._path, self.times = transport, path, times
+
+    def send(self, method, path, *rest):
+        if self.times and self._path in path:
+            self.times -= 1
+            raise ServerUnavailableError("nobody answers")
+        return self._transport.send(method, path, *rest)
+
+    def with_token(self, token, revives=True):
+        return self
 
 
 class Node:
@@ -23,15 +40,16 @@ class Node:
         self.code.mkdir()
         self.lines = []
 
-    def fetch(self, *data, **changes):
-        snapshot = transfer.send_snapshot(self.transport, str(self.source))
-        given = {"snapshot": snapshot, "data": list(data)}
+    def fetch(self, *data, pause=lambda why: False, **changes):
+        given = {"data": list(data)}
         given.update(changes)
+        if "snapshot" not in given:
+            given["snapshot"] = transfer.send_snapshot(self.transport, str(self.source))
         assignment = JobAssignment(
             run_id="exp_1", attempt=1, experiment="exp", node=0, node_count=1, directory=str(self.code.parent),
             server_url="", token="t", python="python", sdk_path="", **given
         )  # fmt: skip
-        return Fetcher(assignment, self.transport, str(self.code), self.lines.append).fetch()
+        return Fetcher(assignment, self.transport, str(self.code), self.lines.append).fetch(pause)
 
     def store(self, **files):
         sent = []
@@ -60,6 +78,27 @@ def test_the_code_is_there_with_the_folders_that_are_kept(node):
 def test_a_snapshot_that_is_not_there_is_told(node):
     with pytest.raises(SnapshotException):
         node.fetch(snapshot="0" * 64)
+
+
+def test_a_server_that_is_away_is_waited_for(node, tmp_path):
+    (tmp_path / "store").mkdir()
+    node.store(a="1")
+    asked = transfer.send_snapshot(node.transport, str(node.source))
+    node.transport = Interrupted(node.transport, "/datastores/", 2)
+    waits = []
+    linked = mount("mount", str(tmp_path / "store"), path_on_compute="in/linked")
+    copied = DataMount(DataReferenceSpec("copied", STORE, "mnist", mode="download"))
+    given = node.fetch(linked, copied, snapshot=asked, pause=lambda why: not waits.append(why))
+    assert waits == ["nobody answers"] * 2
+    assert sorted(given) == ["copied", "images"]
+    assert os.path.islink(given["images"])
+
+
+def test_a_node_that_nobody_waits_for_does_not_wait_for_the_server(node):
+    asked = transfer.send_snapshot(node.transport, str(node.source))
+    node.transport = Interrupted(node.transport, "/snapshots/", 1)
+    with pytest.raises(ServerUnavailableError):
+        node.fetch(snapshot=asked)
 
 
 def test_a_mount_of_a_folder_here_is_the_folder_itself(node, tmp_path):

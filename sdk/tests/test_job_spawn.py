@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from runyard.job.processes import has_process_table, is_alive
+from runyard.job.script import Script
 from runyard.job.spawn import Ranks, Stop
 from runyard.protocol.jobs import JobAssignment
 from runyard.protocol.runs import DistributionSpec
@@ -43,11 +44,11 @@ class Node:
             directory=str(self.folder), server_url="http://127.0.0.1:1", token="t", snapshot="0" * 64,
             sdk_path="", **given
         )  # fmt: skip
-        self.ranks = Ranks(
-            assignment, str(self.folder / "code"), str(self.folder / "spool"), str(self.folder / "logs"),
-            data or {}, self.events, lambda name, descriptor: self.opened.append(name),
-        )  # fmt: skip
-        return self.ranks.run(started)
+        folders = [str(self.folder / name) for name in ("code", "spool", "logs")]
+        script = Script(assignment, *folders, data or {})
+        opened = lambda name, descriptor: self.opened.append(name)  # noqa: E731
+        self.ranks = Ranks(assignment, script, self.events, opened, lambda launch: None)
+        return self.ranks.run(started, lambda: None)
 
     def log(self, name="70_driver_log.txt"):
         return (self.folder / "logs" / "azureml-logs" / name).read_text()

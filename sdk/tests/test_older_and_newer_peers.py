@@ -92,7 +92,10 @@ def folder(tmp_path):
     yield folder
     for process in processes:
         process.stdout.close()
-        process.kill()
+        try:
+            process.kill()
+        except ProcessLookupError:  # it has ended, and is not waited for yet
+            continue
         process.wait()
 
 

@@ -1,21 +1,79 @@
-"""Ranks over nodes: which ranks stand on a node, and what each is told of the others."""
+"""Ranks over nodes: which ranks there are, where each stands, and what it is told of the others."""
 
-from typing import Dict, List
+from dataclasses import dataclass
+from typing import Dict, List, Optional
 
 from runyard.protocol.jobs import JobAssignment
+from runyard.protocol.runs import DistributionSpec
 
 
-def ranks_of_node(assignment: JobAssignment) -> List[int]:
-    """Global ranks of the processes on this node: consecutive, node after node."""
-    per_node = assignment.distribution.process_count_per_node
-    return [assignment.node * per_node + local for local in range(per_node)]
+@dataclass(frozen=True)
+class Rank:
+    """One of a run's processes.
+
+    Attributes:
+        number: its global rank, from 0.
+        local: its position among its node's ranks.
+        task: "worker" or "ps" in a run with parameter servers, else None.
+        index: its position among the tasks of its kind.
+    """
+
+    number: int
+    node: int
+    local: int
+    task: Optional[str] = None
+    index: int = 0
+
+    @property
+    def label(self) -> str:
+        """How files and messages name it: ``3``, or ``worker_0``."""
+        return str(self.number) if self.task is None else "{}_{}".format(self.task, self.index)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it works for the others and never ends by itself: a parameter server."""
+        return self.task == "ps"
 
 
-def rank_environment(assignment: JobAssignment, rank: int) -> Dict[str, str]:
-    """Variables by which a rank finds the others, for the run's kind of distribution."""
+def ranks(distribution: DistributionSpec, node_count: int) -> List[Rank]:
+    """Every rank of a run, by number.
+
+    Ranks are consecutive, node after node. With parameter servers the workers come first, then
+    the servers; each kind is dealt out to the nodes in turn, so that no node holds all servers.
+    """
+    if distribution.kind == "tensorflow":
+        from runyard.distributed import tensorflow
+
+        return tensorflow.ranks(distribution, node_count)
+    per_node = distribution.process_count_per_node
+    return [Rank(node * per_node + local, node, local) for node in range(node_count) for local in range(per_node)]
+
+
+def ranks_of_node(assignment: JobAssignment) -> List[Rank]:
+    """The ranks that stand on the assignment's node, by number."""
+    return [rank for rank in ranks(assignment.distribution, assignment.node_count) if rank.node == assignment.node]
+
+
+def rank_environment(assignment: JobAssignment, rank: Rank) -> Dict[str, str]:
+    """Variables by which a rank finds the others, for the run's kind of distribution.
+
+    An MPI rank learns its number from MPI alone, when it is started.
+    """
+    said = {"AZUREML_CR_NODE_RANK": str(assignment.node)}
     kind = assignment.distribution.kind
     if kind == "torch":
         from runyard.distributed import torch
 
-        return torch.rank_environment(assignment, rank)
-    return {"AZUREML_CR_NODE_RANK": str(assignment.node)}
+        said.update(torch.rank_environment(assignment, rank))
+    elif kind == "tensorflow":
+        from runyard.distributed import tensorflow
+
+        said.update(tensorflow.rank_environment(assignment, rank))
+    return said
+
+
+def port_count(distribution: DistributionSpec) -> int:
+    """How many ports a run's processes listen on at addresses that they must know before they start."""
+    if distribution.kind == "tensorflow":
+        return distribution.worker_count + distribution.parameter_server_count
+    return 1 if distribution.kind == "torch" else 0

@@ -2,10 +2,11 @@
 
 from typing import Dict
 
+from runyard.distributed.topology import Rank
 from runyard.protocol.jobs import JobAssignment
 
 
-def rank_environment(assignment: JobAssignment, rank: int) -> Dict[str, str]:
+def rank_environment(assignment: JobAssignment, rank: Rank) -> Dict[str, str]:
     """``MASTER_ADDR``, ``MASTER_PORT``, ``WORLD_SIZE``, ``RANK``, ``LOCAL_RANK``, ``NODE_RANK``.
 
     The names are those of torch.distributed's ``env://`` initialisation.
@@ -15,9 +16,8 @@ def rank_environment(assignment: JobAssignment, rank: int) -> Dict[str, str]:
         "MASTER_ADDR": assignment.addresses[0],
         "MASTER_PORT": str(assignment.ports[0]),
         "WORLD_SIZE": str(assignment.node_count * per_node),
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank % per_node),
+        "RANK": str(rank.number),
+        "LOCAL_RANK": str(rank.local),
         "LOCAL_WORLD_SIZE": str(per_node),
         "NODE_RANK": str(assignment.node),
-        "AZUREML_CR_NODE_RANK": str(assignment.node),
     }

@@ -5,6 +5,7 @@ import re
 import signal
 from typing import Optional
 
+from runyard.distributed.mpi import before_abort
 from runyard.job import out_of_memory
 from runyard.protocol.jobs import RankReport
 from runyard.protocol.runs import RunError
@@ -68,11 +69,16 @@ def full_disk(folder: str) -> str:
 
 def traceback_in(log: int) -> Optional[str]:
     """The last Python traceback in a rank's output."""
-    size = os.fstat(log).st_size
-    start_at = max(0, size - _TAIL_BYTES)
-    text = os.pread(log, size - start_at, start_at).decode("utf-8", "replace")
+    text = before_abort(tail(log))
     start = text.rfind(_TRACEBACK)
     return text[start:].rstrip() if start >= 0 else None
+
+
+def tail(log: int) -> str:
+    """The end of a rank's output."""
+    size = os.fstat(log).st_size
+    start_at = max(0, size - _TAIL_BYTES)
+    return os.pread(log, size - start_at, start_at).decode("utf-8", "replace")
 
 
 def _sentence(message: str, more: str) -> str:

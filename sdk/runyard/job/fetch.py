@@ -3,7 +3,7 @@
 import os
 from typing import Callable, Dict
 
-from runyard.errors import RunyardError
+from runyard.errors import LimitReachedError, RunyardError, ServerUnavailableError
 from runyard.protocol.jobs import DataMount, JobAssignment
 from runyard.transfer import contained, download_datastore_files, fetch_snapshot, list_datastore_files
 from runyard.transport.base import Transport
@@ -23,13 +23,23 @@ class Fetcher:
         self._code = code
         self._log = log
 
-    def fetch(self) -> Dict[str, str]:
+    def fetch(self, pause: Callable[[str], bool]) -> Dict[str, str]:
         """Brings code and data; gives each data reference's local path by name.
 
+        Args:
+            pause: waits a little while the server is away, told why; False when nobody wants the run any more.
         Raises:
             RunyardError: something is not there, or the server is away for good.
             OSError: the node's disk refuses.
         """
+        while True:
+            try:
+                return self._fetched()
+            except (ServerUnavailableError, LimitReachedError) as away:
+                if not pause(str(away)):
+                    raise
+
+    def _fetched(self) -> Dict[str, str]:
         files = fetch_snapshot(self._transport, self._assignment.snapshot, self._code)
         self._log("{} files of snapshot {} are here".format(len(files), self._assignment.snapshot[:12]))
         for folder in ("outputs", "logs"):
@@ -52,7 +62,8 @@ class Fetcher:
         if reference.mode == "mount" and mount.local_path is not None:
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             os.makedirs(mount.local_path, exist_ok=True)
-            os.symlink(mount.local_path, path)
+            if not os.path.islink(path):  # from an attempt that the server's absence cut short
+                os.symlink(mount.local_path, path)
             return path
         if reference.mode == "upload":
             os.makedirs(path, exist_ok=True)

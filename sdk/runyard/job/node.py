@@ -15,6 +15,7 @@ from runyard.job.collect import Collector
 from runyard.job.fetch import Fetcher
 from runyard.job.processes import kill_group, marker_of
 from runyard.job.report import Reporter
+from runyard.job.script import Script
 from runyard.job.spawn import Ranks, Stop
 from runyard.protocol.codec import to_json
 from runyard.protocol.jobs import JobAssignment
@@ -37,12 +38,12 @@ class NodeJob:
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.transport = HttpTransport(self._address, lambda: assignment.token, patience_s=1.0, timeout_s=60.0)
         self.shipper = Shipper(self.transport, assignment.run_id, assignment.attempt)
-        self.reporter = Reporter(assignment, self.transport, self.shipper, self._stop)
+        self.reporter = Reporter(assignment, self.transport, self.shipper, self._hear)
         self.error: Optional[RunError] = None
         self.ranks: Optional[Ranks] = None
 
     def run(self) -> int:
-        signal.signal(signal.SIGTERM, lambda *_: self._stop(Stop.CANCEL))
+        signal.signal(signal.SIGTERM, lambda *_: self._hear(Stop.CANCEL))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.reporter.start()
         if self.assignment.salvage:
@@ -67,7 +68,7 @@ class NodeJob:
         try:
             self._make_folders()
             write_json(os.path.join(self.assignment.directory, "job.json"), self._shown(), private=True)
-            data = fetcher.fetch()
+            data = fetcher.fetch(self.reporter.wait_for_server)
         except (RunyardError, OSError) as fault:
             self._log("65_job_prep", str(fault))
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=str(fault))
@@ -76,9 +77,12 @@ class NodeJob:
             self._log("65_job_prep", traceback.format_exc())
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=repr(fault))
             return
-        self.ranks = Ranks(self.assignment, self.code, self.spool, self.logs, data, self.events, self.shipper.hold)
+        script = Script(self.assignment, self.code, self.spool, self.logs, data)
+        self.ranks = Ranks(self.assignment, script, self.events, self.shipper.hold, self.reporter.tell_nodes)
         self.reporter.ranks, self.reporter.notes = self.ranks.reports, self.ranks.notes
-        self.error = self.ranks.run(self.reporter.running)
+        if self.assignment.distribution.kind == "mpi" and self.assignment.node > 0:
+            self.reporter.listen()
+        self.error = self.ranks.run(self.reporter.running, self.reporter.ranks_changed)
         self.reporter.canceled = self.ranks.canceled
         self.reporter.timed_out = self.ranks.timed_out
 
@@ -116,8 +120,8 @@ class NodeJob:
             except OSError as fault:  # a full disk; a server that is here sees the exit code itself
                 sys.stderr.write("{} cannot be written: {}\n".format(EXIT_FILE, fault))
 
-    def _stop(self, why: str) -> None:
-        self.events.put((why,))
+    def _hear(self, *event: str) -> None:
+        self.events.put(event)
 
     def _log(self, name: str, line: str) -> None:
         path = os.path.join(self.logs, "azureml-logs", "{}-{}.txt".format(name, self.assignment.node))

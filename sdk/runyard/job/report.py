@@ -18,16 +18,17 @@ from runyard.transport.base import Transport, url_path
 BUSY_S = 0.02
 IDLE_S = 0.1
 AWAY_S = 1.0
+LISTEN_S = 0.05
 
 
 class Reporter:
     """A thread that ships and reports. It never makes the ranks wait, and it never gives up.
 
-    ``stop(why)`` is called when the server says that the run is to end.
+    ``hear(what, ...)`` is called with what the server says: that the run is to end, or what this node is to start.
     """
 
     def __init__(
-        self, assignment: JobAssignment, transport: Transport, shipper: Shipper, stop: Callable[[str], None]
+        self, assignment: JobAssignment, transport: Transport, shipper: Shipper, hear: Callable[..., None]
     ) -> None:
         self.ranks: List[RankReport] = []
         self.notes: List[str] = []  # warnings of who watches the ranks
@@ -37,7 +38,7 @@ class Reporter:
         self._assignment = assignment
         self._transport = transport
         self._shipper = shipper
-        self._stop = stop
+        self._hear = hear
         self._live_logs = live_prefix(assignment)
         self._phase = "preparing"
         self._error: Optional[RunError] = None
@@ -45,18 +46,37 @@ class Reporter:
         self._instance = ""  # of the server that answered last
         # A salvage speaks after the job that was lost, and after the salvages before it: it does not know their count.
         self._sequence = 1000000000 * assignment.salvage
-        self._told = -1  # sequence of the newest report that the server has
+        self._told = self._sequence  # that of the newest report that the server has
         self._changing = threading.Condition()
         self._news = threading.Event()
         self._closing = False
         self._asked_to_stop = False
+        self._pace_s = assignment.heartbeat_s
+        self._launch: List[str] = []
+        self._workers_done = False
+        self._joined = False
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def running(self) -> None:
+        self._pace_s = self._assignment.heartbeat_s
         self._say("running", None)
+
+    def ranks_changed(self) -> None:
+        """Sends what the ranks are now."""
+        self._say(self._phase, self._error)
+
+    def tell_nodes(self, launch: List[str]) -> None:
+        """Sends what each node's job is to start."""
+        self._launch = launch
+        self._say(self._phase, self._error)
+
+    def listen(self) -> None:
+        """Asks often, until the ranks run: the first node has something for this one."""
+        self._pace_s = LISTEN_S
+        self._news.set()
 
     def collecting(self, error: Optional[RunError]) -> None:
         self._say("collecting", error)
@@ -95,13 +115,13 @@ class Reporter:
 
     def _run(self) -> None:
         pause = BUSY_S
-        due = time.monotonic() + self._assignment.heartbeat_s
+        told_at = time.monotonic()
         while not self._closing:
             self._news.clear()
             try:
-                if self._told < self._sequence and self._phase != "preparing" or time.monotonic() >= due:
+                if self._told < self._sequence or time.monotonic() >= told_at + self._pace_s:
                     self._report()
-                    due = time.monotonic() + self._assignment.heartbeat_s
+                    told_at = time.monotonic()
                 moved = self._phase != "done" and self._ship()
                 pause = BUSY_S if moved else min(pause * 1.5, IDLE_S)
             except RunyardError:  # away, or in trouble: it is told again
@@ -142,6 +162,7 @@ class Reporter:
                 written=self._shipper.written if self._phase == "done" else {},
                 warnings=self._warnings(),
                 waits_for=self._waits_for if self._phase == "collecting" else "",
+                launch=self._launch,
             )
         path = url_path("runs", self._assignment.run_id, "report")
         try:
@@ -156,7 +177,13 @@ class Reporter:
             self._abandon()
         elif reply.cancel and not self._asked_to_stop:
             self._asked_to_stop = True
-            self._stop(Stop.CANCEL)
+            self._hear(Stop.CANCEL)
+        elif reply.workers_done and not self._workers_done:
+            self._workers_done = True
+            self._hear(Stop.WORKERS_DONE)
+        if reply.launch and not self._joined:
+            self._joined = True
+            self._hear("launch", reply.launch)
         with self._changing:
             self._told = sequence
             self._changing.notify_all()
@@ -169,7 +196,7 @@ class Reporter:
     def _abandon(self) -> None:
         if not self.is_stale:
             self.is_stale = True
-            self._stop(Stop.STALE)
+            self._hear(Stop.STALE)
 
     def _warnings(self) -> List[str]:
         return list(self.notes) + self._shipper.warnings()

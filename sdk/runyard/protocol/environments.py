@@ -19,6 +19,7 @@ class EnvironmentSpec:
         interpreter: path or name of the interpreter of a user-managed environment.
         variables: environment variables of the script.
         pip_options: index options for the resolver ("--index-url ..."), kept out of logs' secrets.
+        mpi: whether an MPI run needs MPI's own programs in it.
     """
 
     name: Optional[str] = None
@@ -35,6 +36,7 @@ class EnvironmentSpec:
     interpreter: Optional[str] = None
     variables: Dict[str, str] = field(default_factory=dict)
     docker_image: Optional[str] = None
+    mpi: bool = False
 
 
 @dataclass(frozen=True)

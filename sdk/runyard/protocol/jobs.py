@@ -48,7 +48,7 @@ class JobAssignment:
     variables: Dict[str, str] = field(default_factory=dict)
     distribution: DistributionSpec = field(default_factory=DistributionSpec)
     addresses: List[str] = field(default_factory=list)  # of the nodes, by node
-    ports: List[int] = field(default_factory=list)  # leased for the run, on the first node
+    ports: List[int] = field(default_factory=list)  # leased for the run: see distributed/
     gpus: List[int] = field(default_factory=list)
     data: List[DataMount] = field(default_factory=list)
     grace_s: float = 10.0
@@ -76,7 +76,8 @@ class JobReport:
 
     ``sequence`` grows with every report, so that a late one cannot undo a newer one.
     ``written`` counts what the node wrote: bytes by stream name, for ``run.verify()``. ``waits_for``
-    says, while it collects, what keeps it: a server without room, say.
+    says, while it collects, what keeps it: a server without room, say. ``launch`` is said by the
+    first node of an MPI run: what the job of each node is to start, by node.
     """
 
     attempt: int
@@ -90,15 +91,23 @@ class JobReport:
     warnings: List[str] = field(default_factory=list)
     written: Dict[str, int] = field(default_factory=dict)
     waits_for: str = ""
+    launch: List[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class JobReply:
-    """The server's answer to a report: whether the run is to stop.
+    """The server's answer to a report.
 
-    ``instance`` names the server process: another one may have older records than the last.
+    Attributes:
+        cancel: the run is to stop.
+        stale: the report was one of an attempt that is over.
+        instance: names the server process: another one may have older records than the last.
+        workers_done: all workers have ended well, so that parameter servers are to end.
+        launch: what the first node has for this one to start.
     """
 
     cancel: bool = False
     stale: bool = False
     instance: str = ""
+    workers_done: bool = False
+    launch: Optional[str] = None

@@ -117,11 +117,11 @@ def verdict(nodes: Sequence[NodeView], known: RunError | None, cancelled: bool) 
 
 
 def first_error(nodes: Sequence[NodeView]) -> RunError | None:
-    """The error of the rank that failed first; a lost job's only where no rank failed before."""
+    """The error of the rank that failed first; else that of a lost job; else what another node made of that."""
     failed = [(_first_end(node.report), node.report.error) for node in nodes if node.report and node.report.error]
-    if failed:
-        return min(failed, key=lambda pair: pair[0])[1]
-    return lost_error(nodes)
+    own = [error for _, error in sorted(failed, key=lambda pair: pair[0]) if error.code != Reason.GANG_BROKEN.value]
+    consequences = [error for _, error in failed if error.code == Reason.GANG_BROKEN.value]
+    return next(iter(own), None) or lost_error(nodes) or next(iter(consequences), None)
 
 
 def lost_error(nodes: Sequence[NodeView]) -> RunError | None:

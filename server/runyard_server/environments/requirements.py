@@ -12,6 +12,7 @@ from runyard_server.environments import conda, frameworks
 from runyard_server.environments.uv_command import masked
 
 OLDEST_PYTHON = (3, 7)
+MPI = "mpich"
 _PYTHON_VERSION = re.compile(r"^3(\.\d{1,2}(\.\d{1,2})?)?$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OPTION = re.compile(r"^(--?[A-Za-z][A-Za-z\-]*)(?:[\s=]\s*(.*))?$", re.DOTALL)
@@ -38,6 +39,7 @@ class Wanted:
         options: arguments for uv that say where packages come from.
         exclude_newer: UTC date after which nothing is taken.
         conda_names: pip's name -> the conda spec that asked for it, for messages.
+        undated: projects that ``exclude_newer`` does not touch.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Wanted:
     framework: str | None = None
     conda_names: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    undated: tuple[str, ...] = ()
 
 
 def wanted(spec: EnvironmentSpec) -> Wanted:
@@ -84,14 +87,22 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
         lines, framework_notes = _framework_lines(choice, own)
         pythons, as_of, title = choice.pythons, choice.as_of, f"{choice.title} {choice.version}"
         notes.extend(framework_notes)
+    lines += [line for _, line in own]
+    undated: tuple[str, ...] = ()
+    if spec.mpi and MPI not in {name for name, _ in own}:
+        # It is a program beside the packages, not one that they import: its date says nothing about them.
+        lines.append(MPI)
+        undated = (MPI,)
+        notes.append(f"{MPI}: starts the ranks of an MPI run")
     return Wanted(
-        lines=lines + [line for _, line in own],
+        lines=lines,
         pythons=_pythons(python_version, pythons, title, notes),
         options=uv_options(spec.pip_options),
         exclude_newer=as_of,
         framework=title,
         conda_names=conda_names,
         notes=notes,
+        undated=undated,
     )
 
 

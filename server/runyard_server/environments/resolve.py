@@ -17,6 +17,7 @@ from runyard_server.environments.interpreters import Interpreter, matches
 from runyard_server.environments.requirements import Wanted
 from runyard_server.environments.uv_command import Log, Uv, UvFailed, masked, patience
 
+_NEVER = "9999-01-01T00:00:00Z"
 FORMAT = "1"  # grows when the same lock would be built into something else
 _NOT_FOUND = re.compile(
     r"([A-Za-z0-9][\w.\-]*) was not found in (?:the package registry|the provided package locations|the cache)"
@@ -85,6 +86,8 @@ def _compiled(
         if wanted.exclude_newer:
             # a plain date would be read in the local time zone
             arguments += ["--exclude-newer", f"{wanted.exclude_newer}T00:00:00Z"]
+            for name in wanted.undated:
+                arguments += ["--exclude-newer-package", f"{name}={_NEVER}"]
         log(f"Resolving {', '.join(masked(line) for line in lines)} for Python {interpreter.version}")
         try:
             return uv.run(arguments, log, cancel=cancel)

@@ -1,6 +1,6 @@
 """What the stages work with, and what they answer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -47,6 +47,6 @@ class Move:
 
 
 class Stage(Protocol):
-    """What happens to runs in one status. ``advance`` never blocks for long."""
+    """What happens to runs in one status. ``advance`` never blocks for long; each move is carried out as it comes."""
 
-    def advance(self, runs: Sequence[RunRecord]) -> list[Move]: ...
+    def advance(self, runs: Sequence[RunRecord]) -> Iterable[Move]: ...

@@ -1,7 +1,7 @@
 """Queued: the run waits for all its nodes at once, then its jobs are started."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,9 +25,11 @@ class Queued:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
 
-    def advance(self, runs: Sequence[RunRecord]) -> list[Move]:
+    def advance(self, runs: Sequence[RunRecord]) -> Iterator[Move]:
         waiting = {run.id: run for run in runs}
-        return [self._start(waiting[decision.run_id], decision) for decision in self._ports.queue.starts(runs)]
+        for decision in self._ports.queue.starts(runs):
+            # One at a time: what became of a start is written down before the next one begins.
+            yield self._start(waiting[decision.run_id], decision)
 
     def _start(self, run: RunRecord, decision: Decision) -> Move:
         ports = self._ports

@@ -64,7 +64,8 @@ class AdmissionService:
                 relative(reference.path, "path of a data reference")
         gpus, warnings = self._grant_gpus(spec, target, executor)
         # A framework's GPU build is gigabytes that a node without GPU has no use for.
-        environment = replace(spec.environment, use_gpu=spec.environment.use_gpu and gpus > 0)
+        use_gpu = spec.environment.use_gpu and gpus > 0
+        environment = replace(spec.environment, use_gpu=use_gpu, mpi=spec.distribution.kind == "mpi")
         if spec.environment_key is None:
             self._places.check_environment(environment)
         return Admitted(replace(spec, environment=environment), warnings)
@@ -80,16 +81,9 @@ class AdmissionService:
             )
         if spec.node_count > 1 and Ability.MULTI_NODE not in executor.abilities:
             raise ComputeTargetException(f"The executor {target.executor!r} of {name!r} runs on one node at a time.")
-        if spec.distribution.kind == "tensorflow":
-            raise UserErrorException(
-                "Parameter-server runs are not in this version yet. Runs of one process are, and PyTorch's own "
-                "distribution."
-            )
-        if spec.distribution.kind == "mpi":
-            raise UserErrorException(
-                "MPI runs are not in this version yet. Runs of one process are, and PyTorch's own distribution: "
-                "distributed_training=Gloo(), or PyTorchConfiguration('Gloo') in a ScriptRunConfig."
-            )
+        distribution = spec.distribution
+        if distribution.kind == "tensorflow" and distribution.parameter_server_count + distribution.worker_count < 1:
+            raise UserErrorException("A run needs at least 1 worker; this one asks for none.")
 
     def _check_code(self, spec: RunSpec) -> None:
         files = {entry.path for entry in self._places.snapshot(spec.snapshot).files}

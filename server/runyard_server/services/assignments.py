@@ -12,6 +12,9 @@ from runyard.protocol.runs import DataReferenceSpec, RunRecord, RunSpec
 from runyard_server.services.environments import ReadyEnvironment
 from runyard_server.services.tokens import TokenService
 
+HEARTBEAT_S = 5.0
+GANG_HEARTBEAT_S = 1.0  # what one node's ranks did, the jobs on the others learn from their next heartbeat's answer
+
 
 class AssignmentService:
     """Builds assignments.
@@ -49,7 +52,7 @@ class AssignmentService:
 
         Args:
             gpus: the indices that each node was given.
-            ports: leased for the run, on the first node.
+            ports: leased for the run: see ``distributed/``.
         Raises:
             RunyardError: its environment or a datastore is not here any more.
         """
@@ -109,6 +112,7 @@ class AssignmentService:
                 gpus=list(given),
                 data=data,
                 max_run_duration_s=spec.max_run_duration_s,
+                heartbeat_s=HEARTBEAT_S if spec.node_count == 1 else GANG_HEARTBEAT_S,
             )
             for node, given in enumerate(gpus)
         ]

@@ -270,6 +270,8 @@ def spec_digest(spec: EnvironmentSpec) -> str:
 
 def _content(spec: EnvironmentSpec) -> dict[str, object]:
     content: dict[str, object] = to_json(replace(spec, name=None, version=None))
+    if not spec.mpi:
+        del content["mpi"]  # specs that were locked before there was such a thing keep their locks
     return content
 
 

@@ -4,6 +4,7 @@ import random
 import socket
 from collections.abc import Set
 
+from runyard.distributed.topology import port_count
 from runyard.protocol.runs import RunRecord
 
 _LOWEST = 20_000
@@ -13,17 +14,20 @@ _OUTGOING_DEFAULT = 32_768  # Linux's own, and below that of others
 
 
 def needs_ports(run: RunRecord) -> bool:
-    """Whether its ranks meet at a port of the first node."""
-    return run.spec is not None and run.spec.distribution.kind == "torch"
+    """Whether its ranks listen at addresses that they must know before they start."""
+    return run.spec is not None and port_count(run.spec.distribution) > 0
 
 
 def lease_ports(run: RunRecord, taken: Set[int]) -> list[int]:
-    """What the run's ranks need: one port, or none.
+    """What the run's ranks need to find each other; no port for most runs.
 
     Args:
         taken: leased by other runs; a rank of theirs may not listen yet.
     """
-    return [_free_port(taken)] if needs_ports(run) else []
+    leased: list[int] = []
+    for _ in range(port_count(run.spec.distribution) if run.spec is not None else 0):
+        leased.append(_free_port(taken | set(leased)))
+    return leased
 
 
 def _free_port(taken: Set[int]) -> int:

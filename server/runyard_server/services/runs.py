@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from runyard.distributed.topology import ranks
 from runyard.errors import RunException, UserErrorException
 from runyard.names import check_experiment_name, check_run_id
 from runyard.protocol.codec import from_json, to_json
@@ -326,7 +327,11 @@ class RunService:
         if news:
             self._wake(run_id)
             self._hub.publish(run_id)
-        return JobReply(cancel=cancel)
+        return JobReply(
+            cancel=cancel,
+            workers_done=record.spec is not None and _workers_are_done(record.spec, siblings),
+            launch=_launch_of(siblings, said.node),
+        )
 
     def heartbeat(self, run_id: str) -> JobReply:
         """A sign of life of an interactive run's client."""
@@ -342,6 +347,20 @@ def _gang_is_broken(jobs: Sequence[records.JobRow]) -> bool:
         if row.report is not None and (row.report.error is not None or row.report.timed_out):
             return True
     return False
+
+
+def _workers_are_done(spec: RunSpec, jobs: Sequence[records.JobRow]) -> bool:
+    """Whether all ranks have ended well but for parameter servers, which never do by themselves."""
+    if spec.distribution.kind != "tensorflow":
+        return False
+    ended = {rank.rank for row in jobs if row.report for rank in row.report.ranks if rank.exit_code == 0}
+    return all(rank.serves or rank.number in ended for rank in ranks(spec.distribution, spec.node_count))
+
+
+def _launch_of(jobs: Sequence[records.JobRow], node: int) -> str | None:
+    """What the first node of an MPI run has for another one to start."""
+    said = jobs[0].report.launch if jobs and jobs[0].report else []
+    return said[node] if 0 < node < len(said) else None
 
 
 def _limited(tags: dict[str, str]) -> dict[str, str]:

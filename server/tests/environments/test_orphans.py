@@ -37,7 +37,9 @@ def test_a_build_is_ended_when_its_server_is_gone_and_not_before() -> None:
     assert orphans.end() == []
     assert len(processes.processes_of(marker)) == 2
     server.send_signal(signal.SIGKILL)
-    server.communicate()
+    server.wait(timeout=30)
+    assert server.stdout is not None
+    server.stdout.close()  # unread: what the build holds open has no end
     assert orphans.end() == []
     assert not processes.is_alive(build)
     assert processes.processes_of(marker) == []

@@ -134,3 +134,14 @@ def test_index_options_become_uvs():
 def test_an_option_that_says_nothing_of_where_packages_come_from_is_refused(option):
     with pytest.raises(EnvironmentException, match="Allowed: -i, --index-url"):
         uv_options([option])
+
+
+def test_an_mpi_run_gets_mpis_programs_whatever_the_frameworks_date():
+    found = wanted(EnvironmentSpec(framework="tensorflow", framework_version="1.13", mpi=True))
+    assert "mpich" in found.lines
+    assert (found.exclude_newer, found.undated) == ("2019-08-13", ("mpich",))
+
+
+def test_an_mpi_of_the_users_own_choice_is_taken():
+    found = wanted(EnvironmentSpec(pip_packages=["mpich==5.0.1"], mpi=True))
+    assert (found.lines, found.undated) == (["mpich==5.0.1"], ())

@@ -1,0 +1,97 @@
+"""The user's script as this node runs it: its command, its environment, the files of its output."""
+
+import os
+import re
+from typing import Dict, List
+
+from runyard.distributed.topology import Rank, rank_environment, ranks
+from runyard.job.processes import node_environment
+from runyard.protocol.jobs import JobAssignment
+
+_REFERENCE = re.compile(r"\$\{?AZUREML_DATAREFERENCE_(\w+)\}?")
+
+
+class Script:
+    """What every rank of this node has in common, and what differs.
+
+    Args:
+        code: the working directory.
+        logs: the folder that holds ``azureml-logs/``.
+        data: local path of each data reference by name.
+    """
+
+    def __init__(self, assignment: JobAssignment, code: str, spool: str, logs: str, data: Dict[str, str]) -> None:
+        self.code = code
+        self.logs = logs
+        self._assignment = assignment
+        self._spool = spool
+        self._data = data
+        self._is_alone = len(ranks(assignment.distribution, assignment.node_count)) == 1
+
+    def command(self) -> List[str]:
+        own = self._assignment
+        if own.command:
+            return [self._resolved(word) for word in own.command]
+        return [own.python, own.script or ""] + [self._resolved(word) for word in own.arguments]
+
+    def output_name(self, label: str) -> str:
+        """The log, below ``logs``, that holds what a rank prints. ``label``: the rank's."""
+        return "azureml-logs/70_driver_log{}.txt".format("" if self._is_alone else "_" + label)
+
+    def output(self, label: str) -> str:
+        """Path of that log."""
+        return os.path.join(self.logs, *self.output_name(label).split("/"))
+
+    def environment(self, rank: Rank) -> Dict[str, str]:
+        """All variables of one rank."""
+        return dict(
+            self.node_environment(),
+            RUNYARD_RUN_RANK=str(rank.number),
+            **rank_environment(self._assignment, rank),
+        )
+
+    def node_environment(self) -> Dict[str, str]:
+        """The variables that all ranks of this node share."""
+        own = self._assignment
+        environment = dict(os.environ)
+        environment["PATH"] = bin_folder(own) + os.pathsep + environment.get("PATH", os.defpath)
+        if os.path.exists(os.path.join(os.path.dirname(bin_folder(own)), "pyvenv.cfg")):
+            environment["VIRTUAL_ENV"] = os.path.dirname(bin_folder(own))
+        environment["PYTHONUNBUFFERED"] = "1"  # a line is seen when it is printed
+        environment.update(own.variables)
+        paths = [own.sdk_path] + [path for path in [own.variables.get("PYTHONPATH")] if path]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+        environment.update(node_environment(own.run_id, own.attempt, own.node, own.gpus))
+        environment.update(self._run_variables())
+        for name, path in self._data.items():
+            environment["AZUREML_DATAREFERENCE_" + name] = path
+        return environment
+
+    def _resolved(self, word: str) -> str:
+        return _REFERENCE.sub(lambda found: self._data.get(found.group(1), found.group(0)), word)
+
+    def _run_variables(self) -> Dict[str, str]:
+        own = self._assignment
+        said = {
+            "AZUREML_RUN_ID": own.run_id,
+            "AZUREML_RUN_TOKEN": own.token,
+            "AZUREML_SERVICE_ENDPOINT": own.server_url,
+            "AZUREML_ARM_SUBSCRIPTION": "local",
+            "AZUREML_ARM_RESOURCEGROUP": "local",
+            "AZUREML_ARM_WORKSPACE_NAME": own.workspace,
+            "AZUREML_ARM_PROJECT_NAME": own.experiment,
+            "AZUREML_EXPERIMENT_ID": own.experiment,
+            "AZUREML_OUTPUT_DIRECTORY": "./outputs",
+            "AZUREML_LOGDIRECTORY_PATH": "./logs",
+            "AZUREML_CR_NODE_RANK": str(own.node),
+            "RUNYARD_RUN_SPOOL": self._spool,
+            "RUNYARD_RUN_ATTEMPT": str(own.attempt),
+        }
+        if own.server_file:
+            said["RUNYARD_RUN_SERVER_FILE"] = own.server_file
+        return said
+
+
+def bin_folder(assignment: JobAssignment) -> str:
+    """The folder of the environment's programs on this node."""
+    return os.path.dirname(assignment.python)

@@ -1,0 +1,189 @@
+"""Runs of several processes, which find each other: parameter servers, and MPI under a real MPICH.
+
+Only real processes show that the ranks meet, that one rank's failure ends all others and is told with its own cause,
+and that nothing of a process manager stays behind.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from runyard import AmlCompute, ComputeTarget, Environment, Run, Workspace
+from runyard.job.processes import all_processes, marker_in
+from runyard.runconfig import MpiConfiguration, TensorflowConfiguration
+
+Submit = Callable[..., Run]
+Until = Callable[[Run, str], None]
+
+TASK = """
+import json, os, socket, sys, time
+config = json.loads(os.environ["TF_CONFIG"])
+task, cluster = config["task"], config["cluster"]
+host, port = cluster[task["type"]][task["index"]].split(":")
+if task["type"] == "ps":
+    server = socket.create_server((host, int(port)))
+    while True:
+        server.accept()[0].sendall(b"served")
+for address in cluster.get("ps", []):
+    while True:
+        try:
+            with socket.create_connection(address.split(":")) as connection:
+                print(task["type"], task["index"], connection.recv(6).decode(), flush=True)
+            break
+        except OSError:
+            time.sleep(0.01)
+open("outputs/%s-%d.txt" % (task["type"], task["index"]), "w").write("done")
+"""
+
+SUM = """
+import json, os, sys
+from mpi4py import MPI
+from runyard import Run
+world = MPI.COMM_WORLD
+total = world.allreduce(world.rank + 1)
+names = ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE")
+print(json.dumps([total] + [os.environ["OMPI_COMM_WORLD_" + name] for name in names]), flush=True)
+Run.get_context().log("total", total)
+"""
+
+
+@pytest.fixture(scope="module")
+def nodes(workspace: Workspace) -> str:
+    """A compute target of three nodes."""
+    config = AmlCompute.provisioning_configuration("STANDARD_D2_V2", max_nodes=3)
+    return str(ComputeTarget.create(workspace, "three-nodes", config).name)
+
+
+@pytest.fixture(scope="module")
+def with_mpi() -> Iterator[Environment]:
+    """What a script imports; MPI's own programs come with the run's being one of MPI."""
+    environment = Environment("with-mpi")
+    environment.python.conda_dependencies.add_pip_package("mpi4py==4.1.2")
+    yield environment
+
+
+def logs_of(run: Run) -> dict[str, str]:
+    """What each rank has printed, by label."""
+    beginning = "azureml-logs/70_driver_log_"
+    return {
+        name[len(beginning) : -len(".txt")]: run._read_log(name)
+        for name in run.get_file_names()
+        if name.startswith(beginning)
+    }
+
+
+def left_of(run: Run) -> list[int]:
+    """Processes that carry the run's mark."""
+    return [pid for pid in all_processes() if (marker_in(pid) or "").startswith(run.id + "/")]
+
+
+def cause_of(run: Run) -> dict[str, object]:
+    (cause,) = run.get_details()["error"]["error"]["details"]
+    return dict(cause)
+
+
+@pytest.mark.parametrize(("workers", "servers"), [(2, 1), (3, 2)])
+def test_workers_find_their_parameter_servers_which_end_when_the_workers_have(
+    submit: Submit, nodes: str, workers: int, servers: int
+) -> None:
+    run = submit(TASK, compute_target=nodes, distributed_job_config=TensorflowConfiguration(workers, servers))
+    details = run.wait_for_completion()
+    assert details["status"] == "Completed"
+    said = logs_of(run)
+    assert {label: text for label, text in said.items() if label.startswith("worker")} == {
+        f"worker_{number}": f"worker {number} served\n" * servers for number in range(workers)
+    }
+    assert {f"outputs/worker-{number}.txt" for number in range(workers)} <= set(run.get_file_names())
+    assert left_of(run) == []
+
+
+def test_a_failed_worker_ends_the_others_and_the_servers(submit: Submit, nodes: str) -> None:
+    failing = TASK + "\nif task['index'] == 1:\n    raise ValueError('no luck')\ntime.sleep(600)\n"
+    run = submit(failing, compute_target=nodes, distributed_job_config=TensorflowConfiguration(3, 1))
+    run.wait_for_completion(raise_on_error=False)
+    cause = cause_of(run)
+    assert (cause["code"], cause["rank"], cause["exit_code"]) == ("script_failed", 1, 1)
+    assert "ValueError: no luck" in str(cause["message"])
+    assert left_of(run) == []
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(("node_count", "per_node"), [(1, 2), (2, 2), (3, 1)])
+def test_mpi_brings_the_ranks_of_all_nodes_together(
+    submit: Submit, nodes: str, with_mpi: Environment, node_count: int, per_node: int
+) -> None:
+    run = submit(
+        SUM,
+        compute_target=nodes,
+        environment=with_mpi,
+        distributed_job_config=MpiConfiguration(per_node, node_count),
+    )
+    details = run.wait_for_completion()
+    assert details["status"] == "Completed"
+    size = node_count * per_node
+    assert {label: json.loads(text) for label, text in logs_of(run).items()} == {
+        str(rank): [size * (size + 1) // 2, str(rank), str(size), str(rank % per_node), str(per_node)]
+        for rank in range(size)
+    }
+    assert run.get_metrics() == {"total": [size * (size + 1) // 2] * size}
+    assert run.verify()["ok"]
+    assert left_of(run) == []
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(("node_count", "per_node"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("fault", "code", "exit_code", "signal"),
+    [
+        ("raise ValueError('no luck')", "script_failed", 1, None),
+        ("os._exit(3)", "script_failed", 3, None),
+        ("os.kill(os.getpid(), 9)", "signaled", None, "SIGKILL"),
+        ("MPI.COMM_WORLD.Abort(7)", "script_failed", 7, None),
+    ],
+)
+def test_one_ranks_failure_ends_an_mpi_run_and_is_its_cause(
+    submit: Submit,
+    nodes: str,
+    with_mpi: Environment,
+    node_count: int,
+    per_node: int,
+    fault: str,
+    code: str,
+    exit_code: int | None,
+    signal: str | None,
+) -> None:
+    run = submit(
+        SUM + f"if world.rank == 1:\n    {fault}\nworld.Barrier()\n",
+        compute_target=nodes,
+        environment=with_mpi,
+        distributed_job_config=MpiConfiguration(per_node, node_count),
+    )
+    run.wait_for_completion(raise_on_error=False)
+    cause = cause_of(run)
+    assert (cause["code"], cause["rank"]) == (code, 1)
+    assert (cause.get("exit_code"), cause.get("signal")) == (exit_code, signal)
+    if fault.startswith("raise"):
+        assert str(cause["traceback"]).rstrip().endswith("ValueError: no luck")
+    assert left_of(run) == []
+
+
+@pytest.mark.network
+def test_a_cancelled_mpi_run_leaves_no_process(submit: Submit, nodes: str, with_mpi: Environment, until: Until) -> None:
+    run = submit(
+        SUM + "import signal\nsignal.pause()\n",
+        compute_target=nodes,
+        environment=with_mpi,
+        distributed_job_config=MpiConfiguration(1, 2),
+    )
+    until(run, "[3, ")
+    run.cancel()
+    run.wait_for_completion(raise_on_error=False)
+    assert run.get_status() == "Canceled"
+    assert left_of(run) == []
+
+
+def test_an_mpi_run_without_mpich_says_what_to_add(submit: Submit, nodes: str) -> None:
+    run = submit("print(1)", compute_target=nodes, distributed_job_config=MpiConfiguration(2, 1))
+    run.wait_for_completion(raise_on_error=False)
+    assert "add the pip package 'mpich'" in run.get_details()["error"]["error"]["message"]
