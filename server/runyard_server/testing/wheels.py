@@ -27,7 +27,9 @@ def make_wheel(folder: Path, name: str, version: str, requires: Sequence[str] = 
     path = folder / f"{module}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for inner, text in files.items():
-            archive.writestr(inner, text)
+            entry = zipfile.ZipInfo(inner)  # without the time of day: the same content is the same wheel
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, text)
     return path
 
 
