@@ -175,7 +175,7 @@ def build(
     datastore_service = DatastoreService(database, clock, home / "datastores", settings.datastore_roots)
     datastore_service.ensure_defaults()
     environment_service = EnvironmentService(
-        database, clock, Environments(settings.environments, None, settings.python_directories)
+        database, clock, Environments(settings.environments, None, settings.python_directories, settings.wheels)
     )
     places = Places(compute_service, snapshot_service, environment_service, datastore_service)
     admission = AdmissionService(places, executors, gpu_count)

@@ -39,6 +39,7 @@ class Settings:
     idle_s: float = IDLE_S
     environments: Path = field(default_factory=lambda: Path(places.root()) / "environments")
     python_directories: tuple[Path, ...] = ()
+    wheels: Path | None = None
     datastore_roots: tuple[Path, ...] = ()
 
     @property
@@ -67,7 +68,8 @@ class Settings:
 def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
     """Settings from the command line (``given``) and the environment.
 
-    ``RUNYARD_PYTHONS`` and ``RUNYARD_DATASTORE_ROOTS`` are lists of folders, ``RUNYARD_IDLE_S`` seconds.
+    ``RUNYARD_PYTHONS`` and ``RUNYARD_DATASTORE_ROOTS`` are lists of folders, ``RUNYARD_WHEELS`` is one,
+    ``RUNYARD_IDLE_S`` seconds.
     """
     folder = Path(os.path.abspath(home))
     identity = places.read_json(places.identity_file(str(folder))) or {}
@@ -77,6 +79,7 @@ def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
         workspace=str(identity.get("name") or folder.name),
         idle_s=float(environ.get("RUNYARD_IDLE_S", IDLE_S)),
         python_directories=_folders(environ.get("RUNYARD_PYTHONS", "")),
+        wheels=Path(environ["RUNYARD_WHEELS"]) if environ.get("RUNYARD_WHEELS") else None,
         datastore_roots=_folders(environ.get("RUNYARD_DATASTORE_ROOTS", "")),
         **known,  # type: ignore[arg-type]
     )

@@ -40,11 +40,30 @@ class EnvironmentSpec:
 
 
 @dataclass(frozen=True)
+class CompiledPackage:
+    """A package that the server compiles, because its makers give only its source.
+
+    Attributes:
+        source_sha256: digest of the source's archive on the package index.
+        recipe: the server's name for how it is compiled.
+        against: the pins that it is compiled against, Python's minor version first.
+        tools: exact pins with hashes of what only the compilation needs.
+    """
+
+    name: str
+    version: str
+    source_sha256: str
+    recipe: str
+    against: List[str] = field(default_factory=list)
+    tools: str = ""
+
+
+@dataclass(frozen=True)
 class EnvironmentLock:
     """Exact pins with hashes. ``key`` is the digest that names the built environment.
 
     ``options`` are uv's arguments that say where packages come from; they may hold a secret and
-    are no part of the key.
+    are no part of the key. ``warnings`` are notes that every run in the environment is to carry.
     """
 
     key: str
@@ -53,6 +72,8 @@ class EnvironmentLock:
     exclude_newer: Optional[str] = None
     notes: List[str] = field(default_factory=list)
     options: List[str] = field(default_factory=list)
+    compiled: List[CompiledPackage] = field(default_factory=list)
+    warnings: List[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

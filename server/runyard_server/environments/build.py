@@ -9,25 +9,25 @@ One environment lies in ``<root>/<key>/``::
     used              its modification time is the last use
 """
 
-import errno
 import json
 import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from runyard.errors import EnvironmentException, StorageFullError
+from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentLock
 from runyard_server.environments import causes, listing, orphans
+from runyard_server.environments.compiling import compile_package
+from runyard_server.environments.disk import full_disk_named, held
 from runyard_server.environments.interpreters import Interpreter, Interpreters
 from runyard_server.environments.uv_command import Log, Uv, UvFailed, patience
+from runyard_server.environments.wheels import Wheels
 
 _LOST = re.compile(
     r"you require ([A-Za-z0-9][\w.\-]*==[^\s,]+), we can conclude that your requirements are unsatisfiable"
@@ -42,12 +42,14 @@ class ReadyEnvironment:
         key: None for a user-managed one.
         python: its interpreter.
         directory: its prefix.
+        warnings: what runs in it should be told.
     """
 
     key: str | None
     python: Path
     directory: Path
     python_version: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ class Marker:
 class Builds:
     """The environments below ``root``. Safe to use from several threads and processes."""
 
-    def __init__(self, root: Path, uv: Uv, interpreters: Interpreters) -> None:
+    def __init__(self, root: Path, uv: Uv, interpreters: Interpreters, wheels: Wheels) -> None:
         self.root = root
+        self._wheels = wheels
         self._uv = uv
         self._interpreters = interpreters
 
@@ -106,21 +109,9 @@ class Builds:
         venv = self._generation(key, marker.generation) / "venv"
         return ReadyEnvironment(key, venv / "bin" / "python", venv, marker.python_version)
 
-    @contextmanager
-    def locked(self, key: str, log: Log, cancel: threading.Event | None) -> Iterator[None]:
+    def locked(self, key: str, log: Log, cancel: threading.Event | None) -> AbstractContextManager[None]:
         """Holds the environment's lock, across threads and processes; it ends with its holder."""
-        with _full_disk_named():
-            (self.root / "locks").mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = FileLock(self.root / "locks" / f"{key}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log(f"Environment {key[:12]} is being built by another run; waiting for it")
-            _acquire(lock, cancel)
-        try:
-            yield
-        finally:
-            lock.release()
+        return held(self.root / "locks" / f"{key}.lock", f"Environment {key[:12]} is being built", log, cancel)
 
     def marker(self, key: str) -> Marker | None:
         """What is known of a built environment; None where there is none that was finished."""
@@ -140,19 +131,20 @@ class Builds:
         home = self.root / lock.key
         interpreter = self._interpreters.find([lock.python_version], log)
         orphans.end()  # before their folder is removed: they would write it anew
-        with _full_disk_named():
+        compiled = self._compiled(lock, interpreter, log, cancel)
+        with full_disk_named():
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             generation = self._next_generation(lock.key)
             directory = self._generation(lock.key, generation)
             directory.mkdir(parents=True)
-            (home / "requirements.txt").write_text(lock.requirements, encoding="utf-8")
-        count = lock.requirements.count("==") + lock.requirements.count(" @ ")
+            (home / "requirements.txt").write_text(lock.requirements + compiled, encoding="utf-8")
+        count = lock.requirements.count("==") + lock.requirements.count(" @ ") + len(lock.compiled)
         log(
             f"Building environment {lock.key[:12]}: Python {interpreter.version}, {count} package{'' if count == 1 else 's'}"
         )
         venv = directory / "venv"
         self._install(lock, interpreter, venv, log, cancel)
-        with _full_disk_named():
+        with full_disk_named():
             file_count, size_bytes = listing.write(venv, directory / "files.txt")
             build_s = round(time.monotonic() - started, 3)
             self._write_marker(
@@ -161,6 +153,19 @@ class Builds:
             self._touch(lock.key)
         log(f"Environment {lock.key[:12]} is ready after {build_s:.1f} s ({size_bytes / 1e6:,.0f} MB)")
         return ReadyEnvironment(lock.key, venv / "bin" / "python", venv, interpreter.version)
+
+    def _compiled(
+        self, lock: EnvironmentLock, interpreter: Interpreter, log: Log, cancel: threading.Event | None
+    ) -> str:
+        """Requirement lines of the wheels that this host compiles itself."""
+        lines = ""
+        for package in lock.compiled:
+            compile_in = partial(compile_package, package, lock, interpreter, self._uv, log=log, cancel=cancel)
+            try:
+                lines += self._wheels.ensure(package, compile_in, log, cancel).requirement
+            except UvFailed as error:
+                raise EnvironmentException(_failure(error)) from error
+        return lines
 
     def _install(
         self, lock: EnvironmentLock, interpreter: Interpreter, venv: Path, log: Log, cancel: threading.Event | None
@@ -253,27 +258,3 @@ def _failure(error: UvFailed) -> str:
             f"back there, or ask for another version of {lost[1].partition('==')[0]}, which makes a new lock."
         )
     return f"The environment could not be built: {error.command} failed.\n{error.output[-2000:]}"
-
-
-def _acquire(lock: FileLock, cancel: threading.Event | None) -> None:
-    while True:
-        try:
-            lock.acquire(timeout=0.5, poll_interval=0.05)
-            return
-        except Timeout:
-            if cancel is not None and cancel.is_set():
-                raise EnvironmentException("Preparing the environment was cancelled.") from None
-
-
-@contextmanager
-def _full_disk_named() -> Iterator[None]:
-    """Turns a full disk into its own error, with the cure."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFullError(
-                f"The disk has no room for the environment ({error.filename}). Free some ('runyard env prune' removes "
-                "environments that are no longer used) and submit again."
-            ) from error
-        raise

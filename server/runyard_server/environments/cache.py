@@ -1,6 +1,7 @@
 """What the built environments on this host take, and which of them may go."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -10,16 +11,17 @@ from pathlib import Path
 from runyard.protocol.environments import CachedEnvironment, PrunedEnvironments
 from runyard_server.environments.build import Builds
 from runyard_server.environments.uv_command import Log, masked
+from runyard_server.environments.wheels import JUST_USED_S, Wheels
 
-# An environment used this recently may be about to be used by a run that has not started its processes yet.
-JUST_USED_S = 600.0
+_COMPILED = re.compile(r"^([\w.]+) @ file://\S*/[0-9a-f]{40}/\1-([^-\s]+)-\S+\.whl", re.MULTILINE)
 
 
 class EnvironmentCache:
-    """Lists and prunes the environments of ``builds``."""
+    """Lists and prunes the environments of ``builds``, and the wheels that were compiled for them."""
 
-    def __init__(self, builds: Builds) -> None:
+    def __init__(self, builds: Builds, wheels: Wheels) -> None:
         self._builds = builds
+        self._wheels = wheels
 
     def entries(self) -> list[CachedEnvironment]:
         """All environments here, the last used first."""
@@ -48,7 +50,10 @@ class EnvironmentCache:
                 removed.append(entry)
             else:
                 kept[entry.key] = reason
-        return PrunedEnvironments(removed, kept, sum(entry.size_bytes for entry in removed), dry_run)
+        locks = "\n".join(_lock(self._builds.root / key) for key in kept)
+        of_wheels = self._wheels.prune(locks, unused_for_s, now, dry_run, log)
+        freed = sum(entry.size_bytes for entry in removed) + of_wheels
+        return PrunedEnvironments(removed, kept, freed, dry_run)
 
     def _removed(self, entry: CachedEnvironment, log: Log) -> str | None:
         """Removes one under its lock; the reason where it turns out to be wanted."""
@@ -76,7 +81,7 @@ class EnvironmentCache:
             last_used_at=_last_used_at(home),
             in_use=f"{home}{os.sep}" in running,
             directory=str(home),
-            requirements=_pins(home / "requirements.txt"),
+            requirements=_pins(home),
         )
 
 
@@ -102,11 +107,16 @@ def _last_used_at(home: Path) -> float:
     return 0.0
 
 
-def _pins(path: Path) -> list[str]:
+def _lock(home: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return (home / "requirements.txt").read_text(encoding="utf-8")
     except OSError:
-        return []
+        return ""
+
+
+def _pins(home: Path) -> list[str]:
+    # a wheel that was compiled here lies under its own name: horovod-0.28.1-cp311-cp311-linux_x86_64.whl
+    lines = _COMPILED.sub(r"\1==\2", _lock(home)).splitlines()
     return [masked(line.rstrip(" \\")) for line in lines if line and not line.startswith((" ", "#", "-"))]
 
 

@@ -6,10 +6,13 @@ later breaks it (protobuf 4, h5py 3, NumPy 1.24, Keras 3).
 
 import platform
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from runyard.errors import EnvironmentException
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class FrameworkChoice:
     Attributes:
         requirements: pip requirement lines.
         projects: names that mean the framework; one of them in the user's own packages replaces ours.
+        warnings: what is another thing than was asked for.
     """
 
     title: str
@@ -42,18 +46,25 @@ class FrameworkChoice:
     projects: frozenset[str]
     pythons: tuple[str, ...]
     as_of: str | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Framework:
-    """A framework's table. ``pins`` gives the requirements of a version, for CPU or GPU."""
+    """A framework's table.
+
+    Attributes:
+        pins: the requirements of a version, for CPU or GPU.
+        raised: versions that were never built for Python 3.7, the oldest that runs here, and what code for them gets
+            instead: the nearest version, whose API is the same.
+    """
 
     title: str
     default: str
     projects: frozenset[str]
     releases: tuple[Release, ...]
     pins: Callable[[str, bool], tuple[str, ...]]
-    too_old: tuple[str, ...] = ()
+    raised: Mapping[str, str] = field(default_factory=dict)
 
 
 def _tensorflow(version: str, use_gpu: bool) -> tuple[str, ...]:
@@ -93,7 +104,7 @@ FRAMEWORKS: dict[str, Framework] = {
         default="2.21",
         projects=frozenset({"tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly", "intel-tensorflow"}),
         pins=_tensorflow,
-        too_old=("1.10", "1.11", "1.12"),
+        raised={"1.10": "1.13.1", "1.11": "1.13.1", "1.12": "1.13.1"},
         releases=(
             Release("1.13", ("3.7",), "2019-08-13"),
             Release("1.14", ("3.7",), "2019-08-13"),
@@ -211,7 +222,15 @@ def choose(framework: str, version: str | None, use_gpu: bool) -> FrameworkChoic
             "For any other, name its packages in pip_packages of an Estimator."
         )
     wanted = version or table.default
-    release = _row(table, wanted)
+    warnings: tuple[str, ...] = ()
+    instead = _named(table.raised, wanted)
+    if instead is not None:
+        warnings = (
+            f"{table.title} {wanted} was never built for Python 3.7, the oldest that runs here; {instead} is installed "
+            f"instead. It has the API of {wanted}, with more warnings of its own.",
+        )
+        wanted = instead
+    release = _named({release.version: release for release in table.releases}, wanted)
     if release is None:
         raise EnvironmentException(_refusal(table, wanted))
     return FrameworkChoice(
@@ -221,28 +240,23 @@ def choose(framework: str, version: str | None, use_gpu: bool) -> FrameworkChoic
         projects=table.projects,
         pythons=release.pythons,
         as_of=release.as_of,
+        warnings=warnings,
     )
 
 
-def _row(table: Framework, wanted: str) -> Release | None:
-    by_version = {release.version: release for release in table.releases}
-    if wanted in by_version:
-        return by_version[wanted]
+def _named(rows: Mapping[str, T], wanted: str) -> T | None:
+    """The row of a version: of exactly this name, or of the minor version that this is a patch of."""
+    if wanted in rows:
+        return rows[wanted]
     minor = wanted.rpartition(".")[0]
     is_patch = wanted.replace(".", "").isdigit() and minor.count(".") == 1
-    return by_version.get(minor) if is_patch else None
+    return rows.get(minor) if is_patch else None
 
 
 def _refusal(table: Framework, wanted: str) -> str:
-    allowed = ", ".join(release.version for release in table.releases)
-    if ".".join(wanted.split(".")[:2]) in table.too_old:
-        reason = (
-            f"was never built for Python 3.7, the oldest that runs here; {table.releases[0].version} is the nearest"
-        )
-    else:
-        reason = "is not known here"
+    allowed = ", ".join([*table.raised, *(release.version for release in table.releases)])
     return (
-        f"{table.title} framework_version {wanted!r} {reason}. Allowed: {allowed} (default {table.default}), "
+        f"{table.title} framework_version {wanted!r} is not known here. Allowed: {allowed} (default {table.default}), "
         f"or a patch version of one of them. For another, name the package in pip_packages of an Estimator."
     )
 

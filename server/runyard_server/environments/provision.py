@@ -12,6 +12,7 @@ from runyard_server.environments.build import Builds, ReadyEnvironment
 from runyard_server.environments.cache import EnvironmentCache
 from runyard_server.environments.interpreters import Interpreters, matches, on_path, probe
 from runyard_server.environments.uv_command import Log, Uv
+from runyard_server.environments.wheels import Wheels
 
 __all__ = ["Environments", "ReadyEnvironment"]
 
@@ -23,14 +24,22 @@ class Environments:
         root: folder of the built environments, shared by all workspaces of a user.
         uv: the ``uv`` program; None finds it.
         python_directories: directories that hold Python executables, searched first.
+        wheels: folder of the wheels that are compiled here; None puts it beside the environments.
     """
 
-    def __init__(self, root: Path, uv: str | None = None, python_directories: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        uv: str | None = None,
+        python_directories: Sequence[Path] = (),
+        wheels: Path | None = None,
+    ) -> None:
         root = Path(os.path.abspath(root))
+        compiled = Wheels(Path(os.path.abspath(wheels)) if wheels else root / "wheels")
         self._uv = Uv(uv, root)
         self._interpreters = Interpreters(self._uv, python_directories)
-        self._builds = Builds(root, self._uv, self._interpreters)
-        self.cache = EnvironmentCache(self._builds)
+        self._builds = Builds(root, self._uv, self._interpreters, compiled)
+        self.cache = EnvironmentCache(self._builds, compiled)
 
     def check(self, spec: EnvironmentSpec) -> None:
         """Refuses at once what could never be resolved; needs no network.
@@ -59,6 +68,8 @@ class Environments:
         wanted = requirements.wanted(spec)
         for note in wanted.notes:
             log(note)
+        for warning in wanted.warnings:
+            log(f"WARNING: {warning}")
         interpreter = self._interpreters.find(wanted.pythons, log)
         return resolve.resolve(wanted, interpreter, self._uv, log, cancel)
 

@@ -8,7 +8,8 @@ from packaging.utils import canonicalize_name
 
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentSpec
-from runyard_server.environments import conda, frameworks
+from runyard_server.environments import conda, frameworks, horovod
+from runyard_server.environments.horovod import Wish
 from runyard_server.environments.uv_command import masked
 
 OLDEST_PYTHON = (3, 7)
@@ -40,6 +41,8 @@ class Wanted:
         exclude_newer: UTC date after which nothing is taken.
         conda_names: pip's name -> the conda spec that asked for it, for messages.
         undated: projects that ``exclude_newer`` does not touch.
+        horovod: that it is to have Horovod, of which ``lines`` then hold what that imports.
+        warnings: notes that every run is to carry.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -50,6 +53,8 @@ class Wanted:
     conda_names: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     undated: tuple[str, ...] = ()
+    horovod: Wish | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def wanted(spec: EnvironmentSpec) -> Wanted:
@@ -79,7 +84,11 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
             conda_names[name] = conda_spec
             own.append((name, line))
     python_version = spec.python_version or from_conda.python_version
+    with_horovod = horovod.wished(own, spec.framework, spec.mpi)
+    if with_horovod is not None:
+        own = [pair for pair in own if pair[0] != horovod.NAME]
     lines: list[str] = []
+    warnings: list[str] = []
     pythons: tuple[str, ...] = ()
     as_of = title = None
     if spec.framework:
@@ -87,13 +96,21 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
         lines, framework_notes = _framework_lines(choice, own)
         pythons, as_of, title = choice.pythons, choice.as_of, f"{choice.title} {choice.version}"
         notes.extend(framework_notes)
+        warnings.extend(choice.warnings)
     lines += [line for _, line in own]
+    named = {name for name, _ in own}
     undated: tuple[str, ...] = ()
-    if spec.mpi and MPI not in {name for name, _ in own}:
+    if (spec.mpi or with_horovod) and MPI not in named:
         # It is a program beside the packages, not one that they import: its date says nothing about them.
         lines.append(MPI)
         undated = (MPI,)
         notes.append(f"{MPI}: starts the ranks of an MPI run")
+    if spec.mpi and spec.framework == "chainer" and "mpi4py" not in named:
+        lines.append("mpi4py")  # as on Azure ML: ChainerMN speaks through it
+        undated += ("mpi4py",)
+    if with_horovod:
+        lines += [name for name in horovod.NEEDS if name not in named]
+        undated += tuple(name for name in horovod.UNDATED if name not in named)
     return Wanted(
         lines=lines,
         pythons=_pythons(python_version, pythons, title, notes),
@@ -103,6 +120,8 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
         conda_names=conda_names,
         notes=notes,
         undated=undated,
+        horovod=with_horovod,
+        warnings=warnings,
     )
 
 

@@ -1,18 +1,21 @@
 """From what is wanted to a lock: exact pins with hashes, made by ``uv pip compile``."""
 
 import hashlib
+import json
 import re
 import sysconfig
 import tempfile
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from runyard.errors import EnvironmentException
-from runyard.protocol.environments import EnvironmentLock
-from runyard_server.environments import causes, orphans
+from runyard.protocol.codec import to_json
+from runyard.protocol.environments import CompiledPackage, EnvironmentLock
+from runyard_server.environments import causes, horovod, orphans
 from runyard_server.environments.interpreters import Interpreter, matches
 from runyard_server.environments.requirements import Wanted
 from runyard_server.environments.uv_command import Log, Uv, UvFailed, masked, patience
@@ -25,7 +28,7 @@ _NOT_FOUND = re.compile(
 _NO_VERSION = re.compile(
     r"there (?:is|are) no versions? of ([A-Za-z0-9][\w.\-\[\],]*?)((?:[=<>!~][^ ]*)?)(?: and|,| are|$)"
 )
-_PIN = re.compile(r"^([A-Za-z0-9][\w.\-]*)==", re.MULTILINE)
+_PIN = re.compile(r"^([A-Za-z0-9][\w.\-]*)==(\S+)", re.MULTILINE)
 
 
 def resolve(
@@ -49,14 +52,31 @@ def resolve(
             "tensorflow instead of tensorflow-cpu: another package needs it, and both would fill the same folder"
         )
         text = _compiled(plain, wanted, interpreter, uv, log, cancel)
-    return lock_of(text, python_version, wanted, notes)
+    compiled: list[CompiledPackage] = []
+    warnings = list(wanted.warnings)
+    if wanted.horovod is not None:
+        choice = horovod.choose(wanted.horovod, _pins(text), interpreter.version)
+        notes += choice.notes
+        warnings += choice.warnings
+        if choice.recipe is not None:
+            # Tools that come to nothing of what is installed: no framework's date is theirs.
+            undated = replace(wanted, exclude_newer=None)
+            compiled.append(choice.package(_compiled(list(choice.recipe.tools), undated, interpreter, uv, log, cancel)))
+    return lock_of(text, python_version, wanted, notes, compiled, warnings)
 
 
 def lock_of(
-    requirements: str, python_version: str, wanted: Wanted, notes: Sequence[str] | None = None
+    requirements: str,
+    python_version: str,
+    wanted: Wanted,
+    notes: Sequence[str] | None = None,
+    compiled: Sequence[CompiledPackage] = (),
+    warnings: Sequence[str] = (),
 ) -> EnvironmentLock:
-    """A lock with its key: the digest of the pins, the Python version and the platform."""
+    """A lock with its key: the digest of the pins, of what is compiled, the Python version and the platform."""
     text = "\n".join([FORMAT, sysconfig.get_platform(), python_version, requirements])
+    if compiled:
+        text += json.dumps(to_json(list(compiled)), sort_keys=True)
     return EnvironmentLock(
         key=hashlib.sha256(text.encode("utf-8")).hexdigest()[:40],
         python_version=python_version,
@@ -64,7 +84,13 @@ def lock_of(
         exclude_newer=wanted.exclude_newer,
         notes=list(wanted.notes if notes is None else notes),
         options=wanted.options,
+        compiled=list(compiled),
+        warnings=list(warnings),
     )
+
+
+def _pins(lock: str) -> dict[str, str]:
+    return {canonicalize_name(name): version for name, version in _PIN.findall(lock)}
 
 
 def _python_of_lock(wanted: Wanted, interpreter: Interpreter) -> str:
@@ -112,8 +138,9 @@ def _compiled(
 
 
 def without_doubled_tensorflow(lines: list[str], lock: str) -> list[str] | None:
-    pinned = {canonicalize_name(name) for name in _PIN.findall(lock)}
-    if not {"tensorflow", "tensorflow-cpu"} <= pinned or not any(line.startswith("tensorflow-cpu") for line in lines):
+    if not {"tensorflow", "tensorflow-cpu"} <= _pins(lock).keys() or not any(
+        line.startswith("tensorflow-cpu") for line in lines
+    ):
         return None
     return [
         line.replace("tensorflow-cpu", "tensorflow", 1) if line.startswith("tensorflow-cpu") else line for line in lines

@@ -122,7 +122,7 @@ class Uv:
         reader.start()
         ended = threading.Event()
         if cancel is not None:
-            threading.Thread(target=_end_when_set, args=(process, cancel, ended), daemon=True).start()
+            threading.Thread(target=end_when_set, args=(process, cancel, ended), daemon=True).start()
         assert process.stdout is not None
         with process.stdout as stream:
             output = stream.read()
@@ -203,7 +203,8 @@ def _read_errors(process: "subprocess.Popen[str]", log: Log, said: list[str]) ->
                 log(line)
 
 
-def _end_when_set(process: "subprocess.Popen[str]", cancel: threading.Event, ended: threading.Event) -> None:
+def end_when_set(process: "subprocess.Popen[str]", cancel: threading.Event, ended: threading.Event) -> None:
+    """Kills the session of ``process`` when ``cancel`` is set before ``ended`` is."""
     while not ended.is_set():
         if cancel.wait(0.2):
             try:

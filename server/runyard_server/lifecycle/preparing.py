@@ -135,5 +135,8 @@ def _identity(run: RunRecord) -> str:
 
 
 def _queued(run: RunRecord, ready: ReadyEnvironment) -> Move:
-    changes = {"environment_key": ready.key} if ready.key else {}
+    changes: dict[str, object] = {"environment_key": ready.key} if ready.key else {}
+    new = [warning for warning in ready.warnings if warning not in run.warnings]  # it may have been here before
+    if new:
+        changes["warnings"] = [*run.warnings, *new]
     return Move(run, RunStatus.QUEUED, Reason.ENVIRONMENT_READY, changes=changes)

@@ -30,6 +30,7 @@ __all__ = ["EnvironmentService", "ReadyEnvironment", "spec_digest"]
 Log = Callable[[str], None]
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}")
+_HOROVOD = re.compile(r"\s*horovod\b", re.IGNORECASE)
 _ATTEMPTS = 10  # registrations of one name that may collide at one moment
 _SHOWN = 20  # names in a message
 
@@ -128,6 +129,8 @@ class EnvironmentService:
                         return records.put_lock(connection, digest, resolved, self._clock.now())
         for note in kept.notes:
             log(note)
+        for warning in kept.warnings:
+            log(f"WARNING: {warning}")
         return kept
 
     def lock_by_key(self, key: str) -> EnvironmentLock | None:
@@ -147,12 +150,11 @@ class EnvironmentService:
         """
         if spec.user_managed:
             return self._environments.check_user_managed(spec)
-        if key is None:
-            kept = self._kept_lock(spec_digest(spec))
-            if kept is None:
-                return None
-            key = kept.key
-        return self._environments.is_ready(key)
+        lock = self._kept_lock(spec_digest(spec)) if key is None else self.lock_by_key(key)
+        if lock is None:
+            return self._environments.is_ready(key) if key is not None else None
+        found = self._environments.is_ready(lock.key)
+        return replace(found, warnings=tuple(lock.warnings)) if found is not None else None
 
     def interpreter(self, spec: EnvironmentSpec, key: str | None) -> ReadyEnvironment:
         """The prepared environment of a run whose processes are about to start; costs one small file.
@@ -188,7 +190,7 @@ class EnvironmentService:
                     "Submit the script anew."
                 )
             lock = found
-        return self._environments.ensure(lock, log)
+        return replace(self._environments.ensure(lock, log), warnings=tuple(lock.warnings))
 
     # what is built on this host
 
@@ -272,7 +274,14 @@ def _content(spec: EnvironmentSpec) -> dict[str, object]:
     content: dict[str, object] = to_json(replace(spec, name=None, version=None))
     if not spec.mpi:
         del content["mpi"]  # specs that were locked before there was such a thing keep their locks
+    if _gets_horovod(spec):
+        content["with"] = "horovod"  # and those that were locked without it get another one
     return content
+
+
+def _gets_horovod(spec: EnvironmentSpec) -> bool:
+    packages = [*spec.pip_packages, *spec.conda_packages]
+    return (spec.mpi and spec.framework == "tensorflow") or any(_HOROVOD.match(line) for line in packages)
 
 
 class _OneAtATime:

@@ -1,0 +1,60 @@
+"""What building on this host's disk needs: one builder at a time, and a full disk called by its name."""
+
+import errno
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from runyard.errors import EnvironmentException, StorageFullError
+from runyard_server.environments.uv_command import Log
+
+
+@contextmanager
+def held(path: Path, what: str, log: Log, cancel: threading.Event | None) -> Iterator[None]:
+    """Holds the file lock ``path``, across threads and processes; it ends with its holder.
+
+    Args:
+        what: said where another one holds it: "<what> by another run; waiting for it".
+        cancel: ends the waiting when set.
+    Raises:
+        EnvironmentException: ``cancel`` was set.
+    """
+    with full_disk_named():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log(f"{what} by another run; waiting for it")
+        _acquire(lock, cancel)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def full_disk_named() -> Iterator[None]:
+    """Turns a full disk into its own error, with the cure."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(
+                f"The disk has no room for the environment ({error.filename}). Free some ('runyard env prune' removes "
+                "environments that are no longer used) and submit again."
+            ) from error
+        raise
+
+
+def _acquire(lock: FileLock, cancel: threading.Event | None) -> None:
+    while True:
+        try:
+            lock.acquire(timeout=0.5, poll_interval=0.05)
+            return
+        except Timeout:
+            if cancel is not None and cancel.is_set():
+                raise EnvironmentException("Preparing the environment was cancelled.") from None
