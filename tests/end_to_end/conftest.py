@@ -13,24 +13,28 @@ import pytest
 from runyard import Environment, Experiment, ScriptRunConfig, Workspace, embedded
 from runyard import home as places
 from runyard.run import Run
+from tests.end_to_end.compile_horovod import wheel_cache
 
 
 @pytest.fixture(scope="session")
 def runyard_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """``~/.runyard`` of these tests; every server that was started in it is stopped at the end.
 
-    Built environments are shared with the user's own cache of wheels, not with their environments.
+    Built environments are shared with the user's own cache of wheels, not with their environments. What is compiled
+    stays in the user's cache folder: it takes minutes, and is the same for every home.
     """
     home = tmp_path_factory.mktemp("home")
-    before = os.environ.get("RUNYARD_HOME")
+    before = {name: os.environ.get(name) for name in ("RUNYARD_HOME", "RUNYARD_WHEELS")}
     os.environ["RUNYARD_HOME"] = str(home)
+    os.environ.setdefault("RUNYARD_WHEELS", str(wheel_cache()))
     yield home
     for name in places.workspace_names():
         embedded.stop(places.workspace_folder(name))
-    if before is None:
-        del os.environ["RUNYARD_HOME"]
-    else:
-        os.environ["RUNYARD_HOME"] = before
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,8 @@ def resolve(
     warnings = list(wanted.warnings)
     if wanted.horovod is not None:
         choice = horovod.choose(wanted.horovod, _pins(text), interpreter.version)
+        for said in [*choice.notes, *(f"WARNING: {warning}" for warning in choice.warnings)]:
+            log(said)
         notes += choice.notes
         warnings += choice.warnings
         if choice.recipe is not None:

@@ -1,6 +1,6 @@
 """A package index of its own, served over HTTP: what may go wrong with a real one goes wrong here when a test says so.
 
-It speaks the simple API (PEP 503, 592, 658, 691, 700) over a folder of wheels.
+It speaks the simple API (PEP 503, 592, 658, 691, 700) over a folder of wheels and source archives.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from runyard_server.testing.wheels import make_wheel
+from runyard_server.testing.wheels import make_source, make_wheel
 
 
 @dataclass
@@ -92,6 +92,10 @@ class PackageIndex:
         self._uploaded[wheel.name] = uploaded_at
         return wheel
 
+    def publish_source(self, name: str, version: str, setup: str) -> Path:
+        """Adds an archive of source with this ``setup.py``, or puts other bytes in its place."""
+        return make_source(self._folder, name, version, setup)
+
     def yank(self, wheel: Path, reason: str) -> None:
         """Marks a file as one that nobody should choose any more; it is still served (PEP 592)."""
         self._yanked[wheel.name] = reason
@@ -125,22 +129,24 @@ class PackageIndex:
         if kind == "files" and wheel.is_file():
             content = wheel.read_bytes() if name == wheel.name else _metadata(wheel)
             return 200, "application/octet-stream", content
-        wheels = self._wheels_of(name) if kind == "simple" else []
+        wheels = self._files_of(name) if kind == "simple" else []
         if not wheels:
             return 404, "text/plain", b"not found"
         page = {"meta": {"api-version": "1.1"}, "name": name, "files": [self._entry(wheel) for wheel in wheels]}
         return 200, "application/vnd.pypi.simple.v1+json", json.dumps(page).encode()
 
-    def _wheels_of(self, name: str) -> list[Path]:
-        return sorted(self._folder.glob(f"{name.replace('-', '_')}-*.whl"))
+    def _files_of(self, name: str) -> list[Path]:
+        stem = name.replace("-", "_")
+        return sorted([*self._folder.glob(f"{stem}-*.whl"), *self._folder.glob(f"{stem}-*.tar.gz")])
 
     def _entry(self, wheel: Path) -> dict[str, object]:
         content = wheel.read_bytes()
+        is_wheel = wheel.suffix == ".whl"
         return {
             "filename": wheel.name,
             "url": f"/files/{wheel.name}",
             "hashes": {"sha256": hashlib.sha256(content).hexdigest()},
-            "core-metadata": {"sha256": hashlib.sha256(_metadata(wheel)).hexdigest()},
+            "core-metadata": {"sha256": hashlib.sha256(_metadata(wheel)).hexdigest()} if is_wheel else False,
             "size": len(content),
             "upload-time": self._uploaded.get(wheel.name, "2026-01-01T00:00:00Z"),
             "yanked": self._yanked.get(wheel.name, False),

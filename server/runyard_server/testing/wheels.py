@@ -1,7 +1,10 @@
-"""Hand-made wheels, so that environments are resolved and built without a package index."""
+"""Hand-made wheels and sources, so that environments are resolved and built without a package index."""
 
 import base64
+import gzip
 import hashlib
+import io
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +33,21 @@ def make_wheel(folder: Path, name: str, version: str, requires: Sequence[str] = 
             entry = zipfile.ZipInfo(inner)  # without the time of day: the same content is the same wheel
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, text)
+    return path
+
+
+def make_source(folder: Path, name: str, version: str, setup: str) -> Path:
+    """Writes ``<name>-<version>.tar.gz`` with this ``setup.py``: the same bytes for the same content."""
+    folder.mkdir(parents=True, exist_ok=True)
+    top = f"{name.replace('-', '_')}-{version}"
+    files = {"PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\nVersion: {version}\n", "setup.py": setup}
+    path = folder / f"{top}.tar.gz"
+    with open(path, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for inner, text in files.items():
+                entry = tarfile.TarInfo(f"{top}/{inner}")
+                entry.size = len(text.encode())
+                archive.addfile(entry, io.BytesIO(text.encode()))
     return path
 
 
