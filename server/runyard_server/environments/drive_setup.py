@@ -42,7 +42,9 @@ def _compile_with(jobs: int) -> Callable[..., List[str]]:
             output_dir, macros, include_dirs, sources, depends, extra_postargs
         )
         arguments = self._get_cc_args(preprocessing, debug, extra_preargs)
-        stale = [name for name in objects if name in build]
+        stale = [
+            name for name in reversed(objects) if name in build
+        ]  # a framework's headers, which take longest, first
 
         def one(number: int) -> None:
             source, extension = build[stale[number]]

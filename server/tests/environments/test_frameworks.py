@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from packaging.requirements import Requirement
 
 from runyard.errors import EnvironmentException
 from runyard_server.environments import frameworks
@@ -64,7 +65,7 @@ def test_scikit_learn_0_20_3_brings_azures_companions():
 
 def test_an_unknown_version_is_refused_with_those_there_are():
     with pytest.raises(
-        EnvironmentException, match=r"'9\.9' is not known here\. Allowed: 1\.13, .*2\.21 \(default 2\.21\)"
+        EnvironmentException, match=r"'9\.9' is not known here\. Allowed: 1\.10, .*2\.21 \(default 2\.21\)"
     ):
         choose("tensorflow", "9.9", False)
 
@@ -78,9 +79,54 @@ def test_what_is_no_version_is_refused(version):
         assert choose("tensorflow", version, False).version == "2.21"
 
 
-def test_a_version_older_than_the_oldest_python_names_the_nearest():
-    with pytest.raises(EnvironmentException, match=r"never built for Python 3\.7.*1\.13 is the nearest"):
-        choose("tensorflow", "1.12", False)
+@pytest.mark.parametrize("version", ["1.10", "1.11", "1.12", "1.10.0", "1.12.3"])
+@pytest.mark.parametrize(("use_gpu", "requirement"), [(False, "tensorflow==1.13.1"), (True, "tensorflow-gpu==1.13.1")])
+def test_a_tensorflow_older_than_the_oldest_python_becomes_the_nearest_and_says_so(version, use_gpu, requirement):
+    choice = choose("tensorflow", version, use_gpu)
+    assert (choice.version, choice.requirements, choice.pythons) == ("1.13.1", (requirement,), ("3.7",))
+    (warning,) = choice.warnings
+    assert warning.startswith(f"TensorFlow {version} was never built for Python 3.7")
+    assert "1.13.1 is installed instead" in warning
+
+
+@pytest.mark.parametrize("version", ["1.9", "1.10.0.1", "1.1"])
+def test_a_tensorflow_that_azure_never_offered_is_refused(version):
+    with pytest.raises(EnvironmentException, match="is not known here. Allowed: 1.10, 1.11, 1.12, 1.13, "):
+        choose("tensorflow", version, False)
+
+
+# framework_version -> what Azure ML installed for it, from its SDK's own scenarios (1.0.57 and 1.62.0)
+AZURES = {
+    "tensorflow": {
+        "1.10": "1.10.0",
+        "1.12": "1.12.0",
+        "1.13": "1.13.1",
+        "2.0": "2.0.0",
+        "2.1": "2.1.0",
+        "2.2": "2.2.0",
+        "2.3": "2.3.0",
+    },
+    "pytorch": {
+        "1.0": "1.0",
+        "1.1": "1.1",
+        "1.2": "1.2",
+        "1.3": "1.3.1",
+        "1.4": "1.4.0",
+        "1.5": "1.5.0",
+        "1.6": "1.6.0",
+    },
+    "scikit-learn": {"0.20.3": "0.20.3"},
+    "chainer": {"5.1.0": "5.1.0", "7.0.0": "7.0.0"},
+}
+
+
+@pytest.mark.parametrize(("name", "version"), [(name, version) for name in AZURES for version in AZURES[name]])
+@pytest.mark.parametrize("use_gpu", [False, True])
+def test_each_version_that_azure_offered_can_be_asked_for_and_is_that_version(name, version, use_gpu):
+    choice = choose(name, version, use_gpu)
+    allowed = Requirement(choice.requirements[0]).specifier
+    assert choice.warnings or allowed.contains(AZURES[name][version])
+    assert choice.pythons[-1] == "3.7" and choice.as_of, "what ran on Azure's Python 3.6 has its own time's packages"
 
 
 def test_an_unknown_framework_is_refused_with_those_there_are():

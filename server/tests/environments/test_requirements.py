@@ -137,11 +137,17 @@ def test_an_option_that_says_nothing_of_where_packages_come_from_is_refused(opti
 
 
 def test_an_mpi_run_gets_mpis_programs_whatever_the_frameworks_date():
-    found = wanted(EnvironmentSpec(framework="tensorflow", framework_version="1.13", mpi=True))
+    found = wanted(EnvironmentSpec(framework="pytorch", framework_version="1.2", mpi=True))
     assert "mpich" in found.lines
-    assert (found.exclude_newer, found.undated) == ("2019-08-13", ("mpich",))
+    assert (found.exclude_newer, found.undated) == ("2019-10-09", ("mpich",))
 
 
 def test_an_mpi_of_the_users_own_choice_is_taken():
     found = wanted(EnvironmentSpec(pip_packages=["mpich==5.0.1"], mpi=True))
     assert (found.lines, found.undated) == (["mpich==5.0.1"], ())
+
+
+def test_chainer_gets_what_its_ranks_speak_through_as_on_azure():
+    found = wanted(EnvironmentSpec(framework="chainer", framework_version="5.1.0", mpi=True))
+    assert {"mpich", "mpi4py"} <= set(found.lines) & set(found.undated)
+    assert "mpi4py" not in wanted(EnvironmentSpec(framework="chainer", framework_version="5.1.0")).lines

@@ -1,4 +1,6 @@
 import asyncio
+import hashlib
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -293,3 +295,20 @@ def test_prune_keeps_the_environments_of_runs_that_have_not_ended(database, envi
     with database.write() as connection:
         connection.execute(tables.runs.update().values(status="Completed"))
     assert [entry.key for entry in service.prune().removed] == [key]
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_new"),
+    [
+        (EnvironmentSpec(framework="tensorflow", framework_version="2.15", mpi=True), True),
+        (EnvironmentSpec(pip_packages=["tensorflow", " Horovod==0.16.1"]), True),
+        (EnvironmentSpec(framework="tensorflow", framework_version="2.15"), False),
+        (EnvironmentSpec(framework="pytorch", mpi=True), False),
+    ],
+)
+def test_a_lock_from_before_there_was_horovod_is_no_lock_for_who_gets_it(spec, is_new):
+    content = to_json(replace(spec, name=None, version=None))
+    if not spec.mpi:
+        del content["mpi"]
+    earlier = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    assert (spec_digest(spec) != earlier) is is_new

@@ -24,10 +24,11 @@ class HeldEnvironments(Environments):
         self.may_end = threading.Event()
         self.trouble: Exception | None = None
         self.built: list[str] = []
+        self.warnings: list[str] = []
 
     def resolve(self, spec, log, cancel=None):  # type: ignore[no-untyped-def]
         log("Resolving six")
-        return EnvironmentLock(key="k" * 40, python_version="3.11", requirements="six==1.0\n")
+        return EnvironmentLock(key="k" * 40, python_version="3.11", requirements="six==1.0\n", warnings=self.warnings)
 
     def ensure(self, lock, log, cancel=None):  # type: ignore[no-untyped-def]
         log("Building")
@@ -95,6 +96,18 @@ def test_it_is_built_once_for_all_that_wait_and_each_log_tells_all_of_it(
     assert environments.built == ["k" * 40]
     assert log_of(yard, first) == log_of(yard, second) == "Resolving six\nBuilding\nReady\n"
     assert yard.run(first).status is yard.run(second).status is RunStatus.RUNNING
+
+
+def test_what_its_environment_is_not_as_asked_for_stands_on_each_run_in_it(
+    yard: Yard, environments: HeldEnvironments
+) -> None:
+    environments.warnings = ["1.13.1 is installed instead"]
+    first = yard.submit(environment=SPEC)
+    yard.looks(3)
+    built(yard, environments)
+    second = yard.submit(environment=SPEC)  # nothing is built for this one
+    yard.looks(3)
+    assert [yard.run(run_id).warnings for run_id in (first, second)] == [["1.13.1 is installed instead"]] * 2
 
 
 def test_a_build_that_fails_fails_its_run_in_the_builders_words(yard: Yard, environments: HeldEnvironments) -> None:

@@ -8,6 +8,7 @@ import json
 import horovod.tensorflow.keras as hvd
 import numpy as np
 import tensorflow as tf
+
 from azureml.core import Run
 
 hvd.init()

@@ -9,6 +9,7 @@ import json
 import horovod.tensorflow as hvd
 import numpy as np
 import tensorflow as tf
+
 from azureml.core.run import Run
 
 parser = argparse.ArgumentParser()
