@@ -38,9 +38,10 @@ format: .venv  ## put every Python file in shape
 	.venv/bin/ruff check --fix-only --select I .
 	.venv/bin/ruff format .
 
-reference: .venv  ## write docs/reference/sdk.md from the docstrings and cli.md from the parser
+reference: .venv  ## write docs/reference/sdk.md from the docstrings, cli.md from the parser, frameworks.md from the table
 	@$(VENV_PYTHON) tools/reference.py --write
 	@$(VENV_PYTHON) tools/cli_reference.py --write
+	@$(VENV_PYTHON) tools/frameworks_reference.py --write
 
 requirements: .venv  ## renew the pins (with hashes) from what each pyproject.toml and requirements/*.in ask for
 	$(COMPILE) --universal --upgrade --python-version 3.11 --all-extras --no-emit-package runyard \
