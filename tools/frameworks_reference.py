@@ -16,7 +16,7 @@ HEAD = """# Frameworks
 What `framework_version` of an estimator means: the Python, the packages, and the day as of which everything else is taken. `make reference` writes this page from the server's table.
 
 - A row's version may be given to the patch ("2.15.1"); a row alone takes its newest patch. Nothing given takes the row in bold.
-- **Python**: the first that the machine has, from left to right. `python_version` chooses another of them.
+- **Python**: the server's own if it is among them, else the first that its machine has, from left to right. `python_version` chooses another of them.
 - **As of**: an old framework's dependencies had no upper bounds, and what came later breaks it (protobuf 4, h5py 3, NumPy 1.24, Keras 3). Nothing newer than this day (UTC) is installed beside it.
 - What your own `pip_packages` name takes the place of a row's.
 - With `use_gpu` on a node that has a GPU the package is the GPU build (`tensorflow-gpu`, `tensorflow[and-cuda]`, `cupy`).
