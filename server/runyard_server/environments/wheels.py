@@ -6,7 +6,7 @@ One lies in ``<root>/<key>/``::
     wheel.json   its name, digest and size; written last
     used         its modification time is the last use
 
-``<root>/work/<key>/`` is where it is compiled. It may lie in a folder that outlives homes (``RUNYARD_WHEELS``).
+A folder of ``work`` is where it is compiled. The root may lie in a folder that outlives homes (``RUNYARD_WHEELS``).
 """
 
 import hashlib
