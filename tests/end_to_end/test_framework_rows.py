@@ -17,7 +17,7 @@ from runyard_server.settings import load
     [
         ("tensorflow", "2.0", "3.7", "tensorflow==2.0.3"),
         ("tensorflow", "2.3", None, "tensorflow-cpu==2.3.4"),
-        ("pytorch", "1.0", "3.7", "torch==1.0.1.post2"),
+        ("pytorch", "1.0", "3.7", "torch==1.0.1"),
         ("pytorch", "1.6", None, "torch==1.6.0"),
         ("scikit-learn", "0.20.3", "3.7", "scikit-learn==0.20.3"),
         ("chainer", "5.1.0", "3.7", "chainer==5.1.0"),

@@ -150,8 +150,11 @@ class Wheels:
         Args:
             needed: the locks of these environments, as they name their wheels.
         """
+        if not dry_run:
+            for key in _folders(self._root / "work"):
+                self._cleared(key)
         freed = 0
-        for key in self._keys():
+        for key in _folders(self._root):
             home = self._root / key
             if key in needed or now - _last_used_at(home) < max(unused_for_s, JUST_USED_S):
                 continue
@@ -160,6 +163,14 @@ class Wheels:
             if not dry_run and self._removed(key, now):
                 log(f"Removed the compiled wheel {marker.name if marker else key[:12]}")
         return freed
+
+    def _cleared(self, key: str) -> None:
+        """What a compilation left that was killed; not what one works on now."""
+        try:
+            with FileLock(self._root / "locks" / f"{key}.lock").acquire(timeout=0):
+                shutil.rmtree(self._root / "work" / key, ignore_errors=True)
+        except Timeout:
+            pass  # it is being compiled
 
     def _removed(self, key: str, now: float) -> bool:
         home = self._root / key
@@ -174,16 +185,18 @@ class Wheels:
         except Timeout:
             return False  # it is being compiled
 
-    def _keys(self) -> list[str]:
-        if not self._root.is_dir():
-            return []
-        return sorted(entry.name for entry in os.scandir(self._root) if entry.is_dir() and len(entry.name) == 40)
-
     def _marker(self, key: str) -> _Marker | None:
         try:
             return _Marker(**json.loads((self._root / key / "wheel.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
+
+
+def _folders(root: Path) -> list[str]:
+    """Names of the folders in ``root`` that are keys."""
+    if not root.is_dir():
+        return []
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and len(entry.name) == 40)
 
 
 def _last_used_at(home: Path) -> float:

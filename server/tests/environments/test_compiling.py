@@ -184,11 +184,29 @@ def test_a_compilation_that_was_killed_with_its_server_leaves_nothing_and_is_don
     server.send_signal(signal.SIGKILL)
     server.communicate()
     assert list(root.glob("wheels/*/wheel.json")) == []
+    assert len(list(root.glob("wheels/work/*/environment"))) == 1
     assert told_in(environments.ensure(lock, silent))
     assert calls.read_text() == "called\n" * 2
     assert list(root.glob("wheels/work/*")) == []
     with pytest.raises(ProcessLookupError):
         os.kill(orphan, 0)
+
+
+def test_prune_clears_away_what_a_killed_compilation_left_and_nothing_that_goes_on(
+    environments, root, lock, compiler, tmp_path
+):
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    compiler(f"echo $$ > {started}; exec sleep 600")
+    server = ensure_in_a_process(root, lock)
+    compiling = int(started.read_text())
+    environments.cache.prune(0.0, [], False, silent)
+    assert len(list(root.glob("wheels/work/*/environment"))) == 1
+    server.send_signal(signal.SIGKILL)
+    server.communicate()
+    os.kill(compiling, signal.SIGKILL)
+    environments.cache.prune(0.0, [], False, silent)
+    assert list(root.glob("wheels/work/*")) == []
 
 
 def test_without_a_compiler_the_message_says_how_to_get_one(environments, root, lock, monkeypatch):
