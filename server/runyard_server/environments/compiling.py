@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import threading
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def compile_package(
     made = sorted(wheels.glob("*.whl"))
     if len(made) != 1:
         raise EnvironmentException(_failure(package, compiler, said))
+    _check_relocatable(made[0], recipe)
     return made[0]
 
 
@@ -150,6 +152,17 @@ def _jobs() -> int:
     except OSError:
         found = None  # a system that does not tell
     return max(1, min(cores, int(found[1]) * 1024 // _BYTES_OF_A_COMPILER)) if found else cores
+
+
+def _check_relocatable(wheel: Path, recipe: horovod.Recipe) -> None:
+    """A library that looks for MPICH in the temporary environment alone works until that is removed."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith(".so") and horovod.RPATH.encode() not in archive.read(name):
+                raise EnvironmentException(
+                    f"The recipe {recipe.name} made a library that finds no MPI where it is installed ({name}). "
+                    "Its LDFLAGS did not reach the linker as they stand."
+                )
 
 
 def _run(

@@ -95,9 +95,9 @@ def lock_with(
     """The lock of these packages and a Horovod that is compiled."""
     source = index.publish_source("horovod", "0.16.4", SETUP)
     index.publish("setuptools", "59.8.0", content=SETUPTOOLS)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
 
     def lock_with(*packages: str) -> EnvironmentLock:
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
         tools = environments.resolve(of_index("setuptools"), silent).requirements
         package = CompiledPackage("horovod", "0.16.4", digest, "horovod-0.16.4/1", ["tensorflow==1.13.1"], tools)
         lock = environments.resolve(of_index(*packages), silent)
@@ -236,6 +236,19 @@ def test_a_compiler_that_fails_is_named_with_its_first_error_and_nothing_is_kept
     assert list(root.glob("wheels/*/wheel.json")) == [] and list(root.glob("wheels/work/*")) == []
     compiler("")
     assert told_in(environments.ensure(lock, silent))
+
+
+def test_a_library_that_would_not_find_mpi_in_another_environment_is_not_kept(
+    environments, root, index, lock_with, calls
+):
+    with_library = SETUP.replace(
+        "    for item in files.items():",
+        "    wheel.writestr('horovod/mpi_lib.so', '/../../../..')\n    for item in files.items():",
+    )
+    index.publish_source("horovod", "0.16.4", with_library)
+    with pytest.raises(EnvironmentException, match="finds no MPI where it is installed .horovod/mpi_lib.so"):
+        environments.ensure(lock_with("alpha"), silent)
+    assert list(root.glob("wheels/*/wheel.json")) == []
 
 
 def test_a_source_with_other_bytes_than_the_locks_is_refused(environments, lock, calls, index):
