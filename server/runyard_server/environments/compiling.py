@@ -19,6 +19,7 @@ _BYTES_OF_A_COMPILER = 1_500_000_000  # what one takes at most with TensorFlow's
 _ERROR = re.compile(r"\b(?:fatal )?error: |undefined reference|cannot find -l|^\w*Error: |^CMake Error")
 # Settings of whatever the server itself runs in must not lead a compilation astray.
 _FOREIGN = re.compile(r"HOROVOD_|CMAKE_|PYTHON|VIRTUAL_ENV$|CONDA_PREFIX$|(C|CXX|CPP|LD|MAKE)FLAGS$")
+_WAY_OUT = "A run that needs no Horovod gets none when it names tensorflow as a pip package, without a framework."
 _NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 
 # uv fetches, verifies and unpacks a source, but only to build it. What it calls for that is this: it takes the source.
@@ -48,7 +49,7 @@ def check_compiler() -> str:
         raise EnvironmentException(
             f"Horovod has to be compiled, and the server's machine has no C++ compiler ({asked}). Install one there "
             "('apt install g++', 'dnf install gcc-c++'; no other machine needs it) or name it in CXX, and submit again. "
-            "A run that needs no Horovod gets none when it names tensorflow as a pip package, without a framework."
+            f"{_WAY_OUT}"
         )
     return found
 
@@ -212,7 +213,7 @@ def _failure(package: CompiledPackage, compiler: str, said: list[str]) -> str:
     return (
         f"{package.name} {package.version} could not be compiled against {', '.join(package.against)} with {compiler}: "
         f"{first}\nTry another compiler (CXX names it; GCC 10 to 12 are known to work), or another framework_version. "
-        f"The whole output is in the run's build log. Its end:\n{text[-1500:]}"
+        f"{_WAY_OUT} The whole output is in the run's build log. Its end:\n{text[-1500:]}"
     )
 
 
