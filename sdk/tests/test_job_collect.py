@@ -45,16 +45,17 @@ class Streams:
 
 
 class Node:
-    def __init__(self, folder, transport, number=0, data=()):
+    def __init__(self, folder, transport, number=0, data=(), shared_code=None):
         self.transport = transport
         self.directory = folder / "node-{}".format(number)
-        self.code, self.spool = self.directory / "code", self.directory / "spool"
-        self.code.mkdir(parents=True)
-        self.spool.mkdir()
+        self.code, self.spool = shared_code or self.directory / "code", self.directory / "spool"
+        self.code.mkdir(parents=True, exist_ok=True)
+        self.spool.mkdir(parents=True)
         self.lines, self.pauses = [], []
         self.assignment = JobAssignment(
             run_id=RUN, attempt=1, experiment="exp", node=number, node_count=2, directory=str(self.directory),
-            server_url="", token="t", snapshot="0" * 64, python="python", sdk_path="", data=list(data)
+            server_url="", token="t", snapshot="0" * 64, python="python", sdk_path="", data=list(data),
+            shared_code=shared_code and str(shared_code)
         )  # fmt: skip
 
     def write(self, name, text, folder=None):
@@ -123,6 +124,20 @@ def test_a_second_nodes_file_of_the_same_name_is_kept_beside_the_first(node, run
     node.write("outputs/a", "of node 0"), other.write("outputs/a", "of node 1")
     assert node.collect() is None and other.collect() is None
     assert stored(run) == {"outputs/a": "of node 0", "outputs/node-1/a": "of node 1"}
+
+
+def test_a_folder_that_nodes_share_is_collected_by_the_first_alone(run, transport, tmp_path):
+    reference = DataReferenceSpec("results", STORE, "there", mode="upload", path_on_compute="out")
+    code = tmp_path / "node-0" / "code"
+    one, other = (Node(tmp_path, transport, number, [DataMount(reference)], code) for number in (0, 1))
+    one.write("outputs/a", "of all"), one.write("out/b", "1")
+    other.write("files/plots/c", "set aside", folder=other.spool)
+    assert other.collect() is None
+    assert stored(run) == {"plots/c": "set aside"}
+    assert transfer.list_datastore_files(transport, STORE) == []
+    assert one.collect() is None
+    assert stored(run) == {"outputs/a": "of all", "plots/c": "set aside"}
+    assert [entry.path for entry in transfer.list_datastore_files(transport, STORE)] == ["there/b"]
 
 
 @pytest.mark.parametrize("trouble", [ServerUnavailableError("away"), StorageFullError("the disk is full")])

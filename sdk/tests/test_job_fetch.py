@@ -149,3 +149,24 @@ def test_data_that_is_not_there_is_told_with_the_cure(node):
     with pytest.raises(RunyardError) as told:
         node.fetch(mount("download"))
     assert "nothing at 'mnist'" in str(told.value) and "runyard datastore files" in str(told.value)
+
+
+def test_one_of_the_nodes_that_share_a_folder_fetches_for_all(transport, tmp_path):
+    node = Node(tmp_path, transport)
+    node.store(a="1")
+    mount = DataMount(DataReferenceSpec("d", STORE, "mnist", mode="download"))
+    first = node.fetch(mount, shared_code=str(node.code))
+    (node.code / "train.py").write_text("changed by a rank meanwhile")
+    assert node.fetch(mount, shared_code=str(node.code)) == first
+    assert (node.code / "train.py").read_text() == "changed by a rank meanwhile"
+    assert "by another node" in node.lines[-1]
+
+
+def test_what_one_node_could_not_fetch_the_next_one_fetches(transport, tmp_path):
+    node = Node(tmp_path, transport)
+    snapshot = transfer.send_snapshot(node.transport, str(node.source))
+    node.transport = Interrupted(node.transport, "/snapshots/", 1)
+    with pytest.raises(ServerUnavailableError):
+        node.fetch(snapshot=snapshot, shared_code=str(node.code))
+    node.fetch(snapshot=snapshot, shared_code=str(node.code))
+    assert (node.code / "train.py").exists()

@@ -60,7 +60,7 @@ def make(tmp_path):
             server_url="http://127.0.0.1:1", token="t", snapshot="0" * 64, python="python", sdk_path="", **given
         )  # fmt: skip
         stops = []
-        made.append(Reporter(assignment, server, Shipper(server, "exp_1", 2), stops.append))
+        made.append(Reporter(assignment, server, Shipper(server, "exp_1", 2), str(tmp_path / "code"), stops.append))
         return made[-1], stops
 
     yield make
@@ -155,3 +155,19 @@ def test_a_server_that_answers_nonsense_is_told_again(make):
     reporter, _ = make(server)
     reporter.start()
     assert reporter.finish(None)
+
+
+def test_the_job_that_collects_for_all_waits_until_no_rank_is_left_anywhere(make):
+    server = Server({}, {}, {}, {"ranks_over": True})
+    reporter, _ = make(server, heartbeat_s=60.0)
+    reporter.start()
+    reporter.collecting(None)
+    assert reporter.wait_for_the_others()
+    assert len(server.reports) >= 4  # it has asked, though its heartbeats are far apart
+
+
+def test_nobody_waits_for_the_others_of_an_attempt_that_is_over(make):
+    reporter, _ = make(Server({}, {"stale": True}))
+    reporter.start()
+    reporter.collecting(None)
+    assert not reporter.wait_for_the_others()

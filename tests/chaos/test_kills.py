@@ -320,6 +320,28 @@ def test_one_killed_rank_ends_the_others_and_is_named(yard: Yard, row: Row) -> N
     all_is_well(yard, row, run, witness)
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        pytest.param(0, marks=pytest.mark.chaos("kill -9 of the first node's job of two", "Running"), id="first"),
+        pytest.param(1, marks=pytest.mark.chaos("kill -9 of the second node's job of two", "Running"), id="second"),
+    ],
+)
+def test_a_killed_job_of_a_gang_takes_nothing_of_the_folder_that_all_share(yard: Yard, row: Row, node: int) -> None:
+    witness = yard.witness_folder()
+    run = yard.submit(
+        "w.lines(20); w.points(20); w.file('outputs/rank-%d' % w.rank, 300_000)\nw.wait('here')\n",
+        witness,
+        distributed_job_config=PyTorchConfiguration("Gloo", process_count=2, node_count=2),
+        compute_target=yard.target("two-nodes-of-a-gang", 2),
+    )
+    for gate in gates(witness, "here", ranks=2):
+        gate.reached()
+    ends_as(yard, row, run, "job_lost", yard.kill(yard.job_pid(run, node)))
+    row.outcome = f"Failed: the job of node {node} was lost"
+    all_is_well(yard, row, run, witness)
+
+
 @in_each_status("kill -9 of everything at once (a reboot)")
 def test_after_a_reboot_a_run_goes_on_or_says_what_was_lost(yard: Yard, row: Row, status: str) -> None:
     with STATUSES[status](yard, from_a_client=True) as held:

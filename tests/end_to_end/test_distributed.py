@@ -11,7 +11,7 @@ import pytest
 
 from runyard import AmlCompute, ComputeTarget, Environment, Run, Workspace
 from runyard.job.processes import all_processes, marker_in
-from runyard.runconfig import MpiConfiguration, TensorflowConfiguration
+from runyard.runconfig import MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 
 Submit = Callable[..., Run]
 Until = Callable[[Run, str], None]
@@ -187,3 +187,56 @@ def test_an_mpi_run_without_mpich_says_what_to_add(submit: Submit, nodes: str) -
     run = submit("print(1)", compute_target=nodes, distributed_job_config=MpiConfiguration(2, 1))
     run.wait_for_completion(raise_on_error=False)
     assert "add the pip package 'mpich'" in run.get_details()["error"]["error"]["message"]
+
+
+CHECKPOINTS = """
+import os, shutil, sys, time
+rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+if rank == 0:
+    shutil.rmtree("outputs")
+    os.makedirs("outputs/checkpoints")
+    open("outputs/checkpoints/made", "w").close()
+while not os.path.exists("outputs/checkpoints/made"):
+    time.sleep(0.01)
+with open("outputs/checkpoints/part-%d" % rank, "w") as part:
+    part.write("of rank %d" % rank)
+with open("logs/of-rank-%d.txt" % rank, "w") as log:
+    log.write("of rank %d" % rank)
+names = ["part-%d" % other for other in range(size)]
+while not set(names) <= set(os.listdir("outputs/checkpoints")):
+    time.sleep(0.01)
+if rank == size - 1:  # the first node has ended long before
+    while os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    open("outputs/late", "w").write("late")
+"""
+
+
+@pytest.mark.parametrize("node_count", [1, 2, 3])
+def test_all_ranks_have_one_folder_of_outputs_which_is_stored_once_and_whole(
+    submit: Submit, nodes: str, node_count: int, tmp_path: Path
+) -> None:
+    held = tmp_path / "held"
+    held.touch()
+    run = submit(
+        CHECKPOINTS,
+        arguments=[str(held)],
+        compute_target=nodes,
+        distributed_job_config=PyTorchConfiguration("Gloo", 2 * node_count, node_count),
+    )
+    if node_count > 1:
+        phase_of_first_node(run, "collecting")
+    held.unlink()
+    assert run.wait_for_completion()["status"] == "Completed"
+    ranks = range(2 * node_count)
+    files = [name for name in run.get_file_names() if name.startswith(("outputs/", "logs/"))]
+    assert files == [f"logs/of-rank-{rank}.txt" for rank in ranks] + [
+        "outputs/checkpoints/made",
+        *(f"outputs/checkpoints/part-{rank}" for rank in ranks),
+        "outputs/late",
+    ]
+    assert [run._read_file(f"outputs/checkpoints/part-{rank}") for rank in ranks] == [
+        f"of rank {rank}".encode() for rank in ranks
+    ]
+    assert run.verify()["ok"]
+    assert left_of(run) == []

@@ -68,13 +68,16 @@ class Collector:
     def _kept_back(self) -> Optional[str]:
         """Sends what is left of metrics and logs; why some of it could not be, None once all is stored."""
         spooled = self._shipper.drain(self._assignment.directory, timeout_s=30.0)
-        live = self._shipper.ship_tree(os.path.join(self._code, "logs"), live_prefix(self._assignment))
-        if spooled.complete and live.complete:
+        passes = [spooled]
+        if self._assignment.keeps_folders:
+            passes.append(self._shipper.ship_tree(os.path.join(self._code, "logs"), live_prefix(self._assignment)))
+        if all(passed.complete for passed in passes):
             return None
-        return str(spooled.trouble or live.trouble or "the last bytes of logs and metrics are being sent")
+        troubles = [passed.trouble for passed in passes if passed.trouble]
+        return str(troubles[0] if troubles else "the last bytes of logs and metrics are being sent")
 
     def _files(self) -> Iterator[Tuple[str, str]]:
-        for folder in KEPT_FOLDERS:
+        for folder in KEPT_FOLDERS if self._assignment.keeps_folders else ():
             for path in _tree(os.path.join(self._code, folder)):
                 yield os.path.relpath(path, self._code).replace(os.sep, "/"), path
         aside = os.path.join(self._spool, "files")
@@ -94,7 +97,7 @@ class Collector:
             upload_run_files(self._transport, own.run_id, renamed, overwrite=True)
 
     def _upload_data(self) -> None:
-        for mount in self._assignment.data:
+        for mount in self._assignment.data if self._assignment.keeps_folders else ():
             reference = mount.reference
             if reference.mode != "upload":
                 continue

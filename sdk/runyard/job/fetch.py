@@ -1,9 +1,11 @@
 """Before the ranks: the code and the data come to the node."""
 
+import fcntl
 import os
 from typing import Callable, Dict
 
 from runyard.errors import LimitReachedError, RunyardError, ServerUnavailableError
+from runyard.home import read_json, write_json
 from runyard.protocol.jobs import DataMount, JobAssignment
 from runyard.transfer import contained, download_datastore_files, fetch_snapshot, list_datastore_files
 from runyard.transport.base import Transport
@@ -34,10 +36,24 @@ class Fetcher:
         """
         while True:
             try:
-                return self._fetched()
+                return self._fetched() if self._assignment.shared_code is None else self._fetched_once()
             except (ServerUnavailableError, LimitReachedError) as away:
                 if not pause(str(away)):
                     raise
+
+    def _fetched_once(self) -> Dict[str, str]:
+        """As ``_fetched``, into a directory that several nodes share: one of them fetches, the others wait for it."""
+        beside = os.path.dirname(self._code)
+        done = os.path.join(beside, "fetched.json")
+        with open(os.path.join(beside, "fetch.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when its holder is killed
+            said = read_json(done)
+            if said is None:
+                said = {"data": self._fetched()}
+                write_json(done, said, private=True)
+            else:
+                self._log("code and data were fetched by another node into the folder that all share")
+        return dict(said["data"])
 
     def _fetched(self) -> Dict[str, str]:
         files = fetch_snapshot(self._transport, self._assignment.snapshot, self._code)

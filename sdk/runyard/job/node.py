@@ -32,13 +32,13 @@ class NodeJob:
 
     def __init__(self, assignment: JobAssignment) -> None:
         self.assignment = assignment
-        self.code = os.path.join(assignment.directory, "code")
+        self.code = assignment.shared_code or os.path.join(assignment.directory, "code")
         self.spool = os.path.join(assignment.directory, "spool")
         self.logs = os.path.join(assignment.directory, "logs")
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.transport = HttpTransport(self._address, lambda: assignment.token, patience_s=1.0, timeout_s=60.0)
         self.shipper = Shipper(self.transport, assignment.run_id, assignment.attempt)
-        self.reporter = Reporter(assignment, self.transport, self.shipper, self._hear)
+        self.reporter = Reporter(assignment, self.transport, self.shipper, self.code, self._hear)
         self.error: Optional[RunError] = None
         self.ranks: Optional[Ranks] = None
 
@@ -51,7 +51,8 @@ class NodeJob:
             self._log("75_job_post", "The job of this node was lost; collecting what it left.")
         else:
             self._prepare_and_run()
-        if self.reporter.is_stale:  # another attempt has taken over: nothing of ours is wanted any more
+        if self.reporter.is_stale or not self._may_collect():
+            # Another attempt has taken over: nothing of ours is wanted any more.
             self.reporter.close()
             self._note_end(1)
             return 1
@@ -90,9 +91,14 @@ class NodeJob:
         for folder in (self.code, self.spool, os.path.join(self.logs, "azureml-logs")):
             os.makedirs(folder, exist_ok=True)
 
-    def _collect(self) -> None:
+    def _may_collect(self) -> bool:
+        """Says that nobody runs here any more. Where the nodes share a folder, its collector waits for all of them."""
         self._leave_nobody()
         self.reporter.collecting(self.error)
+        own = self.assignment
+        return own.shared_code is None or not own.keeps_folders or self.reporter.wait_for_the_others()
+
+    def _collect(self) -> None:
         log = lambda line: self._log("75_job_post", line)  # noqa: E731
         collector = Collector(self.assignment, self.transport, self.shipper, self.code, self.spool, log)
         problem = collector.collect(self.reporter.wait_for_server)
@@ -110,7 +116,8 @@ class NodeJob:
     def _clear(self) -> None:
         """Frees the disk: everything is stored now."""
         for folder in (self.code, self.spool, self.logs):
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder != self.code or self.assignment.keeps_folders:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _note_end(self, code: int) -> None:
         folder = self.assignment.directory

@@ -24,11 +24,12 @@ LISTEN_S = 0.05
 class Reporter:
     """A thread that ships and reports. It never makes the ranks wait, and it never gives up.
 
+    ``code`` is the ranks' working directory, whose ``logs/`` are shipped while they grow.
     ``hear(what, ...)`` is called with what the server says: that the run is to end, or what this node is to start.
     """
 
     def __init__(
-        self, assignment: JobAssignment, transport: Transport, shipper: Shipper, hear: Callable[..., None]
+        self, assignment: JobAssignment, transport: Transport, shipper: Shipper, code: str, hear: Callable[..., None]
     ) -> None:
         self.ranks: List[RankReport] = []
         self.notes: List[str] = []  # warnings of who watches the ranks
@@ -39,6 +40,7 @@ class Reporter:
         self._transport = transport
         self._shipper = shipper
         self._hear = hear
+        self._code = code
         self._live_logs = live_prefix(assignment)
         self._phase = "preparing"
         self._error: Optional[RunError] = None
@@ -54,6 +56,7 @@ class Reporter:
         self._pace_s = assignment.heartbeat_s
         self._launch: List[str] = []
         self._workers_done = False
+        self._ranks_over = False
         self._joined = False
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
@@ -80,6 +83,19 @@ class Reporter:
 
     def collecting(self, error: Optional[RunError]) -> None:
         self._say("collecting", error)
+
+    def wait_for_the_others(self) -> bool:
+        """Waits until no rank of the run is left on any node; False when nobody wants this job any more.
+
+        Call it after ``collecting``.
+        """
+        self.listen()
+        with self._changing:
+            while not self._ranks_over:
+                if self.is_stale or not os.path.isdir(self._assignment.directory):
+                    return False
+                self._changing.wait(0.5)
+        return True
 
     def finish(self, error: Optional[RunError]) -> bool:
         """Says the last word, however long the server is away. Whether it was delivered."""
@@ -136,11 +152,13 @@ class Reporter:
         """Sends what is new. Whether something was."""
         directory = self._assignment.directory
         shipped = self._shipper.ship_once(directory)
-        logs = self._shipper.ship_tree(os.path.join(directory, "code", "logs"), self._live_logs)
-        for passed in (shipped, logs):
+        passes = [shipped]
+        if self._assignment.keeps_folders:
+            passes.append(self._shipper.ship_tree(os.path.join(self._code, "logs"), self._live_logs))
+        for passed in passes:
             if not passed.reachable:
                 raise passed.trouble or ServerUnavailableError("the server is away")
-        return bool(shipped) or bool(logs)
+        return any(passes)
 
     def _report(self) -> None:
         """Sends the present report.
@@ -181,11 +199,14 @@ class Reporter:
         elif reply.workers_done and not self._workers_done:
             self._workers_done = True
             self._hear(Stop.WORKERS_DONE)
+        if self._phase == "collecting":  # a long wait asks less often
+            self._pace_s = min(self._pace_s * 1.2, self._assignment.heartbeat_s)
         if reply.launch and not self._joined:
             self._joined = True
             self._hear("launch", reply.launch)
         with self._changing:
             self._told = sequence
+            self._ranks_over = self._ranks_over or reply.ranks_over
             self._changing.notify_all()
 
     def _check_home(self) -> None:

@@ -21,6 +21,8 @@ class JobAssignment:
     Attributes:
         attempt: the fencing number; the server refuses reports of an older one.
         directory: the job's own directory on the node (mode 0700).
+        shared_code: the working directory that the ranks of all nodes share; None where each node has its own,
+            below ``directory``.
         server_file: file that holds the server's present address, re-read when it is away.
         token: valid for this run alone.
         python: the interpreter of the run's environment on this node.
@@ -55,6 +57,12 @@ class JobAssignment:
     heartbeat_s: float = 5.0
     max_run_duration_s: Optional[int] = None
     salvage: int = 0
+    shared_code: Optional[str] = None
+
+    @property
+    def keeps_folders(self) -> bool:
+        """Whether this node's job collects ``outputs/`` and ``logs/``: its own, or those that all nodes share."""
+        return self.shared_code is None or self.node == 0
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,7 @@ class JobReply:
         instance: names the server process: another one may have older records than the last.
         workers_done: all workers have ended well, so that parameter servers are to end.
         launch: what the first node has for this one to start.
+        ranks_over: no rank of the run is left on any node.
     """
 
     cancel: bool = False
@@ -111,3 +120,4 @@ class JobReply:
     instance: str = ""
     workers_done: bool = False
     launch: Optional[str] = None
+    ranks_over: bool = False

@@ -21,6 +21,7 @@ class Ability(Enum):
 
     MULTI_NODE = "multi_node"  # all nodes of a gang, or none
     GPUS = "gpus"  # gives GPUs out by index
+    SHARED_FOLDER = "shared_folder"  # the nodes of a gang see each other's directories
     RESIZE = "resize"  # brings and removes nodes: it is a ResizableExecutor
 
 

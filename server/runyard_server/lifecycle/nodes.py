@@ -10,7 +10,7 @@ from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.runs import ClientProcess, RunRecord
 from runyard_server.domain.patience import Patience
 from runyard_server.domain.supervision import HEARTBEAT_LIMIT_S, MAX_SALVAGES, NodeView, must_be_ended
-from runyard_server.executors.base import JobHandle, JobObservation, JobRequest
+from runyard_server.executors.base import Ability, JobHandle, JobObservation, JobRequest
 from runyard_server.lifecycle.ports import Ports
 from runyard_server.records import runs as records
 from runyard_server.records.runs import JobRow
@@ -52,7 +52,7 @@ class Nodes:
 
     def _view(self, row: JobRow, seen: Mapping[JobHandle, JobObservation]) -> NodeView:
         now = self._ports.clock.monotonic()
-        sign = (row.reported_at, _salvages(row))  # a job that was just started is given its time to speak
+        sign = (row.reported_at, row.salvages)  # a job that was just started is given its time to speak
         silent_s = self._heard.silence_of((row.run_id, row.attempt, row.node), sign, now)
         handle = _handle(row)
         over, cause = False, ""
@@ -66,7 +66,7 @@ class Nodes:
         elif row.reported_at is None or silent_s > HEARTBEAT_LIMIT_S:
             # An earlier server died while it started this job, and the run was cancelled before it was started again.
             over, cause = True, "the server ended while it started the job"
-        return NodeView(row.node, row.report, over, cause, _salvages(row), silent_s)
+        return NodeView(row.node, row.report, over, cause, row.salvages, silent_s)
 
     def end(self, run: RunRecord, nodes: Sequence[NodeView]) -> None:
         """Asks the jobs that go on to end; those that do not in ``FIRMLY_AFTER_S`` are ended. Call it at every look."""
@@ -100,12 +100,13 @@ class Nodes:
         with ports.database.read() as connection:
             rows = records.jobs_of(connection, run.id, run.attempt)
         known = dict(rows[node].handle or {})
-        count = _salvages(rows[node]) + 1
+        count = rows[node].salvages + 1
         try:
             lost = _handle(rows[node])
             executor = ports.executors[lost.executor if lost else ports.queue.executor_of(run)]
-            request = JobRequest(run.id, run.attempt, [ports.assignments.salvage(run, node, count)])
-            (handle,) = executor.start(executor.plan(request))
+            share = Ability.SHARED_FOLDER in executor.abilities
+            assignment = ports.assignments.salvage(run, node, count, share)
+            (handle,) = executor.start(executor.plan(JobRequest(run.id, run.attempt, [assignment])))
         except OSError as fault:
             log.warning("%s cannot be salvaged now: %s", run.id, fault)
             return  # the engine is away: the next look tries it again
@@ -146,7 +147,3 @@ def _handle(row: JobRow) -> JobHandle | None:
     if row.handle is None or "job" not in row.handle:
         return None
     return from_json(JobHandle, row.handle["job"])
-
-
-def _salvages(row: JobRow) -> int:
-    return int((row.handle or {}).get("salvages", 0))

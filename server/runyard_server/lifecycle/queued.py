@@ -11,7 +11,7 @@ from runyard.protocol.codec import to_json
 from runyard.protocol.runs import RunError, RunRecord
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.placement import Decision
-from runyard_server.executors.base import JobRequest
+from runyard_server.executors.base import Ability, JobRequest
 from runyard_server.lifecycle.ports import Move, Ports
 from runyard_server.records import runs as records
 from runyard_server.services.leases import lease_ports, needs_ports
@@ -68,7 +68,8 @@ class Queued:
                 given = decision.gpus or [()] * _node_count(run)
                 records.add_jobs(connection, run.id, run.attempt, given, leased)
                 rows = records.jobs_of(connection, run.id, run.attempt)
-        assignments = ports.assignments.build(run, [row.gpus for row in rows], rows[0].ports)
+        gpus, share = [row.gpus for row in rows], Ability.SHARED_FOLDER in executor.abilities
+        assignments = ports.assignments.build(run, gpus, rows[0].ports, share)
         handles = executor.start(executor.plan(JobRequest(run.id, run.attempt, assignments)))
         return [{**(row.handle or {}), "job": to_json(handle)} for row, handle in zip(rows, handles, strict=True)]
 

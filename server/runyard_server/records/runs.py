@@ -362,6 +362,17 @@ class JobRow:
         """Leased for the attempt with its nodes."""
         return list((self.handle or {}).get("ports", ()))
 
+    @property
+    def salvages(self) -> int:
+        """How many further jobs were started to collect what the first one left."""
+        return int((self.handle or {}).get("salvages", 0))
+
+    @property
+    def has_no_ranks(self) -> bool:
+        """Whether its ranks have ended for certain: its job says so, or is gone and all that it had started with it."""
+        collects = self.report is not None and self.report.phase in ("collecting", "done")
+        return collects or self.salvages > 0
+
 
 def add_jobs(
     connection: Connection, run_id: str, attempt: int, gpus: Sequence[Sequence[int]], ports: Sequence[int] = ()

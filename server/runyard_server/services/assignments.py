@@ -47,12 +47,15 @@ class AssignmentService:
         self._interpreter = interpreter
         self._local_path = local_path
 
-    def build(self, run: RunRecord, gpus: Sequence[Sequence[int]], ports: Sequence[int] = ()) -> list[JobAssignment]:
+    def build(
+        self, run: RunRecord, gpus: Sequence[Sequence[int]], ports: Sequence[int] = (), share_folder: bool = False
+    ) -> list[JobAssignment]:
         """One assignment per node.
 
         Args:
             gpus: the indices that each node was given.
             ports: leased for the run: see ``distributed/``.
+            share_folder: whether the nodes see each other's directories, and so can work in one.
         Raises:
             RunyardError: its environment or a datastore is not here any more.
         """
@@ -63,19 +66,21 @@ class AssignmentService:
         for reference in spec.data_references:
             folder = self._local_path(reference)
             data.append(DataMount(reference, str(folder) if folder is not None else None))
-        return self._for_nodes(run, spec, gpus, ports, python, data)
+        return self._for_nodes(run, spec, gpus, ports, python, data, share_folder)
 
-    def salvage(self, run: RunRecord, node: int, number: int) -> JobAssignment:
+    def salvage(self, run: RunRecord, node: int, number: int, share_folder: bool = False) -> JobAssignment:
         """For the job that collects what a lost one left: it starts nothing, so it needs neither environment nor data.
 
         Args:
             number: which one it is of this node, from 1.
+            share_folder: as for ``build``.
         """
         spec = run.spec
         assert spec is not None
         data = [DataMount(reference) for reference in spec.data_references if reference.mode == "upload"]
         nobody: list[Sequence[int]] = [()] * spec.node_count
-        return replace(self._for_nodes(run, spec, nobody, (), sys.executable, data)[node], salvage=number)
+        told = self._for_nodes(run, spec, nobody, (), sys.executable, data, share_folder)[node]
+        return replace(told, salvage=number)
 
     def _for_nodes(
         self,
@@ -85,8 +90,11 @@ class AssignmentService:
         ports: Sequence[int],
         python: str,
         data: list[DataMount],
+        share_folder: bool,
     ) -> list[JobAssignment]:
         token = self._tokens.for_run(run.id)
+        first = self.directory(run.id, run.attempt, 0)
+        shared_code = str(first / "code") if share_folder and spec.node_count > 1 else None
         return [
             JobAssignment(
                 run_id=run.id,
@@ -113,6 +121,7 @@ class AssignmentService:
                 data=data,
                 max_run_duration_s=spec.max_run_duration_s,
                 heartbeat_s=HEARTBEAT_S if spec.node_count == 1 else GANG_HEARTBEAT_S,
+                shared_code=shared_code,
             )
             for node, given in enumerate(gpus)
         ]

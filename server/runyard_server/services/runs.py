@@ -331,6 +331,7 @@ class RunService:
             cancel=cancel,
             workers_done=record.spec is not None and _workers_are_done(record.spec, siblings),
             launch=_launch_of(siblings, said.node),
+            ranks_over=all(row.has_no_ranks for row in siblings),
         )
 
     def heartbeat(self, run_id: str) -> JobReply:

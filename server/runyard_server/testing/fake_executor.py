@@ -115,7 +115,7 @@ class FakeExecutor(Executor):
     """Speaks to a ``FakeEngine``; knows nothing that is not in a handle or in the engine."""
 
     name = "fake"
-    abilities = frozenset({Ability.MULTI_NODE, Ability.GPUS})
+    abilities = frozenset({Ability.MULTI_NODE, Ability.GPUS, Ability.SHARED_FOLDER})
 
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine

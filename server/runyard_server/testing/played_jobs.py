@@ -68,6 +68,7 @@ class PlayedJob:
     ranks: list[RankReport] = field(default_factory=list)
     said: list[JobReport] = field(default_factory=list)  # every report, as often as it was sent
     written: int = 0
+    ranks_over: bool = False  # on every node, as the server says
     hangs: bool = False  # as one that SIGSTOP has reached: nothing but a firm end moves it
 
     def __post_init__(self) -> None:
@@ -174,6 +175,10 @@ class PlayedJob:
         if self.play.fate is Fate.DIES_COLLECTING:
             self.job.kill()
             return
+        given = self.job.assignment
+        if given.shared_code is not None and given.keeps_folders and not self.ranks_over:
+            self.beat(server)  # it waits for the others, and asks
+            return
         self._ship(server)
         self._say("done")
 
@@ -194,6 +199,7 @@ class PlayedJob:
         self.said.append(report)
         reply: JobReply = server.runs.report(self.job.handle.run_id, report)
         self.is_told = True
+        self.ranks_over = reply.ranks_over
         if reply.stale:
             self.job.exit(1)
         elif self.phase == "done":

@@ -43,6 +43,23 @@ def test_each_node_has_a_directory_and_gpus_of_its_own_and_the_same_of_all_else(
     assert server.tokens.check(one.token).run_id == asked.id
 
 
+def test_nodes_that_see_each_others_directories_work_in_the_first_ones(server: RunServer) -> None:
+    asked = run(server, node_count=2, distribution=TORCH)
+    told = server.assignments.build(asked, [[], []], [25_000], share_folder=True)
+    assert {given.shared_code for given in told} == {f"{told[0].directory}/code"}
+    assert server.assignments.salvage(asked, 1, 1, share_folder=True).shared_code == told[1].shared_code
+    assert [given.keeps_folders for given in told] == [True, False]
+
+
+@pytest.mark.parametrize(("node_count", "share_folder"), [(1, True), (2, False)])
+def test_one_node_alone_and_nodes_of_their_own_disks_share_nothing(
+    server: RunServer, node_count: int, share_folder: bool
+) -> None:
+    asked = run(server, node_count=node_count)
+    told = server.assignments.build(asked, [[]] * node_count, share_folder=share_folder)
+    assert all(given.shared_code is None and given.keeps_folders for given in told)
+
+
 def test_an_interpreter_that_is_gone_is_told(server: RunServer, tmp_path: Path) -> None:
     import sys
 
