@@ -148,11 +148,16 @@ class Run(MetricLogging):
         return self.status
 
     def get_details(self) -> Dict[str, Any]:
-        """Everything about the run, under Azure's keys (runId, target, status, startTimeUtc, error, runDefinition...)."""
+        """Everything about the run, under Azure's keys (runId, target, status, startTimeUtc, error, runDefinition...).
+
+        While it goes on, ``ranks`` says of each of its processes whether it runs and when it last printed something.
+        """
         from runyard.run_details import details
 
         record = self._refresh()
-        return details(record, {name: _log_address(record, name) for name in self._log_names()})
+        goes_on = record.get("spec") and not RunStatus(record["status"]).is_terminal
+        ranks = self._call("GET", "ranks") if goes_on else ()
+        return details(record, {name: _log_address(record, name) for name in self._log_names()}, ranks)
 
     def get_details_with_logs(self) -> Dict[str, Any]:
         """``get_details`` with each log's text in the place of its address."""
@@ -210,6 +215,19 @@ class Run(MetricLogging):
                 "Activity Failed:\n" + json.dumps(found.get("error"), indent=4), {"error": found.get("error")}
             )
         return found
+
+    def get_stacks(self, timeout_seconds: float = 30) -> Dict[str, str]:
+        """Where each of the run's processes is in its code just now: the Python stack of every rank, by rank.
+
+        The run goes on meanwhile. The stacks are kept among its logs, below ``azureml-logs/stacks/``. A rank that
+        gives no answer in time is not among them.
+
+        Raises:
+            RunException: the run is not Running, or interactive.
+        """
+        from runyard.stacks import take
+
+        return take(self, timeout_seconds)
 
     def cancel(self) -> None:
         """Asks for the run's end: its script gets SIGTERM, some time to save, then SIGKILL."""

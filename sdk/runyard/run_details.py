@@ -1,10 +1,13 @@
 """A run's record under Azure's keys."""
 
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Sequence
 
 
-def details(record: Dict[str, Any], log_files: Dict[str, str]) -> Dict[str, Any]:
-    """What ``get_details()`` gives: semantics of Azure ML SDK v1, times as ISO 8601 in UTC."""
+def details(record: Dict[str, Any], log_files: Dict[str, str], ranks: Sequence[Dict[str, Any]] = ()) -> Dict[str, Any]:
+    """What ``get_details()`` gives: semantics of Azure ML SDK v1, times as ISO 8601 in UTC.
+
+    Beyond Azure's there is ``ranks``, of a run that goes on: what each of its processes is at.
+    """
     found: Dict[str, Any] = {
         "runId": record["id"],
         "target": record["target"],
@@ -26,7 +29,16 @@ def details(record: Dict[str, Any], log_files: Dict[str, str]) -> Dict[str, Any]
     if spec:
         found["runDefinition"] = run_definition(spec, record)
     found["logFiles"] = log_files
+    if ranks:
+        found["ranks"] = [_rank(each) for each in ranks]
     found["submittedBy"] = record.get("submitted_by")
+    return found
+
+
+def _rank(said: Dict[str, Any]) -> Dict[str, Any]:
+    times = {"startTimeUtc": "started_at", "endTimeUtc": "ended_at", "lastOutputUtc": "last_output_at"}
+    found = {key: said[key] for key in ("rank", "name", "node", "state", "log")}
+    found.update({key: iso_time(said[of]) for key, of in times.items() if said[of] is not None})
     return found
 
 

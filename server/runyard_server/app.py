@@ -64,6 +64,7 @@ from runyard_server.services.models import ModelService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.pages import PageService
 from runyard_server.services.queue import QueueService
+from runyard_server.services.ranks import RankService
 from runyard_server.services.reading import ReadingService
 from runyard_server.services.runs import RunService
 from runyard_server.services.snapshots import SnapshotService
@@ -200,6 +201,7 @@ def build(
         experiments=ExperimentService(database, clock),
         runs=run_service,
         queue=queue,
+        ranks=RankService(database, clock, log_service),
         admission=admission,
         verification=VerificationService(database, log_service, file_service),
         computes=compute_service,

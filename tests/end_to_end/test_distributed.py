@@ -5,7 +5,11 @@ and that nothing of a process manager stays behind.
 """
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +80,12 @@ def logs_of(run: Run) -> dict[str, str]:
 def left_of(run: Run) -> list[int]:
     """Processes that carry the run's mark."""
     return [pid for pid in all_processes() if (marker_in(pid) or "").startswith(run.id + "/")]
+
+
+def until_ended(run: Run, ranks: list[int]) -> None:
+    """Waits until the server knows that these ranks have ended, and others go on."""
+    while [rank["state"] for rank in run.get_details()["ranks"] if rank["rank"] in ranks] != ["ended"] * len(ranks):
+        assert run.get_status() in ("Starting", "Preparing", "Queued", "Running")
 
 
 def cause_of(run: Run) -> dict[str, object]:
@@ -225,7 +235,7 @@ def test_all_ranks_have_one_folder_of_outputs_which_is_stored_once_and_whole(
         distributed_job_config=PyTorchConfiguration("Gloo", 2 * node_count, node_count),
     )
     if node_count > 1:
-        phase_of_first_node(run, "collecting")
+        until_ended(run, [0, 1])
     held.unlink()
     assert run.wait_for_completion()["status"] == "Completed"
     ranks = range(2 * node_count)
@@ -240,3 +250,74 @@ def test_all_ranks_have_one_folder_of_outputs_which_is_stored_once_and_whole(
     ]
     assert run.verify()["ok"]
     assert left_of(run) == []
+
+
+HANGS = """
+import os, signal, sys, threading
+def waits_for_ever(what):
+    print("here", os.environ["RUNYARD_RUN_RANK"], flush=True)
+    what()
+waits_for_ever(threading.Event().wait if os.environ["RUNYARD_RUN_RANK"] == "1" else signal.pause)
+"""
+
+
+def assert_the_stacks_are_told_and_kept(run: Run, ranks: range) -> None:
+    stacks = run.get_stacks()
+    assert list(stacks) == [str(rank) for rank in ranks]
+    for rank in ranks:
+        assert "waits_for_ever (train.py:5)" in stacks[str(rank)]
+        assert ("wait (threading.py" in stacks[str(rank)]) == (rank == 1)
+    (folder,) = {name.rpartition("/")[0] for name in run.get_file_names() if "/stacks/" in name}
+    assert re.fullmatch(r"azureml-logs/stacks/[0-9-]+T[0-9-]+Z", folder)
+    run.cancel()
+    run.wait_for_completion()
+    assert stacks["0"] in run._read_log(f"{folder}/rank-0.txt")
+    assert run.verify()["ok"]
+
+
+@pytest.mark.parametrize("node_count", [1, 2])
+def test_a_run_that_hangs_shows_where_and_which_of_its_ranks_is_silent(
+    submit: Submit, nodes: str, node_count: int, until: Until
+) -> None:
+    run = submit(HANGS, compute_target=nodes, distributed_job_config=PyTorchConfiguration("Gloo", 2, node_count))
+    for rank in range(2):
+        until(run, f"here {rank}")
+    ranks = run.get_details()["ranks"]
+    assert [(rank["name"], rank["node"], rank["state"]) for rank in ranks] == [
+        (str(rank), rank * (node_count - 1), "running") for rank in range(2)
+    ]
+    assert all(rank["startTimeUtc"] <= rank["lastOutputUtc"] for rank in ranks)
+    assert_the_stacks_are_told_and_kept(run, range(2))
+
+
+@pytest.mark.network
+def test_the_stacks_of_an_mpi_run_on_two_nodes(submit: Submit, nodes: str, with_mpi: Environment, until: Until) -> None:
+    run = submit(
+        HANGS, compute_target=nodes, environment=with_mpi, distributed_job_config=MpiConfiguration(1, 2)
+    )  # fmt: skip
+    for rank in range(2):
+        until(run, f"here {rank}")
+    assert_the_stacks_are_told_and_kept(run, range(2))
+
+
+TALKS = """
+for number in range(300):
+    print("line", end=" ", flush=True)
+    print(number, flush=True)
+print("end", end="")
+"""
+
+
+def test_what_the_ranks_print_is_followed_as_one_text_of_whole_lines(
+    submit: Submit, nodes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = submit(TALKS, compute_target=nodes, distributed_job_config=PyTorchConfiguration("Gloo", 4, 2))
+    run.wait_for_completion(show_output=True)
+    shown = capsys.readouterr().out.splitlines()
+    for rank in range(4):
+        mine = [line for line in shown if line.startswith(f"[{rank}] ")]
+        assert mine == [f"[{rank}] line {number}" for number in range(300)] + [f"[{rank}] end"]
+    assert shown.count("Streaming azureml-logs/70_driver_log_*.txt") == 1
+    words = [sys.executable, "-m", "runyard", "run", "logs", run.id, "--rank", "2", "--tail", "2"]
+    words += ["--workspace", run.experiment.workspace.name]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "line 299\nend"

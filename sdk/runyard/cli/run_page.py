@@ -9,6 +9,8 @@ from runyard.cli.submit import command_text, environment_text
 if TYPE_CHECKING:
     from runyard.run import Run
 
+MOST_SILENT = 8  # ranks that are named
+
 
 def facts(run: "Run") -> Dict[str, Any]:
     """The run's record with its ``events``, ``why``, number of ``files``, ``models`` and ``children``."""
@@ -21,6 +23,7 @@ def facts(run: "Run") -> Dict[str, Any]:
         run._refresh(),
         events=run._call("GET", "events"),
         why=run._call("GET", "why"),
+        ranks=run._call("GET", "ranks"),
         files=len(list_run_files(run._transport, run.id)),
         models=[model.id for model in Model.list(workspace, run_id=run.id)],
         children=[child.id for child in list_runs(workspace, None, parent=run.id)],
@@ -33,6 +36,8 @@ def write(out: Output, said: Dict[str, Any]) -> None:
     if said["error"] or not said["started_at"]:
         out.say()
         write_cause(out, said, said["why"])
+    if not said["ended_at"]:
+        _write_ranks(out, said["ranks"])
     for warning in said["warnings"]:
         out.say("\nwarning: " + one_line(warning))
     if said["events"]:
@@ -57,6 +62,33 @@ def write_cause(out: Output, said: Dict[str, Any], why: Dict[str, Any]) -> None:
     if error["traceback"]:
         out.say()
         out.say("\n".join("    " + line for line in harmless(error["traceback"]).rstrip().split("\n")))
+
+
+def present_ranks(run: "Run", status: str) -> List[Dict[str, Any]]:
+    """The processes of a run whose script was started; none of one that waits or is over."""
+    return list(run._call("GET", "ranks")) if status in ("Running", "NotResponding", "CancelRequested") else []
+
+
+def write_silence(out: Output, ranks: List[Dict[str, Any]]) -> None:
+    """Which processes have printed nothing for longest: one that hangs is among them."""
+    live = sorted((rank for rank in ranks if rank["state"] == "running"), key=lambda rank: rank["last_output_at"] or 0)
+    said = ["rank {} {}".format(rank["name"], _last_output(rank)) for rank in live[:MOST_SILENT]]
+    if said:
+        more = len(live) - len(said)
+        out.say("Last output: {}{}.".format(", ".join(said), ", {} more since".format(more) if more else ""))
+
+
+def _write_ranks(out: Output, ranks: List[Dict[str, Any]]) -> None:
+    rows = [(rank["name"], rank["node"], rank["state"], _last_output(rank)) for rank in ranks if rank["started_at"]]
+    if rows:
+        out.say()
+        out.table([Column("RANK"), Column("NODE", right=True), Column("STATE"), Column("LAST OUTPUT")], rows)
+
+
+def _last_output(rank: Dict[str, Any]) -> str:
+    if rank["last_output_at"] is None:
+        return "none yet"
+    return "{} ago".format(duration(time.time() - rank["last_output_at"]))
 
 
 def _cause(said: Dict[str, Any], why: Dict[str, Any]) -> str:

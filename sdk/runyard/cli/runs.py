@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 from runyard.cli.call import Call
-from runyard.cli.output import Column, counted, duration, local_time, pairs_text, status_column
+from runyard.cli.output import Column, counted, duration, harmless, local_time, pairs_text, status_column
 from runyard.cli.parsing import Commands, add_pairs, pair, whole_number
 
 if TYPE_CHECKING:
@@ -61,14 +61,31 @@ def _add_looking(noun: Commands) -> None:
         "logs",
         logs,
         "print a run's log, or follow it",
-        "Without NAME: the environment's build, the preparation and the first process's output.",
-        "runyard run logs -f @last\nrunyard run logs @last --list\nrunyard run logs @last logs/mine.txt --tail 20",
+        "Without NAME: the environment's build, the preparation and what the script printed. Of several ranks each has\n"
+        "a log of its own; -f shows their lines together as they come, each with its rank's name: [1] or [worker_0].",
+        "runyard run logs -f @last\nrunyard run logs @last --list\nrunyard run logs @last logs/mine.txt --tail 20\n"
+        "runyard run logs -f @last --rank 1",
     )
     parser.add_argument("run", metavar="RUN", help=_RUN)
-    parser.add_argument("name", metavar="NAME", nargs="?", help="one log alone, as --list names it")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("name", metavar="NAME", nargs="?", help="one log alone, as --list names it")
+    one.add_argument("--rank", metavar="RANK", help="what this rank prints alone: 1, or worker_0")
     parser.add_argument("-f", "--follow", action="store_true", help="go on printing until the run's end")
     parser.add_argument("--tail", metavar="LINES", type=whole_number(0), help="only the last lines")
     parser.add_argument("--list", action="store_true", help="names and sizes of the logs instead")
+    parser = noun.verb(
+        "stacks",
+        stacks,
+        "where each process of a run is in its code just now",
+        "Takes the Python stack of every rank, on every node, while the run goes on; it is kept among the run's logs\n"
+        "(azureml-logs/stacks/). Exit code 1 where a rank gave no answer.",
+        "runyard run stacks @last\nrunyard run stacks @last --rank 1",
+    )
+    parser.add_argument("run", metavar="RUN", help=_RUN)
+    parser.add_argument("--rank", metavar="RANK", help="this rank's alone: 1, or worker_0")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=whole_number(1), default=30, help="how long to wait (default: 30)"
+    )
     parser = noun.verb(
         "metrics",
         metrics,
@@ -210,11 +227,13 @@ def why(call: Call) -> int:
 
     run = call.run(call.given.run)
     said = run._call("GET", "why")
+    ranks = run_page.present_ranks(run, said["status"])
     if call.out.as_json:
-        call.out.json(dict(said, id=run.id))
+        call.out.json(dict(said, id=run.id, ranks=ranks))
         return 0
     call.out.say("{} is {}.".format(run.id, call.out.status(said["status"])))
     run_page.write_cause(call.out, run._refresh(), said)
+    run_page.write_silence(call.out, ranks)
     return 0
 
 
@@ -230,8 +249,29 @@ def logs(call: Call) -> int:
         else:
             _write_sizes(call, [(entry["name"], entry["size"]) for entry in entries], "log")
         return 0
-    run_logs.write(call.out, run, call.given.name, call.given.follow, call.given.tail)
+    run_logs.write(call.out, run, call.given.name, call.given.follow, call.given.tail, call.given.rank)
     return 0
+
+
+def stacks(call: Call) -> int:
+    """Prints the stacks of a run's processes."""
+    run = call.run(call.given.run)
+    found = run.get_stacks(call.given.timeout)
+    if call.given.rank is not None:
+        found = {rank: text for rank, text in found.items() if rank == call.given.rank}
+    ranks = [rank["name"] for rank in run._call("GET", "ranks") if call.given.rank in (None, rank["name"])]
+    silent = [rank for rank in ranks if rank not in found]
+    if call.out.as_json:
+        call.out.json({"id": run.id, "stacks": found, "silent": silent})
+    else:
+        call.out.say("\n".join("{}".format(harmless(text)) for text in found.values()).rstrip())
+        if silent:
+            call.out.note(
+                "Nothing came of rank {} within {} s. Has it ended? See: runyard run show {}".format(
+                    ", ".join(silent), call.given.timeout, run.id
+                )
+            )
+    return 1 if silent or not found else 0
 
 
 def metrics(call: Call) -> int:

@@ -49,6 +49,22 @@ def ranks(distribution: DistributionSpec, node_count: int) -> List[Rank]:
     return [Rank(node * per_node + local, node, local) for node in range(node_count) for local in range(per_node)]
 
 
+def is_alone(distribution: DistributionSpec, node_count: int) -> bool:
+    """Whether a run has one rank in all: its files then need no name of a rank."""
+    return len(ranks(distribution, node_count)) == 1
+
+
+def log_of(label: str, alone: bool, attempt: int = 1) -> str:
+    """The log among the run's that holds what a rank prints.
+
+    Args:
+        label: the rank's.
+        alone: see ``is_alone``.
+    """
+    again = "" if attempt == 1 else "attempt-{}/".format(attempt)
+    return "azureml-logs/{}70_driver_log{}.txt".format(again, "" if alone else "_" + label)
+
+
 def ranks_of_node(assignment: JobAssignment) -> List[Rank]:
     """The ranks that stand on the assignment's node, by number."""
     return [rank for rank in ranks(assignment.distribution, assignment.node_count) if rank.node == assignment.node]

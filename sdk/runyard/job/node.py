@@ -6,11 +6,13 @@ import queue
 import shutil
 import signal
 import sys
+import threading
 import traceback
 from typing import Any, Optional
 
 from runyard.errors import RunyardError
 from runyard.home import read_json, write_json
+from runyard.job import stacks
 from runyard.job.collect import Collector
 from runyard.job.fetch import Fetcher
 from runyard.job.processes import kill_group, marker_of
@@ -22,6 +24,7 @@ from runyard.protocol.jobs import JobAssignment
 from runyard.protocol.runs import RunError
 from runyard.protocol.status import Reason
 from runyard.shipping import Shipper
+from runyard.stacks import FOLDER
 from runyard.transport.http import HttpTransport
 
 EXIT_FILE = "exit.json"
@@ -128,7 +131,18 @@ class NodeJob:
                 sys.stderr.write("{} cannot be written: {}\n".format(EXIT_FILE, fault))
 
     def _hear(self, *event: str) -> None:
-        self.events.put(event)
+        if event[0] == "stacks":
+            # Beside what goes on: neither the ranks nor the reports wait for it.
+            threading.Thread(target=self._take_stacks, args=event[1:], name="stacks", daemon=True).start()
+        else:
+            self.events.put(event)
+
+    def _take_stacks(self, name: str) -> None:
+        reports = list(self.ranks.reports) if self.ranks is not None else []
+        try:
+            stacks.take(self.assignment, reports, os.path.join(self.logs, *(FOLDER + name).split("/")))
+        except OSError as fault:
+            sys.stderr.write("The stacks cannot be written: {}\n".format(fault))
 
     def _log(self, name: str, line: str) -> None:
         path = os.path.join(self.logs, "azureml-logs", "{}-{}.txt".format(name, self.assignment.node))

@@ -25,7 +25,8 @@ class Reporter:
     """A thread that ships and reports. It never makes the ranks wait, and it never gives up.
 
     ``code`` is the ranks' working directory, whose ``logs/`` are shipped while they grow.
-    ``hear(what, ...)`` is called with what the server says: that the run is to end, or what this node is to start.
+    ``hear(what, ...)`` is called with what the server says: that the run is to end, what this node is to start, or
+    that somebody wants to see the ranks' stacks.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Reporter:
         self._launch: List[str] = []
         self._workers_done = False
         self._ranks_over = False
+        self._stacks = ""  # asked for last
         self._joined = False
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
@@ -204,6 +206,9 @@ class Reporter:
         if reply.launch and not self._joined:
             self._joined = True
             self._hear("launch", reply.launch)
+        if reply.stacks and reply.stacks != self._stacks:
+            self._stacks = reply.stacks
+            self._hear("stacks", reply.stacks)
         with self._changing:
             self._told = sequence
             self._ranks_over = self._ranks_over or reply.ranks_over

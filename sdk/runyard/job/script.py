@@ -4,7 +4,7 @@ import os
 import re
 from typing import Dict, List
 
-from runyard.distributed.topology import Rank, rank_environment, ranks
+from runyard.distributed.topology import Rank, is_alone, log_of, rank_environment
 from runyard.job.processes import node_environment
 from runyard.protocol.jobs import JobAssignment
 
@@ -26,7 +26,7 @@ class Script:
         self._assignment = assignment
         self._spool = spool
         self._data = data
-        self._is_alone = len(ranks(assignment.distribution, assignment.node_count)) == 1
+        self._is_alone = is_alone(assignment.distribution, assignment.node_count)
 
     def command(self) -> List[str]:
         own = self._assignment
@@ -36,7 +36,7 @@ class Script:
 
     def output_name(self, label: str) -> str:
         """The log, below ``logs``, that holds what a rank prints. ``label``: the rank's."""
-        return "azureml-logs/70_driver_log{}.txt".format("" if self._is_alone else "_" + label)
+        return log_of(label, self._is_alone)
 
     def output(self, label: str) -> str:
         """Path of that log."""

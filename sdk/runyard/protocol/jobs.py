@@ -1,6 +1,7 @@
 """What the server gives a job, and what a job reports back."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Dict, List, Optional
 
 from runyard.protocol.runs import DataReferenceSpec, DistributionSpec, RunError
@@ -113,6 +114,7 @@ class JobReply:
         workers_done: all workers have ended well, so that parameter servers are to end.
         launch: what the first node has for this one to start.
         ranks_over: no rank of the run is left on any node.
+        stacks: somebody wants to see the ranks' stacks: the name of the folder for them.
     """
 
     cancel: bool = False
@@ -121,3 +123,42 @@ class JobReply:
     workers_done: bool = False
     launch: Optional[str] = None
     ranks_over: bool = False
+    stacks: Optional[str] = None
+
+
+class RankState(str, Enum):
+    """Where one process of a run stands."""
+
+    WAITING = "waiting"  # it was not started yet, or never was
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class RankStatus:
+    """One process of a run, for who looks at it. Times are seconds since the epoch, UTC.
+
+    Attributes:
+        name: how files and messages call it: its number, or ``worker_0``.
+        log: the log that holds what it prints.
+        last_output_at: when that log last grew; None while it is empty, and once the run has ended.
+    """
+
+    rank: int
+    name: str
+    node: int
+    state: RankState
+    log: str
+    started_at: Optional[float] = None
+    ended_at: Optional[float] = None
+    exit_code: Optional[int] = None
+    signal: Optional[str] = None
+    last_output_at: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class StackRequest:
+    """Stacks that were asked for: they come as ``azureml-logs/stacks/<name>/rank-<rank>.txt``, one for each of ``ranks``."""
+
+    name: str
+    ranks: List[str]

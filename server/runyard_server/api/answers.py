@@ -14,7 +14,7 @@ from runyard.protocol.datastores import DatastoreRecord, UploadAnswer
 from runyard.protocol.environments import CachedEnvironment, EnvironmentRecord, PrunedEnvironments
 from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.files import FileEntry, Manifest, ManifestAnswer
-from runyard.protocol.jobs import JobReply
+from runyard.protocol.jobs import JobReply, RankStatus, StackRequest
 from runyard.protocol.models import ModelRecord
 from runyard.protocol.runs import RunEvent, RunRecord
 from runyard_server.services.admission import Admitted
@@ -182,6 +182,8 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/v1/runs/{run_id}/rerun"): Answer(RunWithAddress, more=(LIMIT,)),
     ("GET", "/api/v1/runs/{run_id}/events"): Answer(list[RunEvent]),
     ("GET", "/api/v1/runs/{run_id}/why"): Answer(Why),
+    ("GET", "/api/v1/runs/{run_id}/ranks"): Answer(list[RankStatus]),
+    ("POST", "/api/v1/runs/{run_id}/stacks"): Answer(StackRequest),
     ("GET", "/api/v1/runs/{run_id}/verify"): Answer(Proof),
     ("POST", "/api/v1/runs/{run_id}/report"): Answer(JobReply),
     ("POST", "/api/v1/runs/{run_id}/heartbeat"): Answer(JobReply),

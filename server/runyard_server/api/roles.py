@@ -47,6 +47,8 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/v1/runs/{run_id}/rerun"): MEMBERS,
     ("GET", "/api/v1/runs/{run_id}/events"): READ,
     ("GET", "/api/v1/runs/{run_id}/why"): READ,
+    ("GET", "/api/v1/runs/{run_id}/ranks"): READ,
+    ("POST", "/api/v1/runs/{run_id}/stacks"): OWN_RUN,
     ("GET", "/api/v1/runs/{run_id}/verify"): READ,
     ("POST", "/api/v1/runs/{run_id}/report"): OWN_RUN,
     ("POST", "/api/v1/runs/{run_id}/heartbeat"): OWN_RUN,

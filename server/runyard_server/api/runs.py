@@ -140,6 +140,22 @@ def why(run_id: str, request: Request) -> Any:
     return {"status": record.status, "reason": waits_for or record.message or record.reason or "", "position": 0}
 
 
+@router.get("/runs/{run_id}/ranks")
+def ranks(run_id: str, request: Request) -> Any:
+    """Every process of the run: where it stands, and when its log last grew. An interactive run has none."""
+    return [to_json(rank) for rank in services(request).ranks.list(run_id)]
+
+
+@router.post("/runs/{run_id}/stacks")
+def stacks(run_id: str, request: Request) -> Any:
+    """Asks for the stack of every rank of a run that goes on.
+
+    Within seconds they are logs of the run, ``azureml-logs/stacks/<name>/rank-<rank>.txt``, one for each of the
+    answer's ``ranks``; such a log is whole once its last line is ``-- end of rank <rank> --``.
+    """
+    return to_json(services(request).ranks.ask_for_stacks(run_id))
+
+
 @router.get("/runs/{run_id}/verify")
 def verify(run_id: str, request: Request) -> Any:
     """The proof that what was written is what is stored."""
@@ -152,7 +168,8 @@ def verify(run_id: str, request: Request) -> Any:
 def report(run_id: str, said: JobReport, request: Request) -> Any:
     """A job's report; answers whether it is to stop."""
     held = services(request)
-    return to_json(replace(held.runs.report(run_id, said), instance=held.instance))
+    reply = held.runs.report(run_id, said)
+    return to_json(replace(reply, instance=held.instance, stacks=held.ranks.wanted_stacks(run_id)))
 
 
 @router.post("/runs/{run_id}/heartbeat")

@@ -15,6 +15,7 @@ from runyard_server.services.models import ModelService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.pages import PageService
 from runyard_server.services.queue import QueueService
+from runyard_server.services.ranks import RankService
 from runyard_server.services.reading import ReadingService
 from runyard_server.services.runs import RunService
 from runyard_server.services.snapshots import SnapshotService
@@ -35,6 +36,7 @@ class Services:
     experiments: ExperimentService
     runs: RunService
     queue: QueueService
+    ranks: RankService
     admission: AdmissionService
     verification: VerificationService
     computes: ComputeService

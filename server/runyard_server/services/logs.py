@@ -100,6 +100,13 @@ class LogService:
         except (FileNotFoundError, NotADirectoryError):
             return 0
 
+    def grown_at(self, run_id: str, name: str) -> float | None:
+        """When the log last grew, in seconds since the epoch; None where nothing of it lies here."""
+        try:
+            return self.path(run_id, name).stat().st_mtime
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def list(self, run_id: str) -> list[tuple[str, int]]:
         """Name and stored size of each of the run's logs, in order of name. Empty where nothing was logged."""
         root = self._folder(run_id)
