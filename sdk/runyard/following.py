@@ -6,14 +6,15 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple
 
 from runyard.errors import ServerUnavailableError
+from runyard.rank_lines import TITLE, RankLines, rank_of
 from runyard.transport.base import url_path
 
 if TYPE_CHECKING:
     from runyard.run import Run
 
-# What a person wants to see of a run's logs: the build, the preparation, the first process's output.
+# What a person wants to see of a run's logs: the build, the preparation, what each rank prints.
 LOGS = "azureml-logs/"
-_SHOWN = re.compile(r"azureml-logs/(20_\w+|65_job_prep-0|70_driver_log(_0)?)\.txt$")
+_SHOWN = re.compile(r"azureml-logs/(20_\w+|65_job_prep-0|70_driver_log(_\w+)?)\.txt$")
 _SILENCE_S = 60.0  # the server says something at least every 15 s
 _AWAY_S = 600.0
 
@@ -102,6 +103,7 @@ class _View:
         self._say = say
         self._out = sys.stdout
         self._log = ""
+        self._lines = RankLines()
         self._waits = ""
         say("RunId: {}\nWeb View: {}".format(run.id, run.get_portal_url()))
 
@@ -116,14 +118,18 @@ class _View:
         name = data["name"]
         if not is_shown(name):
             return
-        if name != self._log:
-            self._log = name
-            title = "Streaming " + name
+        rank = rank_of(name)
+        text = data["text"] if rank is None else self._lines.take(rank, data["text"])
+        shown = name if rank is None else TITLE
+        if shown != self._log:
+            self._log = shown
+            title = "Streaming " + shown
             self._say("\n{}\n{}\n".format(title, "=" * len(title)))
-        self._out.write(data["text"])
+        self._out.write(text)
         self._out.flush()
 
     def end(self, record: Dict[str, Any]) -> None:
+        self._out.write(self._lines.rest())
         lines = ["", "Execution Summary", "=================", "RunId: " + self._run.id]
         lines.append("Web View: " + self._run.get_portal_url())
         if record.get("warnings"):

@@ -233,6 +233,11 @@ class Server(Transport):
 
     def __init__(self):
         self.coming = []
+        self.logs = [
+            {"name": "azureml-logs/65_job_prep-0.txt", "size": 9},
+            {"name": "azureml-logs/70_driver_log.txt", "size": 9},
+            {"name": "logs/other", "size": 9},
+        ]
         self.record = {
             "id": "exp_1_abc",
             "experiment": "exp",
@@ -261,11 +266,7 @@ class Server(Transport):
                 "metrics": {"loss": [2.0, 1.0], "words": ["a", "b"], "rows": {"x": [1], "y": [2]}}
             },
             "runs/exp_1_abc/metrics/history": {"values": [2.0, 1.0], "steps": [None, None], "times": [1.0, 2.0]},
-            "runs/exp_1_abc/logs": [
-                {"name": "azureml-logs/65_job_prep-0.txt", "size": 9},
-                {"name": "azureml-logs/70_driver_log.txt", "size": 9},
-                {"name": "logs/other", "size": 9},
-            ],
+            "runs/exp_1_abc/logs": self.logs,
             "runs": [{"id": "c{}".format(at), "status": "Canceled", "display_name": None} for at in range(21)],
         }.get(route)
         content = b"\x1b[1mepoch 1\x1b[0m\n" if answer is None else json.dumps(answer).encode("utf-8")
@@ -316,6 +317,13 @@ def test_a_look_gathers_what_there_is_to_see(run):
     assert seen.metrics == [("words", "2 values, last b"), ("rows", "columns: x, y")]
     assert seen.log == ("azureml-logs/70_driver_log.txt", ["epoch 1"])
     assert (len(seen.children), seen.more) == (20, {"children": 1})
+
+
+def test_of_several_ranks_a_look_shows_the_end_of_each_with_its_name(run):
+    run._experiment.workspace.transport.logs = [
+        {"name": "azureml-logs/70_driver_log_{}.txt".format(rank), "size": 9} for rank in (0, 1, 10)
+    ]
+    assert look(run, 50.0).log == ("azureml-logs/70_driver_log_*.txt", ["[0] epoch 1", "[1] epoch 1", "[10] epoch 1"])
 
 
 def test_a_queued_run_says_what_it_waits_for(run):

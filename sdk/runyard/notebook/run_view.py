@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 from runyard.following import is_shown
 from runyard.notebook.wording import number
 from runyard.protocol.status import RunStatus
+from runyard.rank_lines import TITLE, in_order, named, rank_of
 from runyard.transport.base import url_path
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ MOST_CURVES = 6
 MOST_METRICS = 30
 MOST_CHILDREN = 20
 LOG_LINES = 30
+_LOG_RANKS = 6  # of those that print to logs of their own, the first ones
 _CURVE_POINTS = 120
 _LOG_BYTES = 16384
 
@@ -50,7 +52,8 @@ class RunView:
         waits_for: what the run waits for, or how it ended.
         command: what runs, as a person would write it; "" for an interactive run.
         metrics: name and last value, as text, of those that are no curve.
-        log: name and last lines of the log that matters now; None while there is none.
+        log: name and last lines of the log that matters now; of several ranks the last ones of each, with its name.
+            None while there is none.
         children: id, status and name of child runs.
         more: how many of what are left out: "curves", "metrics", "children".
     """
@@ -168,15 +171,29 @@ def _log(run: "Run") -> Optional[Tuple[str, List[str]]]:
     logs = [entry for entry in run._call("GET", "logs") if is_shown(entry["name"]) and entry["size"]]
     if not logs:
         return None
-    last = max(logs, key=lambda entry: str(entry["name"]))  # they are numbered in the order in which they matter
-    start = max(0, last["size"] - _LOG_BYTES)
-    path = url_path("runs", run.id, "logs", last["name"])
+    ranks = in_order([entry["name"] for entry in logs if rank_of(entry["name"])])[:_LOG_RANKS]
+    sizes = {entry["name"]: int(entry["size"]) for entry in logs}
+    if not ranks:
+        last = max(sizes)  # they are numbered in the order in which they matter
+        return last, _last_lines(run, last, sizes[last], LOG_LINES)
+    each = LOG_LINES // len(ranks)
+    lines = [
+        named(str(rank_of(name)), line).rstrip("\n")
+        for name in ranks
+        for line in _last_lines(run, name, sizes[name], each)
+    ]
+    return TITLE, lines
+
+
+def _last_lines(run: "Run", log: str, size: int, count: int) -> List[str]:
+    start = max(0, size - _LOG_BYTES)
+    path = url_path("runs", run.id, "logs", log)
     with run._transport.request("GET", path, query={"offset": start, "limit": _LOG_BYTES}) as answer:
         text = answer.whole().decode("utf-8", "replace")
     lines = text.split("\n")
     if start:
         lines = lines[1:]  # the first one is a piece of a line
-    return last["name"], [plain(line) for line in lines if line.strip()][-LOG_LINES:]
+    return [plain(line) for line in lines if line.strip()][-count:]
 
 
 def plain(line: str) -> str:
