@@ -26,7 +26,7 @@ class _Estimator:
         estimator_environment.check(given)
         self._source_directory = _source(given["source_directory"])
         self._script_params = _checked_params(given["script_params"])
-        settings = RunConfiguration(script=_script(given["entry_script"]))
+        settings = RunConfiguration(script=given["entry_script"])
         settings.arguments = arguments_of(self._script_params)
         settings.target = given["compute_target"]
         settings.inputs = _checked_inputs(given["inputs"])
@@ -97,7 +97,8 @@ class Estimator(_Estimator):
     Args:
         source_directory: directory that holds the script; sent as a whole.
         compute_target: a compute target or its name; "local" by default.
-        entry_script: path of the script in the source directory.
+        entry_script: path of the script in the source directory; a notebook (.ipynb) is run with ``script_params``
+            as its parameters, and kept with its outputs as ``outputs/<name>.output.ipynb``.
         script_params: arguments as a dict; a value "" makes its key a bare flag.
         node_count, process_count_per_node: more than one needs ``distributed_training``.
         distributed_training: MpiConfiguration, TensorflowConfiguration or PyTorchConfiguration.
@@ -327,15 +328,6 @@ def _source(source_directory: Any) -> str:
             )
         )
     return os.fspath(source_directory)
-
-
-def _script(entry_script: Optional[str]) -> Optional[str]:
-    if entry_script is not None and str(entry_script).endswith(".ipynb"):
-        raise UserErrorException(
-            "{0} is a notebook; notebooks cannot be run as scripts yet. Convert it "
-            "(jupyter nbconvert --to script {0}) and give the .py file.".format(entry_script)
-        )
-    return entry_script
 
 
 def _checked_params(script_params: Any) -> Dict[str, Any]:

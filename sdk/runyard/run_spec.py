@@ -16,6 +16,7 @@ from runyard.names import (
     check_variable_name,
     checked_pairs,
 )
+from runyard.notebook_parameters import is_notebook, parameters
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.runs import ALL_GPUS, GPUS_OF_SHAPE, DataReferenceSpec, DistributionSpec, RunSpec
 from runyard.runconfig import (
@@ -72,12 +73,15 @@ def build(
         raise UserErrorException("Give script and arguments, or command, not both.")
     references = _References(settings)
     distribution = _distribution(settings)
+    arguments = [] if command else references.rendered(_arguments(config))
+    if is_notebook(script) and not command:
+        _check_notebook(arguments, distribution, _count("node_count", settings.node_count))
     return RunSpec(
         experiment=check_experiment_name(experiment_name),
         snapshot=snapshot_id,
         script=None if command else entry_script(source, script),
         command=_command(command, references) if command else [],
-        arguments=[] if command else references.rendered(_arguments(config)),
+        arguments=arguments,
         target=_target(settings),
         environment=_environment(settings),
         node_count=_count("node_count", settings.node_count),
@@ -113,8 +117,7 @@ def entry_script(source: str, script: Optional[str]) -> str:
     """Path of the entry script, relative to the source directory, with ``/`` between its parts.
 
     Raises:
-        UserErrorException: none given, not in the directory (the message names the scripts that
-            are), or a notebook.
+        UserErrorException: none given, or not in the directory (the message names the scripts that are).
     """
     if not script:
         raise UserErrorException("No script was given. Name one of {}: {}.".format(source, _scripts(source)))
@@ -125,17 +128,21 @@ def entry_script(source: str, script: Optional[str]) -> str:
             "The script {} lies outside the source_directory {}: only that directory is sent. Move the script into "
             "it, or give the directory that holds it.".format(script, source)
         )
-    if script.endswith(".ipynb"):
-        raise UserErrorException(
-            "{} is a notebook; notebooks cannot be run as scripts yet. Convert it "
-            "(jupyter nbconvert --to script {}) and give the .py file.".format(script, script)
-        )
     if not os.path.isfile(path):
         what = "is a directory" if os.path.isdir(path) else "is not there"
         raise UserErrorException(
             "The script {} {} in the source_directory {}. It holds: {}.".format(script, what, source, _scripts(source))
         )
     return relative.replace(os.sep, "/")
+
+
+def _check_notebook(arguments: List[str], distribution: DistributionSpec, nodes: int) -> None:
+    parameters(arguments)
+    if distribution.kind == "mpi" and nodes * distribution.process_count_per_node > 1:
+        raise UserErrorException(
+            "A notebook's cells run in a kernel, a process that MPI does not know: it cannot be one rank of several. "
+            "Convert it (jupyter nbconvert --to script) and give the .py file."
+        )
 
 
 def _scripts(source: str) -> str:

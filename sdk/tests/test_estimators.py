@@ -1,6 +1,7 @@
 """Estimators: what each argument becomes, which exclude each other, and that the message says the cure."""
 
 import inspect
+import os
 
 import pytest
 
@@ -9,6 +10,7 @@ from runyard.data_reference import DataReference
 from runyard.environment import Environment
 from runyard.errors import UserErrorException
 from runyard.estimators import Chainer, Estimator, PyTorch, SKLearn, TensorFlow
+from runyard.notebook_parameters import parameters
 from runyard.protocol.runs import ALL_GPUS
 from runyard.run_spec import build
 from runyard.runconfig import (
@@ -233,9 +235,12 @@ def test_an_image_comes_from_the_registry_that_is_given_but_a_login_is_not_taken
         Estimator(source, entry_script="train.py", image_registry_details="registry.example")
 
 
-def test_a_notebook_as_entry_script_is_refused_with_the_cure(source):
-    with pytest.raises(UserErrorException, match="notebooks cannot be run as scripts yet"):
-        Estimator(source, entry_script="train.ipynb")
+def test_a_notebook_as_entry_script_takes_script_params_as_its_parameters(source):
+    open(os.path.join(source, "train.ipynb"), "w").close()
+    params = {"--batch-size": 50, "--verbose": ""}
+    spec = spec_of(Estimator(source, entry_script="train.ipynb", script_params=params))
+    assert spec.script == "train.ipynb"
+    assert parameters(spec.arguments) == {"batch_size": 50, "verbose": True}
 
 
 def test_a_missing_entry_script_is_refused_when_it_is_submitted(source):

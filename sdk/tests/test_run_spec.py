@@ -118,9 +118,19 @@ def test_a_folder_as_script_is_refused(source):
         build(ScriptRunConfig(source, "lib"), "exp")
 
 
-def test_a_notebook_is_refused_with_the_cure(source):
-    with pytest.raises(UserErrorException, match="notebook.*nbconvert"):
-        build(ScriptRunConfig(source, "train.ipynb"), "exp")
+def test_a_notebook_is_a_script_whose_arguments_have_names(source):
+    open(os.path.join(source, "train.ipynb"), "w").close()
+    spec = build(ScriptRunConfig(source, "train.ipynb", arguments=["--epochs", 3]), "exp")
+    assert (spec.script, spec.arguments) == ("train.ipynb", ["--epochs", "3"])
+    with pytest.raises(UserErrorException, match="takes parameters by name, and '3' has none"):
+        build(ScriptRunConfig(source, "train.ipynb", arguments=[3]), "exp")
+
+
+def test_a_notebook_is_no_rank_of_mpi_among_several(source):
+    open(os.path.join(source, "train.ipynb"), "w").close()
+    assert build(ScriptRunConfig(source, "train.ipynb", distributed_job_config=MpiConfiguration(1, 1)), "exp")
+    with pytest.raises(UserErrorException, match="cannot be one rank of several"):
+        build(ScriptRunConfig(source, "train.ipynb", distributed_job_config=MpiConfiguration(2, 1)), "exp")
 
 
 def test_a_missing_source_directory_is_refused(source):

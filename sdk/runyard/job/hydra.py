@@ -18,6 +18,7 @@ from runyard.distributed import mpi
 from runyard.home import write_json
 from runyard.job import rank as rank_program
 from runyard.job.script import Script, bin_folder
+from runyard.notebook_parameters import is_notebook
 from runyard.protocol.jobs import JobAssignment
 
 
@@ -147,7 +148,8 @@ class Hydra:
         command = self._script.command()
         own = self._assignment
         packages = os.path.join(os.path.dirname(bin_folder(own)), "lib", "python*", "site-packages", "mpi4py", "run.py")
-        return [command[0], "-m", "mpi4py"] + command[1:] if not own.command and glob.glob(packages) else command
+        is_script = not own.command and not is_notebook(own.script)
+        return [command[0], "-m", "mpi4py"] + command[1:] if is_script and glob.glob(packages) else command
 
     def _program(self, name: str) -> str:
         found = shutil.which(name, path=bin_folder(self._assignment) + os.pathsep + os.environ.get("PATH", os.defpath))

@@ -6,6 +6,7 @@ from typing import Dict, List
 
 from runyard.distributed.topology import Rank, is_alone, log_of, rank_environment
 from runyard.job.processes import node_environment
+from runyard.notebook_parameters import is_notebook
 from runyard.protocol.jobs import JobAssignment
 
 _REFERENCE = re.compile(r"\$\{?AZUREML_DATAREFERENCE_(\w+)\}?")
@@ -32,7 +33,8 @@ class Script:
         own = self._assignment
         if own.command:
             return [self._resolved(word) for word in own.command]
-        return [own.python, own.script or ""] + [self._resolved(word) for word in own.arguments]
+        program = ["-m", "runyard.job.notebook"] if is_notebook(own.script) else []
+        return [own.python] + program + [own.script or ""] + [self._resolved(word) for word in own.arguments]
 
     def output_name(self, label: str) -> str:
         """The log, below ``logs``, that holds what a rank prints. ``label``: the rank's."""

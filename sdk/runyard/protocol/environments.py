@@ -20,6 +20,7 @@ class EnvironmentSpec:
         variables: environment variables of the script.
         pip_options: index options for the resolver ("--index-url ..."), kept out of logs' secrets.
         mpi: whether an MPI run needs MPI's own programs in it.
+        notebook: whether a notebook is run in it, which needs papermill and a kernel.
     """
 
     name: Optional[str] = None
@@ -37,6 +38,7 @@ class EnvironmentSpec:
     variables: Dict[str, str] = field(default_factory=dict)
     docker_image: Optional[str] = None
     mpi: bool = False
+    notebook: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from runyard_server.environments.uv_command import masked
 
 OLDEST_PYTHON = (3, 7)
 MPI = "mpich"
+NOTEBOOK = ("papermill", "ipykernel")
 _PYTHON_VERSION = re.compile(r"^3(\.\d{1,2}(\.\d{1,2})?)?$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OPTION = re.compile(r"^(--?[A-Za-z][A-Za-z\-]*)(?:[\s=]\s*(.*))?$", re.DOTALL)
@@ -111,6 +112,11 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
     if with_horovod:
         lines += [name for name in horovod.NEEDS if name not in named]
         undated += tuple(name for name in horovod.UNDATED if name not in named)
+    if spec.notebook:
+        added = [name for name in NOTEBOOK if name not in named]
+        lines += added
+        if added:
+            notes.append(f"{', '.join(added)}: the script is a notebook")
     return Wanted(
         lines=lines,
         pythons=_pythons(python_version, pythons, title, notes),

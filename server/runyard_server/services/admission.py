@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from runyard.errors import ComputeTargetException, SnapshotException, UserErrorException
 from runyard.names import check_data_reference_name
+from runyard.notebook_parameters import is_notebook
 from runyard.protocol.compute import ComputeRecord
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.files import Manifest
@@ -65,7 +66,12 @@ class AdmissionService:
         gpus, warnings = self._grant_gpus(spec, target, executor)
         # A framework's GPU build is gigabytes that a node without GPU has no use for.
         use_gpu = spec.environment.use_gpu and gpus > 0
-        environment = replace(spec.environment, use_gpu=use_gpu, mpi=spec.distribution.kind == "mpi")
+        environment = replace(
+            spec.environment,
+            use_gpu=use_gpu,
+            mpi=spec.distribution.kind == "mpi",
+            notebook=is_notebook(spec.script),
+        )
         if spec.environment_key is None:
             self._places.check_environment(environment)
         return Admitted(replace(spec, environment=environment), warnings)

@@ -272,8 +272,9 @@ def spec_digest(spec: EnvironmentSpec) -> str:
 
 def _content(spec: EnvironmentSpec) -> dict[str, object]:
     content: dict[str, object] = to_json(replace(spec, name=None, version=None))
-    if not spec.mpi:
-        del content["mpi"]  # specs that were locked before there was such a thing keep their locks
+    for name in ("mpi", "notebook"):
+        if not content[name]:
+            del content[name]  # specs that were locked before there was such a thing keep their locks
     if _gets_horovod(spec):
         content["with"] = "horovod"  # and those that were locked without it get another one
     return content

@@ -151,3 +151,10 @@ def test_chainer_gets_what_its_ranks_speak_through_as_on_azure():
     found = wanted(EnvironmentSpec(framework="chainer", framework_version="5.1.0", mpi=True))
     assert {"mpich", "mpi4py"} <= set(found.lines) & set(found.undated)
     assert "mpi4py" not in wanted(EnvironmentSpec(framework="chainer", framework_version="5.1.0")).lines
+
+
+def test_a_notebook_gets_what_runs_it_beside_what_its_user_chose():
+    assert wanted(EnvironmentSpec(notebook=True)).lines == ["papermill", "ipykernel"]
+    found = wanted(EnvironmentSpec(pip_packages=["ipykernel==6.16.2"], notebook=True))
+    assert found.lines == ["ipykernel==6.16.2", "papermill"]
+    assert any("papermill: the script is a notebook" in note for note in found.notes)
