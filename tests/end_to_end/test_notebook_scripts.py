@@ -10,6 +10,7 @@ import pytest
 
 from runyard import Environment, Experiment, ScriptRunConfig, Workspace
 from runyard.estimators import Estimator
+from runyard.job.processes import is_alive
 from runyard.run import Run
 
 Until = Callable[[Run, str], None]
@@ -53,18 +54,23 @@ def test_a_notebook_runs_with_its_parameters_and_is_kept_with_its_outputs(
 ) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
+    another = tmp_path / "kernels" / "python3"  # as a user may have installed it
+    another.mkdir(parents=True)
+    (another / "kernel.json").write_text('{"argv": ["false"], "display_name": "Python 3", "language": "python"}')
+    environment = of_python(version)
+    environment.environment_variables["JUPYTER_DATA_DIR"] = str(tmp_path)
     estimator = Estimator(
         notebook(tmp_path, *CELLS),
         entry_script="train.ipynb",
         script_params={"--epochs": 3, "--name": "mnist", "--gate": str(gate)},
-        environment_definition=of_python(version),
+        environment_definition=environment,
     )
     run = Experiment(workspace, "notebooks").submit(estimator)
     until(run, "before the gate")  # what a cell prints is seen while it runs
     gate.write_text("")
     assert run.wait_for_completion()["status"] == "Completed"
     major, minor = version.split(".")
-    assert f"in ({major}, {minor}) True" in run._read_log("azureml-logs/70_driver_log.txt")
+    assert run._read_log("azureml-logs/70_driver_log.txt").startswith(f"in ({major}, {minor}) True\n")
     assert run.get_metrics() == {"loss": [1.0, 1 / 2, 1 / 3]}
     assert run._read_file("outputs/model.txt") == b"mnist"
     kept = json.loads(run._read_file("outputs/train.output.ipynb"))
@@ -87,6 +93,24 @@ def test_a_failed_cell_is_the_runs_cause_and_what_came_before_it_is_kept(workspa
     assert "in train()" in cause["traceback"] and "papermill" not in cause["traceback"]
     kept = run._read_file("outputs/train.output.ipynb").decode()
     assert "first" in kept and "no luck" in kept
+
+
+@pytest.mark.network
+def test_a_cancelled_notebook_is_kept_as_far_as_it_came_and_its_kernel_is_gone(
+    workspace: Workspace, tmp_path: Path, until: Until
+) -> None:
+    source = notebook(
+        tmp_path, "print('one')", "import os, signal\nprint('kernel', os.getpid(), flush=True)\nsignal.pause()"
+    )
+    config = ScriptRunConfig(source, "train.ipynb", environment=of_python("3.11"))
+    run = Experiment(workspace, "notebooks").submit(config)
+    until(run, "kernel ")
+    run.cancel()
+    run.wait_for_completion()
+    assert run.get_status() == "Canceled"
+    assert "one" in run._read_file("outputs/train.output.ipynb").decode()
+    pid = int(run._read_log("azureml-logs/70_driver_log.txt").split("kernel ")[1].split()[0])
+    assert not is_alive(pid)
 
 
 def test_an_environment_of_the_users_own_without_papermill_says_what_to_add(

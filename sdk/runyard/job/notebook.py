@@ -23,7 +23,7 @@ MISSING = (
     "This run's environment has no {}, which runs notebooks. Add the pip packages papermill and ipykernel to it (an "
     "environment that runyard builds has them)."
 )
-_KERNEL = "python"  # a name that every papermill takes for Python's, and that no kernel is installed under
+_KERNEL = "runyard"  # not "python3", nor "python", which is taken for it: a user may have installed another one there
 _START_S = 600  # a kernel on a busy machine
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -106,7 +106,7 @@ def _install_kernel(folder: str) -> None:
     kernel = os.path.join(folder, "kernels", _KERNEL)
     os.makedirs(kernel)
     said = {
-        # Its ports are loopback's and take what is signed with a key of this folder; that they are not encrypted
+        # Its ports are loopback's and take what is signed with a key that its user alone can read; that they are not encrypted
         # besides is the first line of every log, were it not for the level.
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
         "display_name": "Python 3",

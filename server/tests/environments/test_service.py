@@ -196,6 +196,14 @@ def test_the_order_of_packages_does_not_count_but_what_they_are_does():
         assert spec_digest(spec) != spec_digest(other)
 
 
+def test_what_was_locked_before_there_were_notebooks_keeps_its_lock():
+    spec = EnvironmentSpec(pip_packages=["numpy"])
+    assert spec_digest(spec) == "5327a70d53ea45eddb550cccaf6b7c45d0eff5ed52ba3fd3186f29097753c456"
+    with_mpi = replace(spec, mpi=True)
+    assert spec_digest(with_mpi) == "6a52e5bb2ac6b89e9d870c6dab2c33cfc6de31236d5a437ff7e1b650350bd79a"
+    assert spec_digest(replace(spec, notebook=True)) not in (spec_digest(spec), spec_digest(with_mpi))
+
+
 def test_a_lock_is_found_by_its_key(service):
     lock = service.lock_for(SPEC, silent)
     assert service.lock_by_key(lock.key) == lock
