@@ -91,6 +91,11 @@ def test_torch_is_told_where_its_first_rank_listens():
         "LOCAL_RANK": "1",
         "LOCAL_WORLD_SIZE": "2",
         "NODE_RANK": "1",
+        "GROUP_RANK": "1",
+        "GROUP_WORLD_SIZE": "2",
+        "ROLE_NAME": "default",
+        "ROLE_RANK": "3",
+        "ROLE_WORLD_SIZE": "4",
         "AZUREML_CR_NODE_RANK": "1",
     }
 

@@ -321,3 +321,79 @@ def test_what_the_ranks_print_is_followed_as_one_text_of_whole_lines(
     words = [sys.executable, "-m", "runyard", "run", "logs", run.id, "--rank", "2", "--tail", "2"]
     words += ["--workspace", run.experiment.workspace.name]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "line 299\nend"
+
+
+MEETS = """
+import json, os, signal, socket, sys, time
+rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+master = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+if rank == 0:
+    server = socket.create_server(master)
+    met = [server.accept()[0] for _ in range(size - 1)]
+    for other in met:
+        other.sendall(b"all are here")
+else:
+    while True:
+        try:
+            other = socket.create_connection(master)
+            break
+        except OSError:
+            time.sleep(0.01)
+    assert other.recv(12) == b"all are here"
+names = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK"]
+print(json.dumps([int(os.environ[name]) for name in names]), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("node_count", "per_node"), [(1, 2), (2, 2), (3, 1)])
+def test_the_ranks_of_pytorch_meet_where_they_are_told(
+    submit: Submit, nodes: str, node_count: int, per_node: int
+) -> None:
+    torch = PyTorchConfiguration("Nccl", node_count * per_node, node_count)
+    run = submit(MEETS, compute_target=nodes, distributed_job_config=torch)
+    assert run.wait_for_completion()["status"] == "Completed"
+    size = node_count * per_node
+    assert {label: json.loads(text) for label, text in logs_of(run).items()} == {
+        str(rank): [rank, size, rank % per_node, per_node, rank // per_node, rank // per_node] for rank in range(size)
+    }
+    assert left_of(run) == []
+
+
+@pytest.mark.parametrize("node_count", [1, 2])
+@pytest.mark.parametrize(
+    ("fault", "code", "exit_code", "signal"),
+    [
+        ("raise ValueError('no luck')", "script_failed", 1, None),
+        ("os._exit(3)", "script_failed", 3, None),
+        ("os.kill(os.getpid(), 9)", "signaled", None, "SIGKILL"),
+    ],
+)
+def test_one_rank_of_pytorchs_that_fails_ends_all_within_seconds_and_is_the_cause(
+    submit: Submit, nodes: str, node_count: int, fault: str, code: str, exit_code: int | None, signal: str | None
+) -> None:
+    run = submit(
+        MEETS + f"if rank == 1:\n    {fault}\nsignal.pause()\n",
+        compute_target=nodes,
+        distributed_job_config=PyTorchConfiguration("Gloo", 2 * node_count, node_count),
+    )
+    run.wait_for_completion(raise_on_error=False)
+    cause = cause_of(run)
+    assert (cause["code"], cause["rank"]) == (code, 1)
+    assert (cause.get("exit_code"), cause.get("signal")) == (exit_code, signal)
+    failed = run._call("GET", "ranks")[1]
+    assert run._refresh()["ended_at"] - failed["ended_at"] < 10
+    assert left_of(run) == []
+
+
+def test_a_cancelled_run_of_pytorchs_leaves_no_process(submit: Submit, nodes: str, until: Until) -> None:
+    daemon = "if os.fork() == 0:\n    os.setsid()\n    signal.pause()\n"
+    run = submit(
+        MEETS + daemon + "print('all set', flush=True)\nsignal.pause()\n",
+        compute_target=nodes,
+        distributed_job_config=PyTorchConfiguration("Gloo", 4, 2),
+    )
+    until(run, "all set")
+    run.cancel()
+    run.wait_for_completion(raise_on_error=False)
+    assert run.get_status() == "Canceled"
+    assert left_of(run) == []
