@@ -7,6 +7,7 @@ _NAMES = {
     "AuthenticationException": "runyard.errors",
     "AzureMLException": "runyard.errors:RunyardError",
     "ComputeTargetException": "runyard.errors",
+    "DatasetTimestampMissingError": "runyard.errors",
     "DatastoreNotFoundException": "runyard.errors:UnknownDatastoreError",
     "ExperimentExecutionException": "runyard.errors:RunyardError",
     "ExperimentNotFoundException": "runyard.errors:UnknownExperimentError",

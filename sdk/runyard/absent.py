@@ -3,9 +3,11 @@
 A name is looked up by its longest beginning, so that one line answers for a whole package.
 """
 
-from typing import Any, Dict, Iterable, NamedTuple, NoReturn, Optional
+from typing import Any, Callable, Dict, Iterable, NamedTuple, NoReturn, Optional, Type, TypeVar
 
 from runyard.errors import NotOfferedError
+
+T = TypeVar("T")
 
 PLANNED = "planned"
 AZURE = "an Azure service"
@@ -40,15 +42,33 @@ _IMAGES = Absence(
     "images of models and their services",
     "Register the model; Model.get_model_path(name) gives its files to a program of your own.",
 )
-_TABLES = Absence(
-    PLANNED,
-    "datasets as tables",
-    "Dataset.File.from_files((datastore, path)).as_mount() or .as_download() gives a script the files, which pandas reads.",
+_PREVIEW = Absence(
+    AZURE,
+    "the preview of datasets of 2019, with its definitions and profiles",
+    "Dataset.Tabular.from_delimited_files(path) makes a table, dataset.register(workspace, name) keeps it, and "
+    "dataset.to_pandas_dataframe().describe() gives its profile.",
 )
-_REGISTERED_DATASETS = Absence(
+_OTHER_TABLES = Absence(
     PLANNED,
-    "datasets that a workspace keeps by name",
-    "Name the place each time: Dataset.File.from_files((datastore, path)).",
+    "other ways to read and write tables",
+    "dataset.to_pandas_dataframe() gives the rows to pandas, and Dataset.Tabular.register_pandas_dataframe() keeps what "
+    "comes out.",
+)
+_FILE_CHOICES = Absence(
+    PLANNED,
+    "mounts in this process, and a choice among a dataset's files",
+    "dataset.download() fetches the files here; a pattern in Dataset.File.from_files((datastore, 'folder/*.png')) chooses "
+    "among them.",
+)
+_ENGINE_TABLES = Absence(
+    AZURE,
+    "tables of Spark, Dask and databases",
+    "dataset.to_pandas_dataframe() gives a DataFrame that those libraries take, and a script queries a database itself.",
+)
+_CACHES = Absence(
+    AZURE,
+    "caches of data of Azure's clusters",
+    "Give the run the dataset with as_mount() or as_download(): a folder of this machine is mounted as it is.",
 )
 _PIPELINES = Absence(
     AZURE,
@@ -100,10 +120,67 @@ _ENGINES = Absence(
     "compute of Azure's other services",
     "Use 'local', or a cluster made with ComputeTarget.create(ws, name, AmlCompute.provisioning_configuration(...)).",
 )
-_AHEAD = Absence(
+_BUILT_IMAGES = Absence(
     PLANNED,
-    "building an environment before its first run",
-    "Submit a run in it: it is built once, and every later run with the same packages takes what is there.",
+    "images built of environments",
+    "Environment.build(workspace) installs the packages for the scripts of the server's machine; no image is made of them.",
+)
+_LABELS = Absence(
+    PLANNED,
+    "labels of environments and wheels that a workspace keeps",
+    "Give Environment.get(workspace, name, version=...) the version, and name a wheel by its path on the server or its "
+    "address in the packages.",
+)
+_R = Absence(
+    AZURE,
+    "environments of R",
+    "Install R as a conda package (r-base) and start Rscript in ScriptRunConfig(command=['Rscript', 'train.R']).",
+)
+_SPARK = Absence(
+    AZURE,
+    "runs on Spark, HDInsight and Databricks",
+    "Run the script on Python alone, or install pyspark as a pip package and let the script start it.",
+)
+_WIRE = Absence(
+    AZURE,
+    "objects of Azure's REST interface",
+    "Ask the workspace for the object by its name; runyard's own REST interface is described at /api/v1/openapi.json.",
+)
+_SECRETS = Absence(
+    AZURE,
+    "secrets of a key vault",
+    "Hand a secret over in the run's environment_variables and read it from os.environ.",
+)
+_LOGINS = Absence(
+    AZURE,
+    "tokens of Azure's directory",
+    "A workspace finds its own token; get_authentication_header() gives the one of a team's server.",
+)
+_RUN_CONFIG_FILES = Absence(
+    PLANNED,
+    "run configurations in files",
+    "Make the RunConfiguration in Python; Environment.save_to_directory(path) keeps its environment in files.",
+)
+_RUN_TYPES = Absence(
+    AZURE,
+    "types of runs that other packages bring",
+    "Run.get(workspace, run_id) gives every run as a Run.",
+)
+_HDFS = Absence(
+    PLANNED,
+    "datastores of HDFS",
+    "Attach a mounted folder of the server's machine with Datastore.register_folder(workspace, name, path).",
+)
+_LATER_STORES = Absence(
+    PLANNED,
+    "datastores in clouds",
+    "Attach a folder with Datastore.register_folder(workspace, name, path), or copy the data to the default datastore with "
+    "workspace.get_default_datastore().upload(...).",
+)
+_USAGE = Absence(
+    AZURE,
+    "quotas and identities of an Azure subscription",
+    "runyard compute list shows what the machine has and what is in use.",
 )
 _MONITORING = Absence(
     AZURE,
@@ -131,8 +208,6 @@ TABLE: Dict[str, Absence] = {
     "azureml.train.automl": _AUTOML,
     "azureml.train.hyperdrive": _TUNING,
     "azureml.pipeline": _PIPELINES,
-    "azureml.data.datapath.DataPathComputeBinding": _PIPELINES,
-    "azureml.data.OutputFileDatasetConfig.as_input": _PIPELINES,
     "azureml.core.Webservice": _SERVING,
     "azureml.core.webservice": _SERVING,
     "azureml.core.model.InferenceConfig": _SERVING,
@@ -144,25 +219,6 @@ TABLE: Dict[str, Absence] = {
     "azureml.core.Image": _IMAGES,
     "azureml.core.image": _IMAGES,
     "azureml.core.Workspace.images": _IMAGES,
-    "azureml.core.Dataset": _TABLES,  # its members; the class itself is there
-    "azureml.data.TabularDataset": _TABLES,
-    "azureml.data.tabular_dataset": _TABLES,
-    "azureml.data.dataset_factory.TabularDatasetFactory": _TABLES,
-    "azureml.data.dataset_factory.DataType": _TABLES,
-    "azureml.data.dataset_type_definitions": _TABLES,
-    "azureml.data.dataset_action_run": _TABLES,
-    "azureml.data.dataset_definition": _TABLES,
-    "azureml.exceptions.DatasetTimestampMissingError": _TABLES,
-    "azureml.core.Dataset.get": _REGISTERED_DATASETS,
-    "azureml.core.Dataset.get_all": _REGISTERED_DATASETS,
-    "azureml.core.Dataset.get_by_id": _REGISTERED_DATASETS,
-    "azureml.core.Dataset.get_by_name": _REGISTERED_DATASETS,
-    "azureml.core.Dataset.register": _REGISTERED_DATASETS,
-    "azureml.core.Workspace.datasets": _REGISTERED_DATASETS,
-    "azureml.data.FileDataset.partition_keys": _TABLES,
-    "azureml.data.FileDataset.register": _REGISTERED_DATASETS,
-    "azureml.data.FileDataset.unregister_all_versions": _REGISTERED_DATASETS,
-    "azureml.data.OutputFileDatasetConfig.register_on_complete": _REGISTERED_DATASETS,
     "azureml.dataprep": _DATA_PREPARATION,
     "azureml.explain": _EXPLANATIONS,
     "azureml.interpret": _EXPLANATIONS,
@@ -196,9 +252,6 @@ TABLE: Dict[str, Absence] = {
     "azureml.core.compute.DataFactoryCompute": _ENGINES,
     "azureml.core.compute.HDInsightCompute": _ENGINES,
     "azureml.core.compute.SynapseCompute": _ENGINES,
-    "azureml.core.Environment.build": _AHEAD,
-    "azureml.core.Environment.build_local": _AHEAD,
-    "azureml.core.environment.ImageBuildDetails": _AHEAD,
     "azureml.core.Keyvault": _CLOUD_RESOURCES,
     "azureml.core.keyvault": _CLOUD_RESOURCES,
     "azureml.core.LinkedService": _CLOUD_RESOURCES,
@@ -209,6 +262,162 @@ TABLE: Dict[str, Absence] = {
     "azureml.data.azure_my_sql_datastore": _DATABASES,
     "azureml.data.azure_postgre_sql_datastore": _DATABASES,
     "azureml.data.dbfs_datastore": _ENGINES,
+    "azureml.core.ComputeTarget.deserialize": _WIRE,
+    "azureml.core.Dataset.archive": _PREVIEW,
+    "azureml.core.Dataset.auto_read_files": _PREVIEW,
+    "azureml.core.Dataset.compare_profiles": _PREVIEW,
+    "azureml.core.Dataset.create_snapshot": _PREVIEW,
+    "azureml.core.Dataset.definition": _PREVIEW,
+    "azureml.core.Dataset.definition_version": _PREVIEW,
+    "azureml.core.Dataset.delete_snapshot": _PREVIEW,
+    "azureml.core.Dataset.deprecate": _PREVIEW,
+    "azureml.core.Dataset.diff": _PREVIEW,
+    "azureml.core.Dataset.from_binary_files": _PREVIEW,
+    "azureml.core.Dataset.from_delimited_files": _PREVIEW,
+    "azureml.core.Dataset.from_excel_files": _PREVIEW,
+    "azureml.core.Dataset.from_json_files": _PREVIEW,
+    "azureml.core.Dataset.from_pandas_dataframe": _PREVIEW,
+    "azureml.core.Dataset.from_parquet_files": _PREVIEW,
+    "azureml.core.Dataset.from_sql_query": _PREVIEW,
+    "azureml.core.Dataset.generate_profile": _PREVIEW,
+    "azureml.core.Dataset.get_all_snapshots": _PREVIEW,
+    "azureml.core.Dataset.get_definition": _PREVIEW,
+    "azureml.core.Dataset.get_definitions": _PREVIEW,
+    "azureml.core.Dataset.get_profile": _PREVIEW,
+    "azureml.core.Dataset.get_snapshot": _PREVIEW,
+    "azureml.core.Dataset.head": _PREVIEW,
+    "azureml.core.Dataset.is_visible": _PREVIEW,
+    "azureml.core.Dataset.reactivate": _PREVIEW,
+    "azureml.core.Dataset.register": _PREVIEW,
+    "azureml.core.Dataset.sample": _PREVIEW,
+    "azureml.core.Dataset.state": _PREVIEW,
+    "azureml.core.Dataset.to_pandas_dataframe": _PREVIEW,
+    "azureml.core.Dataset.to_spark_dataframe": _PREVIEW,
+    "azureml.core.Dataset.update": _PREVIEW,
+    "azureml.core.Dataset.update_definition": _PREVIEW,
+    "azureml.core.Datastore.register_hdfs": _HDFS,
+    "azureml.core.Environment.add_private_pip_wheel": _LABELS,
+    "azureml.core.Environment.from_docker_build_context": _BUILT_IMAGES,
+    "azureml.core.Environment.get_image_details": _BUILT_IMAGES,
+    "azureml.core.Environment.label": _LABELS,
+    "azureml.core.Experiment.from_directory": _CLOUD_RESOURCES,
+    "azureml.core.Experiment.get_docs_url": _CLOUD_RESOURCES,
+    "azureml.core.Model.get_sas_urls": _SERVING,
+    "azureml.core.Model.print_configuration": _SERVING,
+    "azureml.core.Run.add_type_provider": _RUN_TYPES,
+    "azureml.core.Run.get_secret": _SECRETS,
+    "azureml.core.Run.get_secrets": _SECRETS,
+    "azureml.core.Workspace.add_private_endpoint": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.delete_connection": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.delete_private_endpoint_connection": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.diagnose_workspace": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.discovery_url": _WIRE,
+    "azureml.core.Workspace.get_connection": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.get_default_compute_target": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.linked_services": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.list_connections": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.list_keys": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.private_endpoints": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.service_context": _WIRE,
+    "azureml.core.Workspace.set_connection": _CLOUD_RESOURCES,
+    "azureml.core.Workspace.setup": _WIRE,
+    "azureml.core.Workspace.update_dependencies": _CLOUD_RESOURCES,
+    "azureml.core.authentication.AbstractAuthentication.get_token": _LOGINS,
+    "azureml.core.authentication.AbstractAuthentication.signed_session": _LOGINS,
+    "azureml.core.authentication.ArmTokenAuthentication": _LOGINS,
+    "azureml.core.authentication.Audience": _LOGINS,
+    "azureml.core.authentication.AzureMLTokenAuthentication": _LOGINS,
+    "azureml.core.compute.AmlCompute.add_identity": _USAGE,
+    "azureml.core.compute.AmlCompute.list_quotas": _USAGE,
+    "azureml.core.compute.AmlCompute.list_usages": _USAGE,
+    "azureml.core.compute.AmlCompute.remove_identity": _USAGE,
+    "azureml.core.compute.AmlCompute.update_quotas": _USAGE,
+    "azureml.core.compute.KustoCompute": _ENGINES,
+    "azureml.core.compute.adla": _ENGINES,
+    "azureml.core.compute.batch": _ENGINES,
+    "azureml.core.compute.computeinstance": _ENGINES,
+    "azureml.core.compute.databricks": _ENGINES,
+    "azureml.core.compute.datafactory": _ENGINES,
+    "azureml.core.compute.hdinsight": _ENGINES,
+    "azureml.core.compute.kusto": _ENGINES,
+    "azureml.core.compute.synapse": _ENGINES,
+    "azureml.core.databricks": _SPARK,
+    "azureml.core.environment.DockerBuildContext": _BUILT_IMAGES,
+    "azureml.core.environment.DockerEnvironment": _BUILT_IMAGES,
+    "azureml.core.environment.DockerImageDetails": _BUILT_IMAGES,
+    "azureml.core.environment.DockerImagePlatform": _BUILT_IMAGES,
+    "azureml.core.environment.EnvironmentReference": _LABELS,
+    "azureml.core.environment.RCranPackage": _R,
+    "azureml.core.environment.RGitHubPackage": _R,
+    "azureml.core.environment.RSection": _R,
+    "azureml.core.environment.SparkEnvironment": _SPARK,
+    "azureml.core.environment.SparkPackage": _SPARK,
+    "azureml.core.linked_service": _CLOUD_RESOURCES,
+    "azureml.core.model.ModelPackage": _SERVING,
+    "azureml.core.private_endpoint": _CLOUD_RESOURCES,
+    "azureml.core.profile": _SERVING,
+    "azureml.core.resource_configuration": _SERVING,
+    "azureml.core.runconfig.HdiConfiguration": _SPARK,
+    "azureml.core.runconfig.RunConfiguration.delete": _RUN_CONFIG_FILES,
+    "azureml.core.runconfig.RunConfiguration.load": _RUN_CONFIG_FILES,
+    "azureml.core.runconfig.RunConfiguration.save": _RUN_CONFIG_FILES,
+    "azureml.core.runconfig.SparkConfiguration": _SPARK,
+    "azureml.core.runconfig.SparkPackage": _SPARK,
+    "azureml.data.dataset_consumption_config.DatasetConsumptionConfig.as_hdfs": _SPARK,
+    "azureml.data.FileDataset.as_cache": _CACHES,
+    "azureml.data.FileDataset.as_hdfs": _SPARK,
+    "azureml.data.FileDataset.file_metadata": _FILE_CHOICES,
+    "azureml.data.FileDataset.filter": _FILE_CHOICES,
+    "azureml.data.FileDataset.hydrate": _CACHES,
+    "azureml.data.FileDataset.mount": _FILE_CHOICES,
+    "azureml.data.FileDataset.random_split": _FILE_CHOICES,
+    "azureml.data.FileDataset.skip": _FILE_CHOICES,
+    "azureml.data.FileDataset.take": _FILE_CHOICES,
+    "azureml.data.FileDataset.take_sample": _FILE_CHOICES,
+    "azureml.data.OutputFileDatasetConfig.read_delimited_files": _OTHER_TABLES,
+    "azureml.data.OutputFileDatasetConfig.read_parquet_files": _OTHER_TABLES,
+    "azureml.data.TabularDataset.download": _OTHER_TABLES,
+    "azureml.data.TabularDataset.filter": _OTHER_TABLES,
+    "azureml.data.TabularDataset.get_profile": _PREVIEW,
+    "azureml.data.TabularDataset.get_profile_runs": _PREVIEW,
+    "azureml.data.TabularDataset.mount": _OTHER_TABLES,
+    "azureml.data.TabularDataset.submit_profile_run": _PREVIEW,
+    "azureml.data.TabularDataset.to_csv_files": _OTHER_TABLES,
+    "azureml.data.TabularDataset.to_dask_dataframe": _ENGINE_TABLES,
+    "azureml.data.TabularDataset.to_parquet_files": _OTHER_TABLES,
+    "azureml.data.TabularDataset.to_spark_dataframe": _ENGINE_TABLES,
+    "azureml.data.abstract_dataset.AbstractDataset.data_changed_time": _FILE_CHOICES,
+    "azureml.data.azure_data_lake_datastore": _LATER_STORES,
+    "azureml.data.context_managers": _FILE_CHOICES,
+    "azureml.data.datacache": _CACHES,
+    "azureml.data.datacache_consumption_config": _CACHES,
+    "azureml.data.datacache_singularity_settings": _CACHES,
+    "azureml.data.dataset_action_run": _PREVIEW,
+    "azureml.data.dataset_definition": _PREVIEW,
+    "azureml.data.dataset_error_handling": _PREVIEW,
+    "azureml.data.dataset_factory.DataType.to_stream": _OTHER_TABLES,
+    "azureml.data.dataset_factory.TabularDatasetFactory.from_sql_query": _ENGINE_TABLES,
+    "azureml.data.dataset_factory.TabularDatasetFactory.register_dask_dataframe": _ENGINE_TABLES,
+    "azureml.data.dataset_factory.TabularDatasetFactory.register_spark_dataframe": _ENGINE_TABLES,
+    "azureml.data.dataset_profile": _PREVIEW,
+    "azureml.data.dataset_profile_run": _PREVIEW,
+    "azureml.data.dataset_profile_run_config": _PREVIEW,
+    "azureml.data.dataset_snapshot": _PREVIEW,
+    "azureml.data.dataset_type_definitions.FileEncoding": _PREVIEW,
+    "azureml.data.dataset_type_definitions.FileType": _PREVIEW,
+    "azureml.data.dataset_type_definitions.HistogramCompareMethod": _PREVIEW,
+    "azureml.data.dataset_type_definitions.SkipLinesBehavior": _PREVIEW,
+    "azureml.data.hdfs_datastore": _HDFS,
+    "azureml.data.output_dataset_config.HDFSOutputDatasetConfig": _OTHER_TABLES,
+    "azureml.data.output_dataset_config.LinkFileOutputDatasetConfig": _OTHER_TABLES,
+    "azureml.data.output_dataset_config.LinkTabularOutputDatasetConfig": _OTHER_TABLES,
+    "azureml.data.output_dataset_config.MountOptions": _OTHER_TABLES,
+    "azureml.data.output_dataset_config.OutputTabularDatasetConfig": _OTHER_TABLES,
+    "azureml.data.output_dataset_config.RegistrationConfiguration": _OTHER_TABLES,
+    "azureml.data.output_dataset_config.TransformationMixin": _OTHER_TABLES,
+    "azureml.data.output_dataset_config.UploadOptions": _OTHER_TABLES,
+    "azureml.data.sql_data_reference": _DATABASES,
+    "azureml.data.stored_procedure_parameter": _DATABASES,
 }
 
 
@@ -243,18 +452,29 @@ def message(name: str, there: Iterable[str] = ()) -> str:
     )
 
 
+def answering(*owners: str) -> Callable[[Type[T]], Type[T]]:
+    """Makes a class answer for the members of Azure's classes ``owners`` that the table knows and it has not itself."""
+
+    def fill(cls: Type[T]) -> Type[T]:
+        for name in TABLE:
+            owner, _, member = name.rpartition(".")
+            if owner in owners and not hasattr(cls, member):
+                setattr(cls, member, Absent(owner, member))
+        return cls
+
+    return fill
+
+
 class Absent:
     """Stands in a class where Azure's has a member that ours has not: asking for it raises NotOfferedError.
 
     Args:
-        owner: the class's name in Azure's package, such as "azureml.core.Workspace"; the table has the member.
+        owner: the class's name in Azure's package, such as "azureml.core.Workspace".
+        name: of the member, which the table has.
     """
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, name: str) -> None:
         self._owner = owner
-        self._name = ""
-
-    def __set_name__(self, cls: type, name: str) -> None:
         self._name = name
 
     def __get__(self, instance: Any, cls: Optional[type] = None) -> NoReturn:

@@ -7,10 +7,12 @@ one in ``RUNYARD_TOKEN``.
 import os
 from typing import Any, Callable, Dict, Optional
 
+from runyard.absent import answering
 from runyard.errors import AuthenticationException
 from runyard.notices import say_once
 
 
+@answering("azureml.core.authentication.AbstractAuthentication")
 class AbstractAuthentication:
     """What ``Workspace(auth=...)`` takes."""
 

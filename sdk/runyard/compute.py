@@ -4,6 +4,7 @@ import datetime
 import time
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
+from runyard.absent import answering
 from runyard.compute_configuration import AmlComputeProvisioningConfiguration, seconds, whole
 from runyard.compute_status import AmlComputeNodeStateCounts, AmlComputeStatus, ScaleSettings, moment
 from runyard.errors import ComputeTargetException
@@ -30,6 +31,7 @@ _FIRST_WAIT_S = 0.05
 _LONGEST_WAIT_S = 5.0
 
 
+@answering("azureml.core.ComputeTarget")
 class ComputeTarget:
     """A named cluster of the workspace. ``ComputeTarget(workspace, name)`` gives the right class for it.
 
@@ -238,6 +240,7 @@ class LocalCompute(ComputeTarget):
         return self._record.spec.max_nodes
 
 
+@answering("azureml.core.compute.AmlCompute")
 class AmlCompute(ComputeTarget):
     """A cluster with a kind of node and a largest size.
 

@@ -1,7 +1,7 @@
 """DataReference: a place on a datastore that a script sees as a path."""
 
 import uuid
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from runyard.errors import DatastoreException
 from runyard.names import check_data_reference_name
@@ -43,10 +43,7 @@ class DataReference:
         path_on_compute: Optional[str] = None,
         overwrite: bool = False,
     ) -> None:
-        if mode not in MODES:
-            raise DatastoreException(
-                "{!r} is no mode of a data reference. There are: {}.".format(mode, ", ".join(MODES))
-            )
+        check_mode(mode)
         self.datastore = datastore
         self.path_on_datastore = clean_path(path_on_datastore)
         if data_reference_name is None:
@@ -57,6 +54,20 @@ class DataReference:
         self.overwrite = overwrite
         self.uploaded = 0
         self.skipped = 0
+
+    @staticmethod
+    def create(
+        data_reference_name: Optional[str] = None, datapath: Any = None, datapath_compute_binding: Any = None
+    ) -> "DataReference":
+        """A reference to a DataPath, as ``DataPath.create_data_reference`` gives it.
+
+        Raises:
+            UserErrorException: ``datapath`` is none.
+        """
+        from runyard.datapath import DataPath
+
+        place = DataPath.of(datapath, "datapath")
+        return place.create_data_reference(data_reference_name, datapath_compute_binding)
 
     def path(self, path: Optional[str] = None, data_reference_name: Optional[str] = None) -> "DataReference":
         """A reference to ``path`` below this one."""
@@ -110,6 +121,13 @@ class DataReference:
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def check_mode(mode: str) -> str:
+    """Raises DatastoreException unless ``mode`` is one of a data reference."""
+    if mode not in MODES:
+        raise DatastoreException("{!r} is no mode of a data reference. There are: {}.".format(mode, ", ".join(MODES)))
+    return mode
 
 
 def clean_path(path: Optional[str]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from runyard.data_reference import DataReference, clean_path
+from runyard.data_reference import DataReference, check_mode, clean_path
 from runyard.errors import UserErrorException
 
 if TYPE_CHECKING:
@@ -58,8 +58,50 @@ class DataPath:
             )
         )
 
+    @property
+    def datastore_name(self) -> str:
+        return self.datastore.name
+
+    def create_data_reference(
+        self,
+        data_reference_name: Optional[str] = None,
+        datapath_compute_binding: Optional["DataPathComputeBinding"] = None,
+    ) -> DataReference:
+        """The place as a run is given it."""
+        binding = datapath_compute_binding or DataPathComputeBinding()
+        return DataReference(
+            self.datastore,
+            data_reference_name,
+            self.path_on_datastore,
+            binding.mode,
+            binding.path_on_compute,
+            binding.overwrite,
+        )
+
+    @staticmethod
+    def create_from_data_reference(data_reference: DataReference) -> "DataPath":
+        """The place that a data reference names."""
+        return DataPath(data_reference.datastore, data_reference.path_on_datastore, data_reference.data_reference_name)
+
     def __repr__(self) -> str:
         return "DataPath(datastore={!r}, path_on_datastore={!r})".format(self.datastore.name, self.path_on_datastore)
+
+
+class DataPathComputeBinding:
+    """How a place comes to a run: what ``DataPath.create_data_reference`` is told.
+
+    Args:
+        mode: "mount", "download" or "upload".
+        path_on_compute: where the script wants it, relative to its working directory.
+        overwrite: whether files that exist at the destination are replaced.
+    Raises:
+        DatastoreException: an unknown mode.
+    """
+
+    def __init__(self, mode: str = "mount", path_on_compute: Optional[str] = None, overwrite: bool = False) -> None:
+        self.mode = check_mode(mode)
+        self.path_on_compute = path_on_compute
+        self.overwrite = overwrite
 
 
 def _is_datastore(value: Any) -> bool:

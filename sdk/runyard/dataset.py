@@ -1,14 +1,18 @@
-"""Dataset: the makers of datasets. Files have theirs; tables and datasets kept by name are planned."""
+"""Dataset: the makers of datasets of files and of tables, and those that a workspace keeps by name."""
 
 import os
-from typing import Any, List, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
-from runyard.absent import Absent
+from runyard.absent import answering
+from runyard.abstract_dataset import AbstractDataset
 from runyard.datapath import DataPath
+from runyard.dataset_sources import sources
 from runyard.errors import UserErrorException
-from runyard.file_dataset import FileDataset, Source
+from runyard.file_dataset import FileDataset
+from runyard.tabular_factory import TabularDatasetFactory
 
-_ADDRESSES = ("http://", "https://", "ftp://")
+if TYPE_CHECKING:
+    from runyard.workspace import Workspace
 
 
 class FileDatasetFactory:
@@ -24,19 +28,15 @@ class FileDatasetFactory:
             path: ``(datastore, 'folder/or/file')``, ``datastore.path(...)``, a DataPath, an address
                 (http, https, ftp), or a list of those. A path may hold ``*`` and ``**``.
             validate: whether a place of a datastore without files is refused at once.
-            partition_format: refused: columns made of paths belong to tables.
+            partition_format: names parts of the files' paths, such as "/{state}/{day:yyyy-MM-dd}/data.csv", for
+                ``get_partition_key_values()``.
             is_file: accepted.
         Raises:
             UserErrorException: something else, or ``validate`` and nothing there.
         """
-        if partition_format is not None:
-            raise UserErrorException(
-                "partition_format makes columns out of paths; datasets as tables are planned for a later version. "
-                "Leave it out and take the parts from dataset.to_path()."
-            )
-        sources = _sources(path)
-        found = FileDataset(sources)
-        if validate and any(not isinstance(source, str) for source in sources):
+        places = sources(path)
+        found = FileDataset(places, partition_format)
+        if validate and any(not isinstance(place, str) for place in places):
             found.to_path()
         return found
 
@@ -70,42 +70,47 @@ class FileDatasetFactory:
         return FileDataset([place])
 
 
+class Scenario:
+    """What a model's dataset was for."""
+
+    TRAINING = "training"
+    VALIDATION = "validation"
+    INFERENCING = "inferencing"
+
+
+@answering("azureml.core.Dataset")
 class Dataset:
-    """Where Azure's code makes datasets: ``Dataset.File`` for files."""
+    """Where Azure's code makes and finds datasets: ``Dataset.File``, ``Dataset.Tabular``, ``Dataset.get_by_name``."""
 
     File = FileDatasetFactory
+    Tabular = TabularDatasetFactory
+    Scenario = Scenario
 
-    Tabular = Absent("azureml.core.Dataset")
-    auto_read_files = Absent("azureml.core.Dataset")
-    from_delimited_files = Absent("azureml.core.Dataset")
-    from_parquet_files = Absent("azureml.core.Dataset")
-    generate_profile = Absent("azureml.core.Dataset")
-    get = Absent("azureml.core.Dataset")
-    get_all = Absent("azureml.core.Dataset")
-    get_by_id = Absent("azureml.core.Dataset")
-    get_by_name = Absent("azureml.core.Dataset")
-    get_definition = Absent("azureml.core.Dataset")
-    get_definitions = Absent("azureml.core.Dataset")
-    get_profile = Absent("azureml.core.Dataset")
-    register = Absent("azureml.core.Dataset")
-    to_pandas_dataframe = Absent("azureml.core.Dataset")
-    update_definition = Absent("azureml.core.Dataset")
+    get_by_name = staticmethod(AbstractDataset.get_by_name)
+    get_by_id = staticmethod(AbstractDataset.get_by_id)
+    get_all = staticmethod(AbstractDataset.get_all)
+
+    @staticmethod
+    def get(workspace: "Workspace", name: Optional[str] = None, id: Optional[str] = None) -> Any:
+        """A registered dataset by its name or id: the older way to ask.
+
+        Raises:
+            UserErrorException: neither is given, or both.
+            UnknownDatasetError: there is none; says which there are.
+        """
+        if (name is None) == (id is None):
+            raise UserErrorException("Dataset.get needs a name or an id: one of the two.")
+        if name is not None:
+            return AbstractDataset.get_by_name(workspace, name)
+        return AbstractDataset.get_by_id(workspace, str(id))
+
+    @staticmethod
+    def list(workspace: "Workspace") -> "List[Any]":
+        """The newest version of each registered dataset, by name."""
+        return [dataset for _, dataset in sorted(AbstractDataset.get_all(workspace).items())]
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        raise UserErrorException("A dataset is made with Dataset.File.from_files((datastore, 'folder')).")
-
-
-def _sources(path: Any) -> List[Source]:
-    if isinstance(path, list) and not (
-        len(path) == 2 and not isinstance(path[0], (str, tuple, DataPath)) and isinstance(path[1], str)
-    ):
-        if not path:
-            raise UserErrorException("path is an empty list: name at least one place, such as (datastore, 'mnist').")
-        return [_source(place) for place in path]
-    return [_source(path)]
-
-
-def _source(place: Any) -> Source:
-    if isinstance(place, str) and place.lower().startswith(_ADDRESSES):
-        return place
-    return DataPath.of(place, "path")
+        raise UserErrorException(
+            "A dataset is made with Dataset.File.from_files((datastore, 'folder')) or "
+            "Dataset.Tabular.from_delimited_files((datastore, 'folder/*.csv')), and found with Dataset.get_by_name()."
+        )

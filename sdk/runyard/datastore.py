@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
+from runyard.absent import answering
 from runyard.data_reference import DataReference, clean_path
 from runyard.errors import DatastoreException, UserErrorException
 from runyard.transport.base import url_path
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from runyard.workspace import Workspace
 
 
+@answering("azureml.core.Datastore")
 class Datastore:
     """A datastore of a workspace: a folder that the workspace's server keeps.
 

@@ -3,14 +3,17 @@
 import copy
 import json
 import os
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from runyard.absent import Absent
+from runyard.absent import answering
 from runyard.conda_dependencies import CPU, GPU, CondaDependencies
 from runyard.container_registry import ContainerRegistry
 from runyard.errors import EnvironmentException, UserErrorException
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.environments import EnvironmentRecord, EnvironmentSpec
+
+if TYPE_CHECKING:
+    from runyard.environment_build import ImageBuildDetails
 
 __all__ = ["CPU", "GPU", "CondaDependencies", "DockerSection", "Environment", "PythonSection", "SparkSection"]
 
@@ -119,6 +122,7 @@ class SparkSection:
         self.precache_packages = True
 
 
+@answering("azureml.core.Environment")
 class Environment:
     """What a script runs in: Python, packages, variables. Registered ones have a name and versions.
 
@@ -140,9 +144,6 @@ class Environment:
     spark: SparkSection
     inferencing_stack_version: Optional[str]
     environment_variables: Dict[str, str]
-
-    build = Absent("azureml.core.Environment")
-    build_local = Absent("azureml.core.Environment")
 
     def __init__(self, name: Optional[str] = None, **_: Any) -> None:
         self.name = name
@@ -198,6 +199,39 @@ class Environment:
 
         answer = workspace.transport.call("GET", url_path("environments", name, "versions"))
         return [Environment.from_record(from_json(EnvironmentRecord, item)) for item in answer["environments"]]
+
+    def build(self, workspace: Any, image_build_compute: Optional[str] = None) -> "ImageBuildDetails":
+        """Builds the environment on the server's machine now, so that its first run finds it there.
+
+        Args:
+            image_build_compute: accepted; the server builds.
+        Returns:
+            The build, which goes on beside the caller.
+        Raises:
+            EnvironmentException: an environment that could never be built; says what is allowed.
+        """
+        from runyard.environment_build import ImageBuildDetails
+        from runyard.notices import say_once
+
+        if image_build_compute is not None:
+            say_once("image_build_compute is accepted and not used: environments are built by the workspace's server.")
+        spec = to_json(self.to_spec())
+        return ImageBuildDetails(workspace, workspace.transport.call("POST", "/environment-builds", json=spec))
+
+    def build_local(self, workspace: Any, platform: Any = None, **azure: Any) -> "ImageBuildDetails":
+        """As ``build``, and waits for it; what it says is printed.
+
+        Raises:
+            EnvironmentException: it cannot be built; says why.
+        """
+        from runyard.notices import say_once
+
+        if platform is not None or azure:
+            say_once(
+                "{} of build_local: accepted and not used: no image is made, the packages are installed for the scripts "
+                "of this machine.".format(", ".join(sorted([*azure, *(["platform"] if platform is not None else [])])))
+            )
+        return self.build(workspace).wait_for_completion(show_output=True, raise_on_error=True)
 
     def clone(self, new_name: str) -> "Environment":
         """A copy under another name, without a version."""

@@ -6,6 +6,8 @@ RunyardError
 │   ├── ExperimentException        a name against the rules, no such experiment
 │   ├── ComputeTargetException     no such compute target, or it cannot be had
 │   ├── DatastoreException         no such datastore, or a path outside it
+│   ├── DatasetException           a dataset that cannot be kept or read
+│   │   └── DatasetTimestampMissingError
 │   ├── EnvironmentException       an environment that cannot be resolved or built
 │   ├── SnapshotException          the source directory cannot be sent
 │   ├── ModelException             a model that cannot be registered
@@ -88,6 +90,19 @@ class DatastoreException(UserErrorException):
 class UnknownDatastoreError(DatastoreException):
     code = "unknown_datastore"
     http_status = 404
+
+
+class DatasetException(UserErrorException):
+    code = "dataset"
+
+
+class UnknownDatasetError(DatasetException):
+    code = "unknown_dataset"
+    http_status = 404
+
+
+class DatasetTimestampMissingError(DatasetException):
+    code = "dataset_timestamp_missing"
 
 
 class EnvironmentException(UserErrorException):

@@ -3,18 +3,28 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Set
 
+from runyard.absent import answering
 from runyard.errors import SnapshotException
 from runyard.names import check_experiment_name
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.runs import RunSpec
 from runyard.run import Run, new_run_id
-from runyard.transport.base import url_path
+from runyard.transport.base import Transport, url_path
 
 if TYPE_CHECKING:
     from runyard.workspace import Workspace
 
 
+class ViewType:
+    """Which experiments ``Experiment.list`` gives."""
+
+    ActiveOnly = "ActiveOnly"
+    ArchivedOnly = "ArchivedOnly"
+    All = "All"
+
+
+@answering("azureml.core.Experiment")
 class Experiment:
     """A collection of runs in a workspace; made at its first use.
 
@@ -45,21 +55,24 @@ class Experiment:
         Raises:
             UserErrorException: what was asked for cannot be run; says what can.
         """
+        return self.submit_at(self._workspace.transport, "/runs", config, tags, overrides)
+
+    def submit_at(
+        self, transport: Transport, path: str, config: Any, tags: Optional[Dict[str, str]], overrides: Dict[str, Any]
+    ) -> Run:
+        """As ``submit``, by way of a transport to a route that takes a run's spec."""
         if overrides:
             config = config.with_overrides(**overrides)
         # Named here: a request whose answer was lost is sent again, and must not make a second run.
         run_id = new_run_id(self.name)
         try:
-            said = self._submitted(sent_spec(self, config, tags, self._sent), run_id)
+            said = _submitted(transport, path, sent_spec(self, config, tags, self._sent), run_id)
         except SnapshotException:
             if not self._sent:
                 raise
             self._sent.clear()  # the server may be another one by now, in a new home at the old address
-            said = self._submitted(sent_spec(self, config, tags, self._sent), run_id)
+            said = _submitted(transport, path, sent_spec(self, config, tags, self._sent), run_id)
         return Run(self, said["id"], _said=said)
-
-    def _submitted(self, spec: RunSpec, run_id: str) -> Any:
-        return self._workspace.transport.call("POST", "/runs", json=dict(to_json(spec), id=run_id))
 
     def start_logging(
         self,
@@ -207,18 +220,26 @@ class Experiment:
         return "Experiment(Name: {}, Workspace: {})".format(self.name, self._workspace.name)
 
 
+def _submitted(transport: Transport, path: str, spec: RunSpec, run_id: str) -> Any:
+    return transport.call("POST", path, json=dict(to_json(spec), id=run_id))
+
+
 def sent_spec(
     experiment: Experiment, config: Any, tags: Optional[Dict[str, str]] = None, sent: Optional[Set[str]] = None
 ) -> RunSpec:
-    """Sends the code of a run and gives its spec: all of a submission but the last step.
+    """Sends the code of a run, keeps the tables that it is given, and gives its spec: all of a submission but the last step.
 
     Args:
         sent: ids of snapshots that the server has, see ``transfer.send_snapshot``.
     """
     from runyard import transfer
+    from runyard.dataset_registration import keep
     from runyard.run_spec import build
 
-    spec = build(config, experiment.name, tags=tags)
+    def kept(dataset: Any) -> None:
+        dataset._bind(experiment.workspace, keep(experiment.workspace, dataset))
+
+    spec = build(config, experiment.name, tags=tags, keep=kept)
     transport = experiment.workspace.transport
     snapshot = transfer.send_snapshot(transport, spec.source_directory, spec.script, sent=sent)
     properties = dict(spec.properties)

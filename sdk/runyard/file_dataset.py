@@ -3,48 +3,27 @@
 import fnmatch
 import os
 import uuid
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, List, Optional, Tuple
 
-from runyard.absent import Absent
+from runyard.absent import answering
+from runyard.abstract_dataset import AbstractDataset, Source
 from runyard.datapath import DataPath
 from runyard.dataset_consumption import DatasetConsumptionConfig
 from runyard.errors import UserErrorException
 
 if TYPE_CHECKING:
+    from runyard.protocol.datasets import DatasetDefinition
     from runyard.protocol.files import FileEntry
-
-Source = Union[DataPath, str]  # a str is an address
 
 _EVERYTHING = ("**", "*", "**/*")
 _WILD = "*?["
 
 
-class FileDataset:
-    """Files that a run or this process reads. ``Dataset.File.from_files`` makes one.
-
-    Attributes:
-        id, name, version, description: None: of datasets that a workspace keeps, which this is not.
-        tags: empty, for the same reason.
-    """
-
-    id = None
-    name = None
-    version = None
-    description = None
-
-    partition_keys = Absent("azureml.data.FileDataset")
-    register = Absent("azureml.data.FileDataset")
-    unregister_all_versions = Absent("azureml.data.FileDataset")
-
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self._sources = list(sources)
-        self.tags: Dict[str, str] = {}
+@answering("azureml.data.FileDataset")
+class FileDataset(AbstractDataset):
+    """Files that a run or this process reads. ``Dataset.File.from_files`` makes one."""
 
     # As a run's input
-
-    def as_named_input(self, name: str) -> DatasetConsumptionConfig:
-        """The dataset under a name; ``.as_mount()`` or ``.as_download()`` of it goes into a run's arguments."""
-        return DatasetConsumptionConfig(name, self)
 
     def as_mount(self, path_on_compute: Optional[str] = None) -> DatasetConsumptionConfig:
         """The dataset as an argument of a run, mounted, under a name of its own."""
@@ -84,6 +63,13 @@ class FileDataset:
         raise UserErrorException(
             "A FileDataset itself cannot be an argument or an input. Say dataset.as_mount() or dataset.as_download()."
         )
+
+    def to_definition(self) -> "DatasetDefinition":
+        """What goes over the wire: where the files are."""
+        from runyard.dataset_registration import wire_sources
+        from runyard.protocol.datasets import FILE, DatasetDefinition
+
+        return DatasetDefinition(FILE, wire_sources(self), self._partition_format)
 
     # In this process
 
@@ -145,18 +131,11 @@ class FileDataset:
             found.extend((relative, source, entry) for relative, entry in mine)
         return found
 
+    def _paths(self) -> List[str]:
+        return [whole_path(source, entry) for _, source, entry in self._files()]
+
     def _unnamed(self) -> DatasetConsumptionConfig:
         return DatasetConsumptionConfig("input_" + uuid.uuid4().hex[:8], self)
-
-    def __repr__(self) -> str:
-        return "FileDataset({})".format(
-            ", ".join(
-                source
-                if isinstance(source, str)
-                else "('{}', '{}')".format(source.datastore.name, source.path_on_datastore)
-                for source in self._sources
-            )
-        )
 
 
 def _split(path: str) -> Tuple[str, Optional[str]]:
@@ -191,6 +170,15 @@ def _fits(path: List[str], pattern: List[str]) -> bool:
         rest = pattern[1:] or ["*"]
         return any(_fits(path[skipped:], rest) for skipped in range(len(path)))
     return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
+
+
+def whole_path(source: Source, entry: "Optional[FileEntry]") -> str:
+    """A file's path on its datastore, or in its address."""
+    if entry is not None:
+        return entry.path
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(str(source)).path).lstrip("/")
 
 
 def _last_part(address: str) -> str:

@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from runyard import model_files, model_registration, model_search
-from runyard.absent import Absent
-from runyard.errors import ModelException, UserErrorException
+from runyard.absent import answering
+from runyard.errors import ModelException
 from runyard.model_search import Pairs
 from runyard.names import check_model_name
 from runyard.protocol.codec import from_json, to_json
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runyard.workspace import Workspace
 
 
+@answering("azureml.core.Model")
 class Model:
     """One version of a registered model: the newest that matches what is given.
 
@@ -43,10 +44,6 @@ class Model:
         PYTORCH = "PyTorch"
         SCIKITLEARN = "ScikitLearn"
         TENSORFLOW = "TensorFlow"
-
-    deploy = Absent("azureml.core.Model")
-    package = Absent("azureml.core.Model")
-    profile = Absent("azureml.core.Model")
 
     def __init__(
         self,
@@ -94,16 +91,16 @@ class Model:
 
         Args:
             model_path: the file or folder; its name is kept, and is what ``download`` gives.
+            datasets: pairs of what a registered dataset was for and the dataset:
+                ``[(Dataset.Scenario.TRAINING, dataset)]``.
             child_paths: of a folder only these files and folders, relative to it.
         Raises:
             ModelPathNotFoundException: no such file or folder.
             ModelException: a name against the rules, an unknown framework, an empty folder.
         """
-        model_registration.refuse_unsupported(
-            datasets, sample_input_dataset, sample_output_dataset, resource_configuration
-        )
+        model_registration.refuse_unsupported(sample_input_dataset, sample_output_dataset, resource_configuration)
         spec = model_registration.spec(
-            model_name, tags, properties, description, model_framework, model_framework_version
+            model_name, tags, properties, description, model_framework, model_framework_version, datasets
         )
         record = model_registration.from_local(workspace.transport, spec, model_path, child_paths)
         return Model._of(workspace, record)
@@ -132,11 +129,9 @@ class Model:
             ModelPathNotFoundException: the run has no such file or folder; says what it has.
             ModelException: a name against the rules, an unknown framework.
         """
-        model_registration.refuse_unsupported(
-            datasets, sample_input_dataset, sample_output_dataset, resource_configuration
-        )
+        model_registration.refuse_unsupported(sample_input_dataset, sample_output_dataset, resource_configuration)
         spec = model_registration.spec(
-            model_name, tags, properties, description, model_framework, model_framework_version
+            model_name, tags, properties, description, model_framework, model_framework_version, datasets
         )
         record = model_registration.from_run(workspace.transport, spec, run_id, model_path)
         return Model._of(workspace, record)
@@ -159,12 +154,13 @@ class Model:
         Args:
             tags, properties: keys, or ``[key, value]`` pairs, all of which a model must have.
             latest: of each name only the newest version that matches.
+            dataset_id: of a registered dataset that a model names.
             page_count: models asked for in one request.
         """
-        if dataset_id is not None:
-            raise UserErrorException("Models cannot be listed by dataset: datasets are not there yet.")
         wanted = model_search.filters(name, None, tags, properties, run_id, model_framework)
         records = model_search.all_pages(workspace.transport, dict(wanted, latest=latest, limit=page_count))
+        if dataset_id is not None:
+            records = [record for record in records if dataset_id in [use[1] for use in record.datasets]]
         return [Model._of(workspace, record) for record in records]
 
     # What it is
@@ -224,6 +220,16 @@ class Model:
     def run(self) -> Optional["Run"]:
         """The run that it was registered from, None where it came from a local path."""
         return None if self.run_id is None else self._workspace.get_run(self.run_id)
+
+    @property
+    def datasets(self) -> Dict[str, List[Any]]:
+        """What a registered dataset was for (``Dataset.Scenario``) to the datasets."""
+        from runyard.dataset_registration import by_id
+
+        found: Dict[str, List[Any]] = {}
+        for purpose, dataset_id in self._record.datasets:
+            found.setdefault(purpose, []).append(by_id(self._workspace, dataset_id))
+        return found
 
     @property
     def url(self) -> str:
@@ -307,7 +313,7 @@ class Model:
         resource_configuration: Any = None,
     ) -> None:
         """Puts ``tags`` in the place of all present ones, and sets the description; None leaves either alone."""
-        model_registration.refuse_unsupported(None, sample_input_dataset, sample_output_dataset, resource_configuration)
+        model_registration.refuse_unsupported(sample_input_dataset, sample_output_dataset, resource_configuration)
         gone = [key for key in self.tags if key not in tags] if tags is not None else None
         self._change(ModelChanges(tags=model_registration.text(tags, "tag"), remove_tags=gone, description=description))
 
@@ -326,6 +332,10 @@ class Model:
             ModelException: one that is there with another value; properties are written once.
         """
         self._change(ModelChanges(properties=model_registration.text(properties, "property")))
+
+    def add_dataset_references(self, datasets: Sequence[Any]) -> None:
+        """Names more datasets that it was made with: pairs of what each was for and the registered dataset."""
+        self._change(ModelChanges(datasets=model_registration.uses(datasets)))
 
     def update_tags_properties(
         self,

@@ -2,9 +2,10 @@
 
 import os
 import uuid
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence
 
 from runyard import model_files
+from runyard.abstract_dataset import AbstractDataset
 from runyard.errors import UserErrorException
 from runyard.model_search import fetched, name_and_version
 from runyard.names import check_model_name, checked_pairs
@@ -23,6 +24,7 @@ def spec(
     description: Optional[str],
     framework: Optional[str],
     framework_version: Any,
+    datasets: Any = None,
 ) -> ModelSpec:
     """What is registered, apart from its files. It carries a mark, so that sending it twice registers once.
 
@@ -37,6 +39,7 @@ def spec(
         description=description,
         framework=framework,
         framework_version=None if framework_version is None else str(framework_version),
+        datasets=uses(datasets),
         request_id=uuid.uuid4().hex,
     )
 
@@ -74,12 +77,38 @@ def from_local(
     return fetched(transport, name, version)
 
 
-def refuse_unsupported(datasets: Any, sample_input: Any, sample_output: Any, resources: Any) -> None:
+def refuse_unsupported(sample_input: Any, sample_output: Any, resources: Any) -> None:
     """Raises UserErrorException for what Azure's registry keeps and this one does not."""
-    if datasets or sample_input is not None or sample_output is not None:
-        raise UserErrorException("A model cannot name datasets yet. Write their names into tags or properties.")
+    if sample_input is not None or sample_output is not None:
+        raise UserErrorException(
+            "Samples of a model's input and output are not kept yet: they belong to its deployment. Register the dataset and "
+            "name it in datasets=[('sample', dataset)]."
+        )
     if resources is not None:
         raise UserErrorException("resource_configuration is not there yet. Leave it out.")
+
+
+def uses(datasets: Any) -> List[List[str]]:
+    """What ``datasets`` says as it is sent: pairs of what a dataset was for and its id.
+
+    Raises:
+        UserErrorException: something that is no such pair, or a dataset that the workspace does not keep.
+    """
+    found = []
+    for item in datasets or ():
+        if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[1], AbstractDataset):
+            raise UserErrorException(
+                "datasets is a list of pairs such as [(Dataset.Scenario.TRAINING, dataset)]; this is {!r:.100}.".format(
+                    item
+                )
+            )
+        if item[1].id is None:
+            raise UserErrorException(
+                "A model names datasets that the workspace keeps, and this one it does not: {!r}. Register it first: "
+                "dataset.register(workspace, name).".format(item[1])
+            )
+        found.append([str(item[0]), item[1].id])
+    return found
 
 
 def text(values: Optional[Mapping[str, Any]], what: str) -> Optional[Dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Pattern, Type
 
 from runyard.errors import (
     ComputeTargetException,
+    DatasetException,
     DatastoreException,
     EnvironmentException,
     ExperimentException,
@@ -26,6 +27,7 @@ _EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _COMPUTE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _DATASTORE = re.compile(r"[A-Za-z0-9_]+")
+_DATASET = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._ -]*[A-Za-z0-9._-])?")
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[^\x00-\x1f\x7f]+")
@@ -37,6 +39,7 @@ RULES = {
     "model": (_MODEL.pattern, 1, LONGEST),
     "compute": (_COMPUTE.pattern, 2, 64),
     "datastore": (_DATASTORE.pattern, 1, LONGEST),
+    "dataset": (_DATASET.pattern, 1, LONGEST),
     "environment": (_ENVIRONMENT.pattern, 1, LONGEST),
 }
 
@@ -75,6 +78,12 @@ def check_datastore_name(name: Any) -> str:
     """Raises DatastoreException unless ``name`` may name a datastore (it becomes part of a variable's name)."""
     rule = "1 to 255 letters, digits and '_'"
     return _check("a datastore", name, _DATASTORE, 1, LONGEST, rule, "my_data", DatastoreException)
+
+
+def check_dataset_name(name: Any) -> str:
+    """Raises DatasetException unless ``name`` may name a dataset."""
+    rule = "1 to 255 letters, digits, '.', '_', '-' and spaces, no space or sign in front and no space at the end"
+    return _check("a dataset", name, _DATASET, 1, LONGEST, rule, "mnist-dataset", DatasetException)
 
 
 def check_data_reference_name(name: Any) -> str:

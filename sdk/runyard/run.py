@@ -5,6 +5,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 
+from runyard.absent import answering
 from runyard.errors import (
     ActivityFailedException,
     FileNotInRunError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from runyard.workspace import Workspace
 
 
+@answering("azureml.core.Run")
 class Run(MetricLogging):
     """A run of an experiment.
 
@@ -93,6 +95,22 @@ class Run(MetricLogging):
         """Runs of an experiment, newest first."""
         return experiment.get_runs(type, tags, properties, include_children, status)
 
+    @staticmethod
+    def list_by_compute(
+        compute: Any, type: Optional[str] = None, tags: Any = None, properties: Any = None, status: Optional[str] = None
+    ) -> Iterator["Run"]:
+        """Runs of a compute target, newest first, whatever their experiment."""
+        return list_runs(
+            compute.workspace,
+            None,
+            target=compute.name,
+            type=type,
+            tags=tags,
+            properties=properties,
+            status=status,
+            include_children=True,
+        )
+
     # What it is
 
     @property
@@ -155,9 +173,15 @@ class Run(MetricLogging):
         from runyard.run_details import details
 
         record = self._refresh()
-        goes_on = record.get("spec") and not RunStatus(record["status"]).is_terminal
+        spec = record.get("spec") or {}
+        goes_on = spec and not RunStatus(record["status"]).is_terminal
         ranks = self._call("GET", "ranks") if goes_on else ()
-        return details(record, {name: _log_address(record, name) for name in self._log_names()}, ranks)
+        kept = []
+        if spec.get("output_datasets"):
+            from runyard.dataset_registration import of_run
+
+            kept = of_run(self._transport, self.id)
+        return details(record, {name: _log_address(record, name) for name in self._log_names()}, ranks, kept)
 
     def get_details_with_logs(self) -> Dict[str, Any]:
         """``get_details`` with each log's text in the place of its address."""
@@ -188,10 +212,14 @@ class Run(MetricLogging):
 
     @property
     def input_datasets(self) -> "InputDatasets":
-        """In a run's script: the name of each dataset it was given to that dataset's path on this node."""
+        """In a run's script: name of each dataset it was given to its path on this node, or to itself if it is a table."""
+        from runyard.dataset_registration import by_id
         from runyard.input_datasets import InputDatasets
 
-        return InputDatasets()
+        def uses() -> Any:
+            return (self._record().get("spec") or {}).get("input_datasets") or []
+
+        return InputDatasets(uses, lambda dataset_id: by_id(self._experiment.workspace, dataset_id))
 
     # Following and ending
 
@@ -347,9 +375,16 @@ class Run(MetricLogging):
         return children
 
     def submit_child(self, config: Any, tags: Optional[Dict[str, str]] = None, **overrides: Any) -> "Run":
-        """Submits a run of a script below this one."""
-        raise UserErrorException(
-            "submit_child comes with tuning, in a later version. Experiment.submit() submits a run of its own now."
+        """Submits a run of a script below this one: from a client, or from this run's own script.
+
+        The child waits for its own nodes, and this run keeps those that it has. When this run is cancelled, so are its
+        children.
+
+        Args, raises:
+            As ``Experiment.submit``.
+        """
+        return self._experiment.submit_at(
+            self._transport, url_path("runs", self.id, "children"), config, tags, overrides
         )
 
     def get_children(

@@ -1,12 +1,23 @@
 """A run's record under Azure's keys."""
 
-from typing import Any, Callable, Dict, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Sequence
+
+if TYPE_CHECKING:
+    from runyard.protocol.datasets import DatasetRecord
 
 
-def details(record: Dict[str, Any], log_files: Dict[str, str], ranks: Sequence[Dict[str, Any]] = ()) -> Dict[str, Any]:
+def details(
+    record: Dict[str, Any],
+    log_files: Dict[str, str],
+    ranks: Sequence[Dict[str, Any]] = (),
+    kept: "Sequence[DatasetRecord]" = (),
+) -> Dict[str, Any]:
     """What ``get_details()`` gives: semantics of Azure ML SDK v1, times as ISO 8601 in UTC.
 
     Beyond Azure's there is ``ranks``, of a run that goes on: what each of its processes is at.
+
+    Args:
+        kept: the datasets that the run registered.
     """
     found: Dict[str, Any] = {
         "runId": record["id"],
@@ -23,9 +34,9 @@ def details(record: Dict[str, Any], log_files: Dict[str, str], ranks: Sequence[D
     if record.get("warnings"):
         found["warnings"] = [{"source": "runyard", "message": text} for text in record["warnings"]]
     found["properties"] = dict(record["properties"])
-    found["inputDatasets"] = []
-    found["outputDatasets"] = []
     spec = record.get("spec")
+    found["inputDatasets"] = [_input_dataset(use) for use in (spec or {}).get("input_datasets") or []]
+    found["outputDatasets"] = [_output_dataset(each, kept) for each in (spec or {}).get("output_datasets") or []]
     if spec:
         found["runDefinition"] = run_definition(spec, record)
     found["logFiles"] = log_files
@@ -40,6 +51,23 @@ def _rank(said: Dict[str, Any]) -> Dict[str, Any]:
     found = {key: said[key] for key in ("rank", "name", "node", "state", "log")}
     found.update({key: iso_time(said[of]) for key, of in times.items() if said[of] is not None})
     return found
+
+
+def _input_dataset(use: Dict[str, Any]) -> Dict[str, Any]:
+    consumption = {"type": "RunInput", "inputName": use["input_name"], "mechanism": use["mechanism"]}
+    if use["path_on_compute"]:
+        consumption["pathOnCompute"] = use["path_on_compute"]
+    dataset = {key: use[key] for key in ("id", "name", "version") if use[key] is not None}
+    return {"dataset": dataset, "consumptionDetails": consumption}
+
+
+def _output_dataset(output: Dict[str, Any], kept: "Sequence[DatasetRecord]") -> Dict[str, Any]:
+    """A dataset that the run puts out; its version is known once the run has completed."""
+    dataset: Dict[str, Any] = {"name": output["name"]}
+    for record in kept:
+        if record.name == output["name"] and record.definition.sources[0].path == output["path"]:
+            dataset.update(id=record.id, version=record.version)
+    return {"dataset": dataset, "outputType": "RunOutput", "outputDetails": {"outputName": output["output_name"]}}
 
 
 def error(said: Dict[str, Any]) -> Dict[str, Any]:

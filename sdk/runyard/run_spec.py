@@ -5,9 +5,11 @@ It checks everything that can be known without the server, before a byte is sent
 
 import os
 import re
+import uuid
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
+from runyard.dataset_consumption import DatasetConsumptionConfig
 from runyard.errors import UserErrorException
 from runyard.names import (
     check_data_reference_name,
@@ -17,6 +19,8 @@ from runyard.names import (
     checked_pairs,
 )
 from runyard.notebook_parameters import is_notebook, parameters
+from runyard.output_dataset import OutputFileDatasetConfig
+from runyard.protocol.datasets import DatasetOutput, DatasetUse
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.runs import ALL_GPUS, GPUS_OF_SHAPE, DataReferenceSpec, DistributionSpec, RunSpec
 from runyard.runconfig import (
@@ -51,6 +55,7 @@ def build(
     experiment_name: str,
     snapshot_id: str = "",
     tags: Optional[Mapping[Any, Any]] = None,
+    keep: Optional[Callable[[Any], Any]] = None,
 ) -> RunSpec:
     """The spec of a run of ``config``, checked.
 
@@ -60,6 +65,7 @@ def build(
     Args:
         config: ScriptRunConfig, or an Estimator (TensorFlow, PyTorch, SKLearn, Chainer).
         tags: keys and values of the run; values are sent as text.
+        keep: makes the workspace keep a dataset by its id; without it, one that is not kept gets an id that nobody knows.
     Raises:
         UserErrorException: what is wrong in the configuration, and what is allowed.
         ExperimentException: the experiment's name is against the rules.
@@ -71,7 +77,7 @@ def build(
     command = config.command or settings.command
     if command and script:
         raise UserErrorException("Give script and arguments, or command, not both.")
-    references = _References(settings)
+    references = _References(settings, keep)
     distribution = _distribution(settings)
     arguments = [] if command else references.rendered(_arguments(config))
     if is_notebook(script) and not command:
@@ -90,6 +96,8 @@ def build(
         priority=_priority(settings.priority),
         max_run_duration_s=_duration(settings.max_run_duration_seconds),
         data_references=references.all(),
+        input_datasets=references.datasets(),
+        output_datasets=references.outputs(),
         source_directory=source,
         tags=checked_pairs(tags),
         run_config=_definition(settings),
@@ -191,12 +199,21 @@ def _command(command: Union[str, List[Any]], references: "_References") -> List[
 class _References:
     """The data references of one run, by name, as its arguments, inputs and configuration give them."""
 
-    def __init__(self, settings: RunConfiguration) -> None:
+    def __init__(self, settings: RunConfiguration, keep: Optional[Callable[[Any], Any]] = None) -> None:
+        self._keep = keep
         self._found: Dict[str, DataReferenceSpec] = {}
+        self._uses: Dict[str, DatasetUse] = {}
+        self._outputs: Dict[str, DatasetOutput] = {}
         for name, value in settings.data_references.items():
             self._add(_configured(name, value) if isinstance(value, DataReferenceConfiguration) else _spec(value, name))
         for value in settings.inputs:
-            self._add(_spec(value, "inputs"))
+            self._take(value, "inputs")
+
+    def datasets(self) -> List[DatasetUse]:
+        return [self._uses[name] for name in sorted(self._uses)]
+
+    def outputs(self) -> List[DatasetOutput]:
+        return [self._outputs[name] for name in sorted(self._outputs)]
 
     def all(self) -> List[DataReferenceSpec]:
         return [self._found[name] for name in sorted(self._found)]
@@ -225,9 +242,7 @@ class _References:
         if isinstance(value, (bool, int, float)):
             return str(value)
         if hasattr(value, "to_spec"):
-            spec = _spec(value, "arguments")
-            self._add(spec)
-            return "$AZUREML_DATAREFERENCE_" + spec.name
+            return self._take(value, "arguments")
         if isinstance(value, os.PathLike):
             return str(value)
         item = getattr(value, "item", None)
@@ -239,6 +254,34 @@ class _References:
                 type(value).__name__, value
             )
         )
+
+    def _take(self, value: Any, where: str) -> str:
+        """Notes what the run is given; gives its place in a command line."""
+        is_named = isinstance(value, DatasetConsumptionConfig)
+        if is_named and value.is_table:
+            return self._use(value).id
+        spec = _spec(value, where)
+        self._add(spec)
+        if is_named and value.dataset.id is not None:
+            self._use(value)
+        output = value.to_output() if isinstance(value, OutputFileDatasetConfig) else None
+        if output is not None:
+            self._outputs[output.output_name] = output
+        return "$AZUREML_DATAREFERENCE_" + spec.name
+
+    def _use(self, value: DatasetConsumptionConfig) -> DatasetUse:
+        use = value.to_use()
+        if use is None and self._keep is not None:
+            self._keep(value.dataset)
+            use = value.to_use()
+        if use is None:
+            use = self._uses.get(value.name) or DatasetUse(value.name, str(uuid.uuid4()))
+        if self._uses.setdefault(value.name, use) != use:
+            raise UserErrorException(
+                "Two different datasets of this run are both named '{}'. Give one of them another name: "
+                "dataset.as_named_input('...').".format(value.name)
+            )
+        return use
 
     def _add(self, spec: DataReferenceSpec) -> None:
         if self._found.setdefault(spec.name, spec) != spec:

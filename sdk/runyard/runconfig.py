@@ -4,6 +4,7 @@ import copy
 import os
 from typing import Any, Dict, List, Optional, Union
 
+from runyard.absent import answering
 from runyard.errors import UserErrorException
 
 # Azure's names for its base images. Here they ask for no image: the environment is built without one.
@@ -159,6 +160,7 @@ class FrameworkRequest:
         self.use_gpu = use_gpu
 
 
+@answering("azureml.core.runconfig.RunConfiguration")
 class RunConfiguration:
     """How a script is to be run, apart from where its source lies.
 

@@ -5,7 +5,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from runyard import home, workspace_config
-from runyard.absent import Absent
+from runyard.absent import answering
 from runyard.errors import UnknownWorkspaceError, WorkspaceException
 from runyard.names import check_workspace_name
 from runyard.transport.base import Transport
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runyard.run import Run
 
 
+@answering("azureml.core.Workspace")
 class Workspace:
     """The top of everything: experiments, runs, models, data and compute of one server.
 
@@ -34,13 +35,6 @@ class Workspace:
         WorkspaceException: a name against the rules, or the name is taken by a workspace of another
             subscription or resource group.
     """
-
-    datasets = Absent("azureml.core.Workspace")
-    webservices = Absent("azureml.core.Workspace")
-    images = Absent("azureml.core.Workspace")
-    get_default_keyvault = Absent("azureml.core.Workspace")
-    get_mlflow_tracking_uri = Absent("azureml.core.Workspace")
-    sync_keys = Absent("azureml.core.Workspace")
 
     def __init__(
         self,
@@ -312,6 +306,13 @@ class Workspace:
         from runyard.datastore import Datastore
 
         return {record["name"]: Datastore(self, record["name"]) for record in self.transport.call("GET", "/datastores")}
+
+    @property
+    def datasets(self) -> Dict[str, Any]:
+        """Name to the newest version of each registered dataset."""
+        from runyard.abstract_dataset import AbstractDataset
+
+        return AbstractDataset.get_all(self)
 
     @property
     def environments(self) -> Dict[str, "Environment"]:

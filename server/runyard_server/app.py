@@ -20,6 +20,7 @@ from runyard_server import ui
 from runyard_server.api import (
     auth,
     computes,
+    datasets,
     datastores,
     document,
     environments,
@@ -53,7 +54,9 @@ from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.closing import ClosingService
 from runyard_server.services.computes import ComputeService
 from runyard_server.services.container import Services
+from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
+from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
 from runyard_server.services.experiments import ExperimentService
 from runyard_server.services.files import FileService
@@ -80,6 +83,7 @@ ROUTERS = [
     runs.router,
     follow.router,
     computes.router,
+    datasets.router,
     datastores.router,
     environments.router,
     files.router,
@@ -175,6 +179,7 @@ def build(
     snapshot_service = SnapshotService(database, clock, store)
     datastore_service = DatastoreService(database, clock, home / "datastores", settings.datastore_roots)
     datastore_service.ensure_defaults()
+    dataset_service = DatasetService(database, clock, datastore_service.get)
     environment_service = EnvironmentService(
         database, clock, Environments(settings.environments, None, settings.python_directories, settings.wheels)
     )
@@ -205,8 +210,10 @@ def build(
         admission=admission,
         verification=VerificationService(database, log_service, file_service),
         computes=compute_service,
+        datasets=dataset_service,
         datastores=datastore_service,
         environments=environment_service,
+        environment_builds=EnvironmentBuildService(environment_service),
         files=file_service,
         logs=log_service,
         metrics=MetricService(database, hub, run_service.apply_spooled),
@@ -228,7 +235,7 @@ def build(
             queue=queue,
             environments=environment_service,
             assignments=assignments,
-            closing=ClosingService(database, log_service, file_service, assignments),
+            closing=ClosingService(database, log_service, file_service, assignments, dataset_service),
             check=admission.check,
             log=append_log,
             wake=wake,

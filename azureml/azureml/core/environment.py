@@ -8,6 +8,7 @@ _NAMES = {
     "ContainerRegistry": "runyard.container_registry",
     "DEFAULT_CPU_IMAGE": "runyard.runconfig",
     "DEFAULT_GPU_IMAGE": "runyard.runconfig",
+    "ImageBuildDetails": "runyard.environment_build",
     "DockerSection": "runyard.environment",
     "PythonSection": "runyard.environment",
     "SparkSection": "runyard.environment",

@@ -4,9 +4,10 @@ import os
 from typing import Any, Dict, Optional
 
 from runyard import experiment
+from runyard.experiment import ViewType
 from runyard.run import Run
 
-__all__ = ["Experiment"]
+__all__ = ["Experiment", "ViewType"]
 
 
 class Experiment(experiment.Experiment):

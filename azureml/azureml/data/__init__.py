@@ -5,6 +5,7 @@ from azureml._names import listed, reexport
 _NAMES = {
     "DataReference": "runyard.data_reference",
     "FileDataset": "runyard.file_dataset",
+    "TabularDataset": "runyard.tabular_dataset",
     "OutputFileDatasetConfig": "runyard.output_dataset",
 }
 

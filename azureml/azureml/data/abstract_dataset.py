@@ -1,9 +1,9 @@
-"""The base of datasets; files are the only ones here."""
+"""The base of datasets."""
 
 from azureml._names import listed, reexport
 
 _NAMES = {
-    "AbstractDataset": "runyard.file_dataset:FileDataset",
+    "AbstractDataset": "runyard.abstract_dataset",
 }
 
 __getattr__ = reexport(__name__, _NAMES)

@@ -1,9 +1,10 @@
-"""DataPath."""
+"""DataPath, and how it comes to a run."""
 
 from azureml._names import listed, reexport
 
 _NAMES = {
     "DataPath": "runyard.datapath",
+    "DataPathComputeBinding": "runyard.datapath",
 }
 
 __getattr__ = reexport(__name__, _NAMES)

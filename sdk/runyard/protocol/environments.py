@@ -112,6 +112,24 @@ class CachedEnvironment:
 
 
 @dataclass(frozen=True)
+class EnvironmentBuild:
+    """A build that was asked for before a run needs it.
+
+    Attributes:
+        status: "Queued", "Running", "Succeeded" or "Failed".
+        log: what it said from the asked character on.
+        size: characters that it has said in all.
+        key: of the built environment.
+    """
+
+    id: str
+    status: str
+    log: str = ""
+    size: int = 0
+    key: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class EnvironmentPruning:
     """Which built environments are to go: those that nothing used for ``unused_for_s`` seconds."""
 

@@ -22,6 +22,7 @@ class ModelSpec:
     description: Optional[str] = None
     framework: Optional[str] = None
     framework_version: Optional[str] = None
+    datasets: List[List[str]] = field(default_factory=list)  # pairs of what a kept dataset was for and its id
     request_id: Optional[str] = None  # made by the client: the same one sent again gives the same version
 
 
@@ -42,13 +43,15 @@ class ModelRecord:
     description: Optional[str] = None
     framework: Optional[str] = None
     framework_version: Optional[str] = None
+    datasets: List[List[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class ModelChanges:
-    """What may change on a registered model; properties are only added to."""
+    """What may change on a registered model; properties and datasets are only added to."""
 
     tags: Optional[Dict[str, str]] = None
     remove_tags: Optional[List[str]] = None
     properties: Optional[Dict[str, str]] = None
     description: Optional[str] = None
+    datasets: Optional[List[List[str]]] = None

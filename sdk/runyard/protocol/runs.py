@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
+from runyard.protocol.datasets import DatasetOutput, DatasetUse
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.status import RunStatus
 
@@ -79,6 +80,8 @@ class RunSpec:
     display_name: Optional[str] = None
     rerun_of: Optional[str] = None
     id: Optional[str] = None
+    input_datasets: List[DatasetUse] = field(default_factory=list)
+    output_datasets: List[DatasetOutput] = field(default_factory=list)
     run_config: Dict[str, Any] = field(default_factory=dict)  # what get_details()["runDefinition"] adds
 
 

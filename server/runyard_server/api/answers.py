@@ -10,8 +10,9 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from runyard.protocol.compute import ComputeNode, ComputeRecord, VmSizeRecord
+from runyard.protocol.datasets import DatasetRecord
 from runyard.protocol.datastores import DatastoreRecord, UploadAnswer
-from runyard.protocol.environments import CachedEnvironment, EnvironmentRecord, PrunedEnvironments
+from runyard.protocol.environments import CachedEnvironment, EnvironmentBuild, EnvironmentRecord, PrunedEnvironments
 from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.files import FileEntry, Manifest, ManifestAnswer
 from runyard.protocol.jobs import JobReply, RankStatus, StackRequest
@@ -107,6 +108,10 @@ class CachedList(TypedDict):
     environments: list[CachedEnvironment]
 
 
+class DatasetList(TypedDict):
+    datasets: list[DatasetRecord]
+
+
 class ModelPage(TypedDict):
     models: list[ModelRecord]
     next: str | None
@@ -180,6 +185,7 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/v1/runs/{run_id}/complete"): Answer(RunWithAddress, more=(CLASH,)),
     ("POST", "/api/v1/runs/{run_id}/fail"): Answer(RunWithAddress, more=(CLASH,)),
     ("POST", "/api/v1/runs/{run_id}/rerun"): Answer(RunWithAddress, more=(LIMIT,)),
+    ("POST", "/api/v1/runs/{run_id}/children"): Answer(RunRecord, more=(404, LIMIT, FULL)),
     ("GET", "/api/v1/runs/{run_id}/events"): Answer(list[RunEvent]),
     ("GET", "/api/v1/runs/{run_id}/why"): Answer(Why),
     ("GET", "/api/v1/runs/{run_id}/ranks"): Answer(list[RankStatus]),
@@ -199,6 +205,8 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/v1/environments"): Answer(EnvironmentRecord),
     ("GET", "/api/v1/environments/{name}"): Answer(EnvironmentRecord),
     ("GET", "/api/v1/environments/{name}/versions"): Answer(EnvironmentList),
+    ("POST", "/api/v1/environment-builds"): Answer(EnvironmentBuild),
+    ("GET", "/api/v1/environment-builds/{build_id}"): Answer(EnvironmentBuild),
     ("GET", "/api/v1/environment-cache"): Answer(CachedList),
     ("GET", "/api/v1/environment-cache/{key}"): Answer(CachedEnvironment),
     ("POST", "/api/v1/environment-cache/prune"): Answer(PrunedEnvironments),
@@ -227,6 +235,14 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/v1/runs/{run_id}/files/pack"): Answer(media=BYTES),
     ("POST", "/api/v1/runs/{run_id}/files/handover"): Answer(Lent),
     ("GET", "/api/v1/runs/{run_id}/files/{path}"): Answer(media=BYTES, more=(PARTIAL,)),
+    ("GET", "/api/v1/datasets"): Answer(DatasetList),
+    ("POST", "/api/v1/datasets"): Answer(DatasetRecord, more=(404,)),
+    ("GET", "/api/v1/dataset-ids/{dataset_id}"): Answer(DatasetRecord),
+    ("GET", "/api/v1/datasets/{name}"): Answer(DatasetRecord),
+    ("DELETE", "/api/v1/datasets/{name}"): Answer(Nothing),
+    ("GET", "/api/v1/datasets/{name}/versions"): Answer(DatasetList),
+    ("GET", "/api/v1/datasets/{name}/{version}"): Answer(DatasetRecord),
+    ("PATCH", "/api/v1/datasets/{name}/{version}"): Answer(DatasetRecord),
     ("GET", "/api/v1/datastores"): Answer(list[DatastoreRecord]),
     ("POST", "/api/v1/datastores"): Answer(DatastoreRecord),
     ("GET", "/api/v1/datastores/{name}"): Answer(DatastoreRecord),

@@ -26,6 +26,7 @@ router = APIRouter()
 
 _REFS = "#/components/schemas/"
 _DIGEST = {"pattern": "^[0-9a-f]{64}$"}
+_DATASET_ID = {"pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"}
 _PATH = {"minLength": 1, "maxLength": MAX_LENGTH}
 
 
@@ -43,6 +44,10 @@ _PARAMETERS: dict[tuple[str, str], dict[str, Any]] = {
     ("computes", "name"): _name("compute"),
     ("environments", "name"): _name("environment"),
     ("environment-cache", "key"): {"pattern": "^[0-9a-f]+$"},  # or the beginning of it
+    ("environment-builds", "build_id"): {"pattern": "^[0-9a-f]{32}$"},
+    ("dataset-ids", "dataset_id"): _DATASET_ID,
+    ("datasets", "name"): _name("dataset"),
+    ("datasets", "version"): {},
     ("models", "name"): _name("model"),
     ("models", "version"): {},
     ("snapshots", "snapshot_id"): _DIGEST,
@@ -58,6 +63,9 @@ _FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("DataReferenceSpec", "datastore"): _name("datastore"),
     ("ComputeSpec", "name"): _name("compute"),
     ("DatastoreRegistration", "name"): _name("datastore"),
+    ("DatasetSpec", "id"): _DATASET_ID,
+    ("DatasetSpec", "name"): _name("dataset"),
+    ("DatasetSource", "datastore"): _name("datastore"),
     ("ModelSpec", "name"): _name("model"),
     ("FileEntry", "path"): _PATH,
     ("FileEntry", "digest"): _DIGEST,

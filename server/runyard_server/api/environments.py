@@ -1,8 +1,8 @@
 """Registered environments, and what is built of them on this host."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from runyard.protocol.codec import to_json
 from runyard.protocol.environments import EnvironmentPruning, EnvironmentSpec
@@ -33,6 +33,18 @@ def get(name: str, request: Request, version: str | None = None) -> Any:
 def versions(name: str, request: Request) -> Any:
     """All versions, the oldest first: ``{"environments": [...]}``."""
     return {"environments": to_json(services(request).environments.versions(name))}
+
+
+@router.post("/environment-builds")
+def build(spec: EnvironmentSpec, request: Request) -> Any:
+    """Begins to build an environment before a run needs it."""
+    return to_json(services(request).environment_builds.start(spec))
+
+
+@router.get("/environment-builds/{build_id}")
+def build_status(build_id: str, request: Request, offset: Annotated[int, Query(ge=0)] = 0) -> Any:
+    """How far a build is, and what it has said from character ``offset`` on."""
+    return to_json(services(request).environment_builds.get(build_id, offset))
 
 
 @router.get("/environment-cache")

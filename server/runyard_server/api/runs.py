@@ -122,6 +122,13 @@ def rerun(run_id: str, request: Request, new_id: str | None = None) -> Any:
     return _record(request, services(request).runs.rerun(run_id, caller(request), new_id))
 
 
+@router.post("/runs/{run_id}/children")
+def submit_child(run_id: str, spec: RunSpec, request: Request) -> Any:
+    """Submits a run below this one. A run's own token may do that: its script submits no other runs."""
+    child = replace(spec, parent=run_id)
+    return JSONResponse(to_json(services(request).runs.submit(child, caller(request))))
+
+
 @router.get("/runs/{run_id}/events")
 def events(run_id: str, request: Request) -> Any:
     """The run's story."""

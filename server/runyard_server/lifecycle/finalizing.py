@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from runyard.protocol.runs import RunRecord
+from runyard.protocol.status import RunStatus
 from runyard_server.domain.supervision import NodeView, Verdict, is_settled, needs_salvage, verdict
 from runyard_server.lifecycle.nodes import Nodes
 from runyard_server.lifecycle.ports import Move, Ports
@@ -35,6 +36,8 @@ class Finalizing:
                 said.append(f"What node {node.node} had left could not be collected. It was not removed: {left}")
             warnings += [text for text in said if text not in warnings]
         self._ports.closing.note_written(run, nodes)
+        if ended.status is RunStatus.COMPLETED:
+            warnings += self._ports.closing.keep_outputs(run)
         return Move(
             run,
             ended.status,

@@ -155,5 +155,6 @@ def _has(connection: Connection, column: Any, key: str, value: str | None) -> Co
 
 def _record(row: Mapping[Any, Any]) -> ModelRecord:
     values = {key: value for key, value in row.items() if key != "request_id"}
+    values["datasets"] = values["datasets"] or []
     values["files"] = [from_json(FileEntry, item) for item in values.get("files", [])]
     return ModelRecord(id=f"{values['name']}:{values['version']}", **values)

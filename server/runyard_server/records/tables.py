@@ -207,6 +207,7 @@ models = Table(
     Column("framework", String(64)),
     Column("framework_version", String(64)),
     Column("request_id", String(64)),  # the client's own mark: a registration that is sent again is not made again
+    Column("datasets", Json),  # pairs of what a dataset was for and its id
     UniqueConstraint("name", "request_id"),
     Index(None, "run_id"),
 )
@@ -249,6 +250,23 @@ datastore_files = Table(
     Column("size", BigInteger, nullable=False),
     Column("modified_ns", BigInteger, nullable=False),  # of the file when it was hashed
     Column("digest", String(64), nullable=False),
+)
+
+# Where data is, by name and version, or by id alone. What was unregistered stays: runs and models name it by its id.
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(255)),
+    Column("version", Integer),
+    Column("definition", Json, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("description", Text),
+    Column("tags", Json, nullable=False),
+    Column("run_id", String(300)),
+    Column("unregistered_at", Time),
+    UniqueConstraint("name", "version"),
+    Index(None, "run_id"),
 )
 
 environments = Table(

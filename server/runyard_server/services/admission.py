@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from runyard.errors import ComputeTargetException, SnapshotException, UserErrorException
-from runyard.names import check_data_reference_name
+from runyard.names import check_data_reference_name, check_dataset_name
 from runyard.notebook_parameters import is_notebook
 from runyard.protocol.compute import ComputeRecord
 from runyard.protocol.environments import EnvironmentSpec
@@ -63,6 +63,9 @@ class AdmissionService:
             self._places.check_datastore(reference.datastore)
             if reference.path:
                 relative(reference.path, "path of a data reference")
+        for output in spec.output_datasets:
+            check_dataset_name(output.name)
+            self._places.check_datastore(output.datastore)
         gpus, warnings = self._grant_gpus(spec, target, executor)
         # A framework's GPU build is gigabytes that a node without GPU has no use for.
         use_gpu = spec.environment.use_gpu and gpus > 0

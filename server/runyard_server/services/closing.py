@@ -3,11 +3,13 @@
 import shutil
 from collections.abc import Sequence
 
+from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
 from runyard_server.domain.supervision import NodeView
 from runyard_server.records import runs, streams
 from runyard_server.records.engine import Database
 from runyard_server.services.assignments import AssignmentService
+from runyard_server.services.datasets import DatasetService
 from runyard_server.services.files import FileService
 from runyard_server.services.logs import LogService
 
@@ -16,12 +18,18 @@ class ClosingService:
     """Closes runs. Every step may be done twice: a server may die between any two of them."""
 
     def __init__(
-        self, database: Database, logs: LogService, files: FileService, assignments: AssignmentService
+        self,
+        database: Database,
+        logs: LogService,
+        files: FileService,
+        assignments: AssignmentService,
+        datasets: DatasetService,
     ) -> None:
         self._database = database
         self._logs = logs
         self._files = files
         self._assignments = assignments
+        self._datasets = datasets
 
     def note_written(self, run: RunRecord, nodes: Sequence[NodeView]) -> None:
         """Notes what the nodes say they wrote, for the proof that it is what is stored."""
@@ -31,6 +39,16 @@ class ClosingService:
                 written.update(node.report.written)
         with self._database.write() as connection:
             streams.set_written(connection, run.id, written)
+
+    def keep_outputs(self, run: RunRecord) -> list[str]:
+        """Registers the datasets that a run was to put out; gives what went wrong, as warnings of the run."""
+        warnings = []
+        for output in run.spec.output_datasets if run.spec is not None else ():
+            try:
+                self._datasets.keep_output(run, output)
+            except UserErrorException as fault:
+                warnings.append(f"The output {output.output_name!r} was not registered as a dataset: {fault}")
+        return warnings
 
     def keep_logs(self, run: RunRecord) -> None:
         """Makes files of the logs."""

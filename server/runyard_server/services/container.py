@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from runyard_server.services.admission import AdmissionService
 from runyard_server.services.computes import ComputeService
+from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
+from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
 from runyard_server.services.experiments import ExperimentService
 from runyard_server.services.files import FileService
@@ -40,8 +42,10 @@ class Services:
     admission: AdmissionService
     verification: VerificationService
     computes: ComputeService
+    datasets: DatasetService
     datastores: DatastoreService
     environments: EnvironmentService
+    environment_builds: EnvironmentBuildService
     files: FileService
     logs: LogService
     metrics: MetricService

@@ -23,6 +23,7 @@ from runyard_server.records import models as records
 from runyard_server.records import runs as run_records
 from runyard_server.records.engine import Database
 from runyard_server.records.models import ModelFilter as ModelFilter
+from runyard_server.services.datasets import checked_uses
 from runyard_server.services.files import FileService
 from runyard_server.services.objects import checked_manifest
 
@@ -81,6 +82,7 @@ class ModelService:
             description=spec.description,
             framework=framework,
             framework_version=spec.framework_version,
+            datasets=checked_uses(spec.datasets),
         )
         with self._database.write() as connection:
             return records.add(connection, record, spec.request_id)
@@ -118,6 +120,10 @@ class ModelService:
                 "tags": {**kept, **checked_pairs(changes.tags)},
                 "properties": _added(record, checked_pairs(changes.properties, "property")),
                 "description": record.description if changes.description is None else changes.description,
+                "datasets": [
+                    *record.datasets,
+                    *(use for use in checked_uses(changes.datasets or []) if use not in record.datasets),
+                ],
             }
             records.change(connection, name, version, values)
             return _existing(connection, name, version)

@@ -21,6 +21,7 @@ from runyard_server.services.admission import AdmissionService
 from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.closing import ClosingService
 from runyard_server.services.computes import ComputeService
+from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.environments import EnvironmentService
 from runyard_server.services.files import FileService
@@ -69,6 +70,7 @@ class RunServer:
         self.computes = ComputeService(database, clock, executors, self._gpu_count, cpus)
         self.snapshots = SnapshotService(database, clock, self._store)
         self.datastores = DatastoreService(database, clock, home / "datastores", ())
+        self.datasets = DatasetService(database, clock, self.datastores.get)
         self.environments = EnvironmentService(database, clock, environments or Environments(home / "environments"))
         places = Places(self.computes, self.snapshots, self.environments, self.datastores)
         admission = AdmissionService(places, executors, self._gpu_count)
@@ -86,7 +88,7 @@ class RunServer:
             interpreter=self.environments.interpreter,
             local_path=places.local_path,
         )
-        self.closing = ClosingService(database, self.logs, self.files, self.assignments)
+        self.closing = ClosingService(database, self.logs, self.files, self.assignments, self.datasets)
         self.lifecycle = Lifecycle(
             Ports(
                 database=database,
