@@ -16,7 +16,7 @@ from runyard.absent import absence
 
 NAMES = json.loads((Path(__file__).parent / "interface.json").read_text())
 
-RECORDED = 203  # raise it with every name that comes; it never falls
+RECORDED = 223  # raise it with every name that comes; it never falls
 
 # Classes of Azure's that are one class here: the table has their members under its name.
 ONE_CLASS = {

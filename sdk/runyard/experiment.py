@@ -55,24 +55,24 @@ class Experiment:
         Raises:
             UserErrorException: what was asked for cannot be run; says what can.
         """
-        return self.submit_at(self._workspace.transport, "/runs", config, tags, overrides)
+        said = self.submit_at(self._workspace.transport, "/runs", config, tags, overrides)
+        return Run(self, said["id"], _said=said)
 
     def submit_at(
         self, transport: Transport, path: str, config: Any, tags: Optional[Dict[str, str]], overrides: Dict[str, Any]
-    ) -> Run:
-        """As ``submit``, by way of a transport to a route that takes a run's spec."""
+    ) -> Any:
+        """As ``submit``, by way of a transport to a route that takes a run's spec; gives the route's answer."""
         if overrides:
             config = config.with_overrides(**overrides)
         # Named here: a request whose answer was lost is sent again, and must not make a second run.
         run_id = new_run_id(self.name)
         try:
-            said = _submitted(transport, path, sent_spec(self, config, tags, self._sent), run_id)
+            return _submitted(transport, path, sent_spec(self, config, tags, self._sent), run_id)
         except SnapshotException:
             if not self._sent:
                 raise
             self._sent.clear()  # the server may be another one by now, in a new home at the old address
-            said = _submitted(transport, path, sent_spec(self, config, tags, self._sent), run_id)
-        return Run(self, said["id"], _said=said)
+            return _submitted(transport, path, sent_spec(self, config, tags, self._sent), run_id)
 
     def start_logging(
         self,

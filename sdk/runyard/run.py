@@ -378,14 +378,16 @@ class Run(MetricLogging):
         """Submits a run of a script below this one: from a client, or from this run's own script.
 
         The child waits for its own nodes, and this run keeps those that it has. When this run is cancelled, so are its
-        children.
+        children. A script follows and reads the children that it submitted, through what this returns.
 
         Args, raises:
             As ``Experiment.submit``.
         """
-        return self._experiment.submit_at(
-            self._transport, url_path("runs", self.id, "children"), config, tags, overrides
-        )
+        path = url_path("runs", self.id, "children")
+        said = self._experiment.submit_at(self._transport, path, config, tags, overrides)
+        # A script's own token is good for its run alone: what it does with the child, it does with the child's.
+        own = None if self._own_transport is None else self._experiment.workspace.with_token(said["token"])
+        return Run(self._experiment, said["run"]["id"], _said=said["run"], _transport=own)
 
     def get_children(
         self,

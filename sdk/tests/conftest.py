@@ -1,6 +1,10 @@
 """Fixtures that join the SDK with a real server's routes, without a socket."""
 
+import functools
+import http.server
+import importlib.util
 import sys
+import threading
 
 import pytest
 
@@ -8,10 +12,16 @@ SERVER_PYTHON = (3, 11)
 
 
 def pytest_collection_modifyitems(config, items):
-    """Under an older Python these are no tests: the server that they need has no package for it."""
-    if sys.version_info >= SERVER_PYTHON:
+    """What is no test here: under an older Python those of the server, without pandas those that read tables.
+
+    tests/architecture/test_tables.py runs the latter, with a new and an old pandas.
+    """
+    without = set() if sys.version_info >= SERVER_PYTHON else {"file_server"}
+    if importlib.util.find_spec("pandas") is None:
+        without.add("pandas")
+    beyond = [item for item in items if without.intersection(item.fixturenames)]
+    if not beyond:
         return
-    beyond = [item for item in items if "file_server" in item.fixturenames]
     config.hook.pytest_deselected(items=beyond)
     items[:] = [item for item in items if item not in beyond]
 
@@ -48,3 +58,29 @@ def far(file_server, tmp_path, monkeypatch):
     transport = MemoryTransport(file_server.app, client="192.0.2.7")
     yield transport
     transport.close()
+
+
+@pytest.fixture
+def pandas():
+    """The pandas of this Python: a table is read with the caller's own."""
+    return importlib.import_module("pandas")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A folder that this process serves: ``web.folder`` at ``web.address``."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server.folder, server.address = folder, "http://127.0.0.1:{}/".format(server.server_port)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -220,8 +220,8 @@ def test_what_names_no_place_is_refused(path):
 def test_a_dataset_is_made_by_its_makers():
     with pytest.raises(UserErrorException, match="Dataset.File.from_files"):
         Dataset(None)
-    with pytest.raises(UserErrorException, match="partition_format"):
-        Dataset.File.from_files("https://host/a", partition_format="{year}")
+    with pytest.raises(UserErrorException, match="partition_format names columns in braces"):
+        Dataset.File.from_files("https://host/a", partition_format="year")
     with pytest.raises(UserErrorException, match="needs a datastore"):
         DataPath(None, "mnist")
 

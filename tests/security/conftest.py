@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from runyard.protocol.datasets import FILE, DatasetDefinition, DatasetSource, DatasetSpec
 from runyard.protocol.files import FileEntry, Manifest
 from runyard.protocol.models import ModelSpec
 from runyard.protocol.pack import END, HEADER
@@ -79,6 +80,8 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     line = b'["s", "loss", 0.5, 1.0, 1]\n'
     held.metrics.take(run.id, "client", 0, line)
     held.models.register(ModelSpec(name="mnist", run_id=run.id, model_path="outputs/model"))
+    definition = DatasetDefinition(FILE, [DatasetSource("workspaceblobstore", "data")])
+    held.datasets.keep(DatasetSpec("00000000-0000-4000-8000-000000000001", definition, "mnist"))
     asyncio.run(
         held.datastores.receive("workspaceblobstore", "", _pieces(pack_of({f"{digest}/data/a.bin": CONTENT})), None)
     )

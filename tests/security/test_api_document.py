@@ -58,6 +58,7 @@ def known(case: Case, yard: Yard) -> Case:
         "runs": {"run_id": yard.run_id, "path": "outputs/model/weights.bin", "name": "azureml-logs/70_driver_log.txt"},
         "experiments": {"name": "mnist"},
         "models": {"name": "mnist", "version": 1},
+        "datasets": {"name": "mnist", "version": 1},
         "snapshots": {"snapshot_id": yard.snapshot_id},
         "datastores": {"name": "workspacefilestore"},
     }

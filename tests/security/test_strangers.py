@@ -128,11 +128,15 @@ def test_no_door_opens_without_a_token(yard: Yard, door: str) -> None:
     assert DOORS[door](yard.client(token=None), yard, "outputs/model/weights.bin").status_code == 401
 
 
-def test_a_runs_token_reads_no_other_runs_secrets_and_submits_nothing(yard: Yard) -> None:
+def test_a_runs_token_reads_no_other_runs_secrets_and_submits_nothing_but_children_of_its_own(yard: Yard) -> None:
     client = yard.client(yard.server.services.tokens.for_run("another-run"))
     for method, address in [
         ("POST", "/api/v1/runs"),
+        ("POST", f"/api/v1/runs/{yard.run_id}/children"),
         ("GET", "/api/v1/environments"),
+        ("POST", "/api/v1/environment-builds"),
+        ("DELETE", "/api/v1/datasets/mnist"),
+        ("PATCH", "/api/v1/datasets/mnist/1"),
         ("POST", "/api/v1/datastores"),
         ("POST", f"/api/v1/runs/{yard.run_id}/cancel"),
         ("PUT", f"/api/v1/runs/{yard.run_id}/logs/logs/x?offset=0"),

@@ -11,6 +11,7 @@ from typing import Any
 from runyard import (
     AmlCompute,
     ComputeTarget,
+    Dataset,
     Environment,
     Experiment,
     Model,
@@ -18,6 +19,7 @@ from runyard import (
     ScriptRunConfig,
     Workspace,
 )
+from runyard.protocol.codec import to_json
 from runyard.protocol.status import RunStatus
 
 WORKSPACE = "kept"
@@ -90,7 +92,12 @@ def tell(workspace: Workspace, folder: Path) -> tuple[Run, Run]:
     data = folder / "data"
     data.mkdir()
     (data / "digits.txt").write_text("0123456789")
-    workspace.get_default_datastore().upload(str(data), target_path="digits", show_progress=False)
+    store = workspace.get_default_datastore()
+    store.upload(str(data), target_path="digits", show_progress=False)
+    digits = Dataset.File.from_files((store, "digits")).register(workspace, "digits", "ten of them", {"which": "first"})
+    Dataset.File.from_files((store, "digits/*.txt")).register(workspace, "digits", create_new_version=True)
+    Dataset.Tabular.from_delimited_files((store, "digits/*.txt")).take(5).register(workspace, "digits as a table")
+    completed.register_model("kept-model", "outputs/model.bin", datasets=[(Dataset.Scenario.TRAINING, digits)])
     config = AmlCompute.provisioning_configuration(vm_size="STANDARD_D2_V2", max_nodes=1)
     ComputeTarget.create(workspace, "narrow", config)
     going_on = submit(
@@ -133,6 +140,9 @@ def read_back(workspace: Workspace) -> dict[str, Any]:
             for name in workspace.environments
             for each in Environment.versions(workspace, name)
         },
+        "datasets": {
+            f"{name}:{dataset.version}": read_dataset(dataset) for name, dataset in workspace.datasets.items()
+        },
         "targets": {"narrow": [type(target).__name__, target.vm_size, target.scale_settings.maximum_node_count]},
         "data": data,
     }
@@ -155,10 +165,17 @@ def read_run(run: Run) -> dict[str, Any]:
     }
 
 
+def read_dataset(dataset: Any) -> dict[str, Any]:
+    definition = to_json(dataset.to_definition())
+    return {"id": dataset.id, "description": dataset.description, "tags": dataset.tags, "definition": definition}
+
+
 def read_model(model: Model) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         model.download(place)
-        return {"tags": model.tags, "run": model.run_id, "files": files_below(Path(place))}
+        files = files_below(Path(place))
+    datasets = {purpose: [dataset.id for dataset in found] for purpose, found in model.datasets.items()}
+    return {"tags": model.tags, "run": model.run_id, "files": files, "datasets": datasets}
 
 
 def files_below(folder: Path) -> dict[str, str]:

@@ -69,8 +69,8 @@ class RunWithAddress(RunRecord):
     portal_url: str = ""
 
 
-class InteractiveRun(TypedDict):
-    """A run whose process the caller is, and the token that is good for it alone."""
+class RunWithToken(TypedDict):
+    """A run that the caller has made, and the token that is good for it alone."""
 
     run: RunRecord
     token: str
@@ -177,7 +177,7 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("DELETE", "/api/v1/experiments/{name}"): Answer(Nothing),
     ("POST", "/api/v1/runs"): Answer(RunRecord, more=(404, LIMIT, FULL)),
     ("POST", "/api/v1/runs/check"): Answer(Admitted, more=(404,)),
-    ("POST", "/api/v1/interactive-runs"): Answer(InteractiveRun, more=(404, LIMIT)),
+    ("POST", "/api/v1/interactive-runs"): Answer(RunWithToken, more=(404, LIMIT)),
     ("GET", "/api/v1/runs"): Answer(list[RunRecord], more=(404,)),
     ("GET", "/api/v1/runs/{run_id}"): Answer(RunWithAddress),
     ("PATCH", "/api/v1/runs/{run_id}"): Answer(RunWithAddress),
@@ -185,7 +185,7 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/v1/runs/{run_id}/complete"): Answer(RunWithAddress, more=(CLASH,)),
     ("POST", "/api/v1/runs/{run_id}/fail"): Answer(RunWithAddress, more=(CLASH,)),
     ("POST", "/api/v1/runs/{run_id}/rerun"): Answer(RunWithAddress, more=(LIMIT,)),
-    ("POST", "/api/v1/runs/{run_id}/children"): Answer(RunRecord, more=(404, LIMIT, FULL)),
+    ("POST", "/api/v1/runs/{run_id}/children"): Answer(RunWithToken, more=(404, LIMIT, FULL)),
     ("GET", "/api/v1/runs/{run_id}/events"): Answer(list[RunEvent]),
     ("GET", "/api/v1/runs/{run_id}/why"): Answer(Why),
     ("GET", "/api/v1/runs/{run_id}/ranks"): Answer(list[RankStatus]),

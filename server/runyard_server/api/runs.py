@@ -124,9 +124,10 @@ def rerun(run_id: str, request: Request, new_id: str | None = None) -> Any:
 
 @router.post("/runs/{run_id}/children")
 def submit_child(run_id: str, spec: RunSpec, request: Request) -> Any:
-    """Submits a run below this one. A run's own token may do that: its script submits no other runs."""
-    child = replace(spec, parent=run_id)
-    return JSONResponse(to_json(services(request).runs.submit(child, caller(request))))
+    """Submits a run below this one; answers it and its token. A script with its run's token submits no other runs."""
+    held = services(request)
+    record = held.runs.submit(replace(spec, parent=run_id), caller(request))
+    return JSONResponse({"run": to_json(record), "token": held.tokens.for_run(record.id)})
 
 
 @router.get("/runs/{run_id}/events")

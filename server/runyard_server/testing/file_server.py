@@ -2,22 +2,25 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
 from runyard.protocol.version import API_PREFIX
-from runyard_server.api import datastores, errors, files, objects, snapshots
+from runyard_server.api import datasets, datastores, errors, files, objects, snapshots
 from runyard_server.artifacts.store import FolderStore
 from runyard_server.domain.clock import Clock, SystemClock
 from runyard_server.records import experiments as experiment_records
 from runyard_server.records import runs as run_records
 from runyard_server.records.engine import Database, create_all
+from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.files import FileService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.snapshots import SnapshotService
+from runyard_server.services.tokens import Identity
 
 
 class FileServer:
@@ -46,13 +49,23 @@ class FileServer:
         self.files = FileService(database, clock, self.store)
         self.datastores = DatastoreService(database, clock, home / "datastores", allowed_roots)
         self.datastores.ensure_defaults()
+        self.datasets = DatasetService(database, clock, self.datastores.get)
         self.app = FastAPI()
         self.app.state.services = SimpleNamespace(
-            objects=self.objects, snapshots=self.snapshots, files=self.files, datastores=self.datastores
+            objects=self.objects,
+            snapshots=self.snapshots,
+            files=self.files,
+            datastores=self.datastores,
+            datasets=self.datasets,
         )
-        for module in (objects, snapshots, files, datastores):
+        for module in (objects, snapshots, files, datasets, datastores):
             self.app.include_router(module.router, prefix=API_PREFIX)
         errors.install(self.app)
+
+        @self.app.middleware("http")
+        async def identify(request: Request, call_next: Any) -> Any:
+            request.state.identity = Identity("member")
+            return await call_next(request)
 
     def add_run(self, run_id: str, now: float = 1_566_000_000.0) -> None:
         """A finished run of that id, for its files."""
