@@ -149,7 +149,9 @@ class AbstractDataset:
             UnknownDatasetError: there is none; says which names or versions there are.
         """
         from runyard import dataset_registration
+        from runyard.notices import not_used
 
+        not_used("Dataset.get_by_name", azure, "datasets here have no such setting.")
         return dataset_registration.by_name(workspace, name, version)
 
     @staticmethod
@@ -160,7 +162,9 @@ class AbstractDataset:
             UnknownDatasetError: there is none.
         """
         from runyard import dataset_registration
+        from runyard.notices import not_used
 
+        not_used("Dataset.get_by_id", azure, "datasets here have no such setting.")
         return dataset_registration.by_id(workspace, id)
 
     @staticmethod

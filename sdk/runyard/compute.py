@@ -9,6 +9,7 @@ from runyard.compute_configuration import AmlComputeProvisioningConfiguration, s
 from runyard.compute_status import AmlComputeNodeStateCounts, AmlComputeStatus, ScaleSettings, moment
 from runyard.errors import ComputeTargetException
 from runyard.names import check_compute_name
+from runyard.notices import not_used, unless
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.compute import ComputeChanges, ComputeRecord
 from runyard.transport.base import url_path
@@ -285,19 +286,34 @@ class AmlCompute(ComputeTarget):
             strict: whether a run is refused when the host has fewer GPUs than ``vm_size`` says,
                 instead of running with what is here.
             others: accounts, networks and identities of Azure's machines, which mean nothing here:
-                they are taken and left aside, so that the same code runs.
+                they are taken and left aside, so that the same code runs; said once.
         Raises:
             ComputeTargetException: ``max_nodes`` is missing, or numbers do not fit together.
         """
+        machines = {
+            "admin_username": admin_username,
+            "admin_user_password": admin_user_password,
+            "admin_user_ssh_key": admin_user_ssh_key,
+            "vnet_resourcegroup_name": vnet_resourcegroup_name,
+            "vnet_name": vnet_name,
+            "subnet_name": subnet_name,
+            "remote_login_port_public_access": unless("NotSpecified", remote_login_port_public_access),
+            "identity_type": identity_type,
+            "identity_id": identity_id,
+            "location": location,
+            "enable_node_public_ip": unless(True, enable_node_public_ip),
+        }
+        not_used(
+            "AmlCompute.provisioning_configuration",
+            machines,
+            "nodes are this machine's own, without accounts, networks and identities.",
+        )
         configuration = AmlComputeProvisioningConfiguration(
             vm_size=vm_size,
             vm_priority=vm_priority,
             min_nodes=min_nodes,
             max_nodes=max_nodes,
             idle_seconds_before_scaledown=idle_seconds_before_scaledown,
-            admin_username=admin_username,
-            admin_user_password=admin_user_password,
-            admin_user_ssh_key=admin_user_ssh_key,
             tags=tags,
             description=description,
             executor=executor,

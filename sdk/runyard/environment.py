@@ -70,7 +70,8 @@ class DockerSection:
         base_image: image that the script is to run in; None for none.
         base_dockerfile: refused when set.
         base_image_registry: where the image comes from (``ContainerRegistry``).
-        enabled, shared_volumes, arguments, shm_size, gpu_support, platform: accepted for Azure's sake.
+        enabled, shared_volumes, arguments, shm_size, gpu_support, platform: of an image's container; without an image they
+            have no effect, which is said once.
     """
 
     enabled: bool
@@ -95,6 +96,25 @@ class DockerSection:
         self.gpu_support = False
         self.shm_size = "2g"
         self.arguments = []
+
+    def say_what_is_not_used(self) -> None:
+        """Says once which settings have no effect, since no image is named that they could be for."""
+        from runyard.notices import not_used, unless
+
+        settings = {
+            "enabled": unless(False, bool(self.enabled)),
+            "shared_volumes": unless(True, bool(self.shared_volumes)),
+            "gpu_support": unless(False, bool(self.gpu_support)),
+            "shm_size": unless("2g", self.shm_size),
+            "arguments": unless([], list(self.arguments or [])),
+            "build_context": self.build_context,
+            "platform": self.platform,
+        }
+        not_used(
+            "Environment.docker",
+            settings,
+            "without base_image a script runs in an environment of its own on the node itself, in no container.",
+        )
 
     def image(self) -> Optional[str]:
         """The image with its registry's address, None for none."""
@@ -211,10 +231,9 @@ class Environment:
             EnvironmentException: an environment that could never be built; says what is allowed.
         """
         from runyard.environment_build import ImageBuildDetails
-        from runyard.notices import say_once
+        from runyard.notices import not_used
 
-        if image_build_compute is not None:
-            say_once("image_build_compute is accepted and not used: environments are built by the workspace's server.")
+        not_used("Environment.build", {"image_build_compute": image_build_compute}, "the workspace's server builds.")
         spec = to_json(self.to_spec())
         return ImageBuildDetails(workspace, workspace.transport.call("POST", "/environment-builds", json=spec))
 
@@ -224,13 +243,10 @@ class Environment:
         Raises:
             EnvironmentException: it cannot be built; says why.
         """
-        from runyard.notices import say_once
+        from runyard.notices import not_used
 
-        if platform is not None or azure:
-            say_once(
-                "{} of build_local: accepted and not used: no image is made, the packages are installed for the scripts "
-                "of this machine.".format(", ".join(sorted([*azure, *(["platform"] if platform is not None else [])])))
-            )
+        why = "no image is made, the packages are installed for the scripts of the server's machine."
+        not_used("Environment.build_local", dict(azure, platform=platform), why)
         return self.build(workspace).wait_for_completion(show_output=True, raise_on_error=True)
 
     def clone(self, new_name: str) -> "Environment":
@@ -250,7 +266,11 @@ class Environment:
             UserErrorException: the file cannot be read, or has a line that cannot be served.
         """
         from runyard import requirements_file
+        from runyard.notices import not_used
 
+        not_used(
+            "Environment.from_pip_requirements", {"pip_version": pip_version}, "packages are installed without pip."
+        )
         packages, options = requirements_file.read(os.path.expanduser(str(file_path)))
         environment = Environment(name)
         environment.python.conda_dependencies.set_pip_requirements(options + packages)
@@ -367,6 +387,8 @@ class Environment:
                 "spark.packages names packages of Spark, but no Spark runs here. Run the script on Python alone, or "
                 "install pyspark as a pip package and let the script start it."
             )
+        if not self.docker.base_image:
+            self.docker.say_what_is_not_used()
         managed = bool(self.python.user_managed_dependencies)
         packages = CondaDependencies() if managed else self.python.packages()
         interpreter = self.python.interpreter_path

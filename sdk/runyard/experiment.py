@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Set
 from runyard.absent import answering
 from runyard.errors import SnapshotException
 from runyard.names import check_experiment_name
+from runyard.notices import not_used
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.runs import RunSpec
@@ -37,6 +38,7 @@ class Experiment:
     def __init__(
         self, workspace: "Workspace", name: str, _record: Optional[ExperimentRecord] = None, **azure: Any
     ) -> None:
+        not_used("Experiment", azure, "an experiment here has no such setting.")
         self._workspace = workspace
         self._name = check_experiment_name(name)
         self._known = _record
@@ -91,6 +93,7 @@ class Experiment:
         from runyard import transfer
         from runyard.interactive import begin
 
+        not_used("Experiment.start_logging", azure, "a run here has no such setting.")
         snapshot = None
         if snapshot_directory is not None:
             snapshot = transfer.send_snapshot(self._workspace.transport, snapshot_directory)

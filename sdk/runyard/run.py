@@ -14,6 +14,7 @@ from runyard.errors import (
     UserErrorException,
 )
 from runyard.metric_logging import MetricLogging
+from runyard.notices import not_used, unless
 from runyard.protocol.status import RunStatus
 from runyard.transport.base import Transport, url_path
 
@@ -63,12 +64,13 @@ class Run(MetricLogging):
         """
         from runyard.context import current_run
 
+        not_used("Run.get_context", azure, "the run of this process has no such setting.")
         return current_run(allow_offline)
 
     @classmethod
     def get_submitted_run(cls, **azure: Any) -> Any:
         """As ``get_context``: the older name."""
-        return cls.get_context()
+        return cls.get_context(**azure)
 
     @staticmethod
     def get(workspace: "Workspace", run_id: str) -> "Run":
@@ -462,6 +464,7 @@ class Run(MetricLogging):
         """
         from runyard.run_files import as_local_file
 
+        not_used("Run.upload_file", {"datastore_name": datastore_name}, _OWN_FILES)
         with as_local_file(path_or_stream) as path:
             self._upload([(name, path)])
 
@@ -474,6 +477,8 @@ class Run(MetricLogging):
         datastore_name: Optional[str] = None,
     ) -> None:
         """Stores several local files: all of them, or none."""
+        asked = {"datastore_name": datastore_name, "timeout_seconds": timeout_seconds}
+        not_used("Run.upload_files", dict(asked, return_artifacts=unless(False, return_artifacts)), _OWN_FILES)
         if len(names) != len(paths):
             raise UserErrorException("{} names do not fit {} paths.".format(len(names), len(paths)))
         self._upload(list(zip(names, paths)))
@@ -482,6 +487,7 @@ class Run(MetricLogging):
         """Stores a local folder's files below ``name``."""
         from runyard.run_files import files_below
 
+        not_used("Run.upload_folder", {"datastore_name": datastore_name}, _OWN_FILES)
         self._upload(
             [("/".join(part for part in (name.strip("/"), below) if part), file) for below, file in files_below(path)]
         )
@@ -525,6 +531,8 @@ class Run(MetricLogging):
         """
         from runyard.run_files import download, targets
 
+        asked = {"timeout_seconds": timeout_seconds, "batch_size": unless(100, batch_size)}
+        not_used("Run.download_files", asked, "files come as fast as they can, in packs of bounded size.")
         download(self, targets(self.get_file_names(), prefix, output_directory, output_paths, append_prefix))
 
     def get_all_logs(self, destination: Optional[str] = None) -> List[str]:
@@ -591,6 +599,7 @@ class Run(MetricLogging):
         """
         from runyard.model import Model
 
+        not_used("Run.register_model", azure, "models here have no such setting.")
         return Model.register_from_run(
             self._experiment.workspace,
             self.id,
@@ -700,6 +709,9 @@ class Run(MetricLogging):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+
+_OWN_FILES = "the workspace's server keeps a run's files with the run, and waits for as long as it takes."
 
 
 def _log_address(record: Dict[str, Any], name: str) -> str:

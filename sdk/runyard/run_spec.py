@@ -19,6 +19,7 @@ from runyard.names import (
     checked_pairs,
 )
 from runyard.notebook_parameters import is_notebook, parameters
+from runyard.notices import not_used, unless
 from runyard.output_dataset import OutputFileDatasetConfig
 from runyard.protocol.datasets import DatasetOutput, DatasetUse
 from runyard.protocol.environments import EnvironmentSpec
@@ -77,6 +78,7 @@ def build(
     command = config.command or settings.command
     if command and script:
         raise UserErrorException("Give script and arguments, or command, not both.")
+    _say_what_is_not_used(settings)
     references = _References(settings, keep)
     distribution = _distribution(settings)
     arguments = [] if command else references.rendered(_arguments(config))
@@ -102,6 +104,28 @@ def build(
         tags=checked_pairs(tags),
         run_config=_definition(settings),
     )
+
+
+def _say_what_is_not_used(settings: RunConfiguration) -> None:
+    history = {
+        "output_collection": unless(True, bool(settings.history.output_collection)),
+        "snapshot_project": unless(True, bool(settings.history.snapshot_project)),
+        "directories_to_watch": unless(["logs"], list(settings.history.directories_to_watch)),
+    }
+    not_used("RunConfiguration.history", history, "every run keeps its code, ./outputs and ./logs.")
+    if not settings.has_environment or not settings.environment.docker.base_image:
+        docker = {
+            "shared_volumes": settings.docker.shared_volumes,
+            "shm_size": settings.docker.shm_size,
+            "arguments": unless([], list(settings.docker.arguments or [])),
+        }
+        not_used("RunConfiguration.docker", docker, "without an image a script runs in no container.")
+    others = {
+        "source_directory_data_store": settings.source_directory_data_store,
+        "auto_prepare_environment": unless(True, bool(settings.auto_prepare_environment)),
+    }
+    why = "code is kept by the workspace's server, and an environment that is not there yet is always built."
+    not_used("RunConfiguration", others, why)
 
 
 def folded(config: Any) -> ScriptRunConfig:

@@ -8,6 +8,7 @@ from runyard import home, workspace_config
 from runyard.absent import answering
 from runyard.errors import UnknownWorkspaceError, WorkspaceException
 from runyard.names import check_workspace_name
+from runyard.notices import not_used
 from runyard.transport.base import Transport
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ class Workspace:
             WorkspaceException: the name is against the rules, or taken and ``exist_ok`` is False.
         """
         check_workspace_name(name)
+        not_used(
+            "Workspace.create",
+            azure_resources,
+            "a workspace here is a folder of this machine, nothing of Azure's is made.",
+        )
         if name in home.workspace_names() and not exist_ok:
             raise WorkspaceException(
                 "A workspace named '{0}' is here already. Open it with Workspace.get('{0}'), or pass exist_ok=True.".format(
@@ -259,7 +265,12 @@ class Workspace:
         tags: Optional[Dict[str, str]] = None,
         **azure_settings: Any,
     ) -> Dict[str, Any]:
-        """Changes what people read of the workspace; gives ``get_details()``."""
+        """Changes what people read of the workspace; gives ``get_details()``.
+
+        Args:
+            azure_settings: settings of Azure's resources, which mean nothing here.
+        """
+        not_used("Workspace.update", azure_settings, "there is nothing of Azure's to change.")
         changes = {"friendly_name": friendly_name, "description": description, "tags": tags}
         self.transport.call("PATCH", "/workspace", json={k: v for k, v in changes.items() if v is not None})
         return self.get_details()

@@ -56,3 +56,51 @@ def test_a_login_gives_the_header_of_a_teams_server_or_says_where_its_token_come
         AzureCliAuthentication().get_authentication_header()
     monkeypatch.setenv("RUNYARD_TOKEN", "abc")
     assert AzureCliAuthentication().get_authentication_header() == {"Authorization": "Bearer abc"}
+
+
+IGNORED = {
+    "subnet_name and vnet_name": "AmlCompute.provisioning_configuration(max_nodes=1, vnet_name='v', subnet_name='s')",
+    "Environment.docker: enabled and shm_size": "docker('enabled', True, 'shm_size', '8g').to_spec()",
+    "RunConfiguration.docker: shm_size": "build(Estimator('.', entry_script='train.py', shm_size='8g'), 'tests')",
+    "pip_version": "Environment.from_pip_requirements('e', 'requirements.txt', pip_version='20.1')",
+    "output_collection": "build(with_history('output_collection', False), 'tests')",
+    "source_directory_data_store": "build(Estimator('.', entry_script='train.py', source_directory_data_store='d'), 'tests')",
+    "used_by_azure": "Run.get_context(used_by_azure=True)",
+    "expand_all": "Experiment(None, 'tests', expand_all=True)",
+}
+
+
+@pytest.mark.parametrize("named", sorted(IGNORED))
+def test_what_has_no_effect_is_said_once(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "requirements.txt").write_text("six\n")
+    (tmp_path / "train.py").write_text("")
+    said = said_by(
+        "from runyard import AmlCompute, Environment, Estimator, Experiment, Run, RunConfiguration, ScriptRunConfig",
+        "from runyard.run_spec import build",
+        "def docker(*settings):",
+        "    environment = Environment('e')",
+        "    for name, value in zip(settings[::2], settings[1::2]):",
+        "        setattr(environment.docker, name, value)",
+        "    return environment",
+        "def with_history(name, value):",
+        "    settings = RunConfiguration()",
+        "    setattr(settings.history, name, value)",
+        "    return ScriptRunConfig('.', 'train.py', run_config=settings)",
+        IGNORED[named],
+        IGNORED[named],
+    )
+    assert said.count(named) == said.count("accepted and not used: ") == said.count("\n") == 1, said
+
+
+def test_what_is_not_given_is_not_spoken_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("")
+    said = said_by(
+        "from runyard import AmlCompute, Environment, Estimator, ScriptRunConfig",
+        "from runyard.run_spec import build",
+        "AmlCompute.provisioning_configuration('STANDARD_NC6', max_nodes=4)",
+        "build(ScriptRunConfig('.', 'train.py', environment=Environment('e')), 'tests')",
+        "build(Estimator('.', entry_script='train.py', use_gpu=True), 'tests')",
+    )
+    assert said == ""

@@ -9,6 +9,7 @@ from runyard.notebook.as_html import sections
 from runyard.notebook.as_text import text
 from runyard.notebook.run_view import RunView, look
 from runyard.notebook.screen import screen
+from runyard.notices import not_used
 
 if TYPE_CHECKING:
     from runyard.run import Run
@@ -52,6 +53,11 @@ class RunDetails:
         Raises:
             RunyardError: the run cannot be looked at.
         """
+        not_used(
+            "RunDetails.show",
+            {"render_lib": render_lib, "widget_settings": widget_settings},
+            "a run is drawn in one way, in every notebook.",
+        )
         there = screen()
         begun = time.monotonic()
         view = look(self._run, time.time())
