@@ -185,3 +185,28 @@ def test_a_user_managed_interpreter_is_used_as_it_is(submit: Submit, tmp_path: P
     assert said(run) == "None"
     assert BUILD_LOG not in run.get_file_names()
     assert run._refresh().get("environment_key") is None
+
+
+def test_an_environment_that_was_built_ahead_stands_when_its_first_run_comes(
+    workspace: Workspace, submit: Submit, packages: Callable[..., Environment], capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = packages("beta==1.0", name="built-ahead")
+    built = environment.build(workspace).wait_for_completion(show_output=True)
+    assert built.status == "Succeeded"
+    assert "The environment is ready: " in capsys.readouterr().out
+    assert "The environment is ready: " in built.get_log()
+    run = submit(WHERE, environment=environment)
+    assert said(run).startswith("1.0 ")
+    assert BUILD_LOG not in run.get_file_names(), "nothing was left to build"
+    assert environment.build_local(workspace).status == "Succeeded"
+
+
+def test_a_build_that_fails_says_why_and_raises_where_it_is_waited_for(
+    workspace: Workspace, packages: Callable[..., Environment]
+) -> None:
+    environment = packages("no-such-package-anywhere")
+    failed = environment.build(workspace).wait_for_completion(show_output=False)
+    assert failed.status == "Failed"
+    assert "no-such-package-anywhere" in failed.get_log()
+    with pytest.raises(EnvironmentException, match="could not be built:\n[^$]*no-such-package-anywhere"):
+        environment.build_local(workspace)
