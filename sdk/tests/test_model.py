@@ -7,6 +7,7 @@ import os
 import pytest
 
 from runyard import model_files, model_search
+from runyard.dataset import Dataset
 from runyard.errors import ModelException, ModelNotFoundException, ModelPathNotFoundException, UserErrorException
 from runyard.model import Model
 from runyard.protocol.models import FRAMEWORKS
@@ -217,7 +218,7 @@ def test_a_name_against_the_rules_is_refused_before_anything_is_sent(here):
 
 @pytest.mark.parametrize(
     "given",
-    [{"datasets": [("training", object())]}, {"sample_input_dataset": object()}, {"resource_configuration": object()}],
+    [{"sample_input_dataset": object()}, {"sample_output_dataset": object()}, {"resource_configuration": object()}],
 )
 def test_what_the_registry_cannot_keep_is_refused(here, given):
     write(here / "m.pkl")
@@ -225,9 +226,23 @@ def test_what_the_registry_cannot_keep_is_refused(here, given):
         Model.register(Workspace(), "m.pkl", "m", **given)
 
 
-def test_models_cannot_be_listed_by_dataset_yet():
-    with pytest.raises(UserErrorException, match="datasets are not there yet"):
-        Model.list(Workspace(), dataset_id="d")
+@pytest.mark.parametrize(
+    ("datasets", "said"),
+    [
+        ([("training", object())], "a list of pairs"),
+        (["mnist"], "a list of pairs"),
+        (
+            [("training", Dataset.File.from_files("https://host/a"))],
+            r"Register it first: dataset.register\(workspace, name\)",
+        ),
+    ],
+)
+def test_a_model_names_registered_datasets_alone(here, datasets, said):
+    write(here / "m.pkl")
+    workspace = Workspace()
+    with pytest.raises(UserErrorException, match=said):
+        Model.register(workspace, "m.pkl", "m", datasets=datasets)
+    assert workspace.transport.asked == []
 
 
 def test_its_time_is_utc_and_its_description_azures():
