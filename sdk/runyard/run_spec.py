@@ -375,6 +375,7 @@ def _distribution(settings: RunConfiguration) -> DistributionSpec:
             kind=kind,
             worker_count=_count("worker_count", settings.tensorflow.worker_count),
             parameter_server_count=_count("parameter_server_count", settings.tensorflow.parameter_server_count, 0),
+            chief=bool(settings.tensorflow.chief),
         )
     if kind == "torch":
         per_node, total = _torch_processes(settings.pytorch.process_count, nodes)

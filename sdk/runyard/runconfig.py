@@ -31,14 +31,23 @@ class MpiConfiguration:
 
 
 class TensorflowConfiguration:
-    """TensorFlow's own parameter servers and workers, told of each other through ``TF_CONFIG``."""
+    """TensorFlow's own parameter servers and workers, told of each other through ``TF_CONFIG``.
+
+    Attributes:
+        worker_count: workers of the run.
+        parameter_server_count: parameter servers; 0 for workers that keep the variables themselves.
+        chief: whether one process more coordinates them, as TensorFlow 2's ParameterServerStrategy wants it. The
+            workers then serve it as the parameter servers do: when it has ended well, the run has. Not in Azure ML.
+    """
 
     worker_count: int
     parameter_server_count: int
+    chief: bool
 
-    def __init__(self, worker_count: int = 1, parameter_server_count: int = 1) -> None:
+    def __init__(self, worker_count: int = 1, parameter_server_count: int = 1, chief: bool = False) -> None:
         self.worker_count = worker_count
         self.parameter_server_count = parameter_server_count
+        self.chief = chief
 
 
 class PyTorchConfiguration:

@@ -54,6 +54,23 @@ def test_workers_and_parameter_servers_are_dealt_out_to_the_nodes_in_turn():
     assert [rank.label for rank in found if rank.serves] == ["ps_0", "ps_1"]
 
 
+def test_a_chief_comes_first_and_its_workers_serve_it_as_parameter_servers_do():
+    distribution = DistributionSpec("tensorflow", worker_count=2, parameter_server_count=1, chief=True)
+    found = ranks(distribution, 2)
+    assert [(rank.number, rank.label, rank.node, rank.local) for rank in found] == [
+        (0, "chief_0", 0, 0),
+        (1, "worker_0", 0, 1),
+        (2, "worker_1", 1, 0),
+        (3, "ps_0", 0, 2),
+    ]
+    assert [rank.label for rank in found if rank.serves] == ["worker_0", "worker_1", "ps_0"]
+    assert port_count(distribution) == 4
+    own = assignment(distribution, node_count=2, ports=[1, 2, 3, 4])
+    config = json.loads(rank_environment(own, ranks_of_node(own)[0])["TF_CONFIG"])
+    assert config["cluster"] == {"chief": ["host0:1"], "worker": ["host0:2", "host1:3"], "ps": ["host0:4"]}
+    assert config["task"] == {"type": "chief", "index": 0}
+
+
 def test_a_node_may_be_left_without_a_task():
     distribution = DistributionSpec("tensorflow", worker_count=1, parameter_server_count=1)
     assert ranks_of_node(assignment(distribution, node=1, node_count=2)) == []

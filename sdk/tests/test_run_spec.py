@@ -281,6 +281,13 @@ def test_parameter_servers_are_told_by_their_counts(source):
         3,
         2,
     )
+    assert not spec.distribution.chief
+
+
+def test_a_chief_and_no_parameter_server_can_be_asked_for(source):
+    workers = spec_of(source, distributed_job_config=TensorflowConfiguration(2, 0)).distribution
+    assert (workers.worker_count, workers.parameter_server_count) == (2, 0)
+    assert spec_of(source, distributed_job_config=TensorflowConfiguration(2, 1, chief=True)).distribution.chief
 
 
 def test_torch_divides_its_processes_over_the_nodes(source):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runyard import AmlCompute, ComputeTarget, Environment, Run, Workspace
+from runyard import AmlCompute, ComputeTarget, Environment, Run, ScriptRunConfig, Workspace
 from runyard.job.processes import all_processes, marker_in
 from runyard.runconfig import MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 
@@ -105,6 +105,23 @@ def test_workers_find_their_parameter_servers_which_end_when_the_workers_have(
         f"worker_{number}": f"worker {number} served\n" * servers for number in range(workers)
     }
     assert {f"outputs/worker-{number}.txt" for number in range(workers)} <= set(run.get_file_names())
+    assert left_of(run) == []
+
+
+@pytest.mark.parametrize("node_count", [1, 3])
+def test_a_chiefs_end_is_the_runs_and_its_workers_and_servers_are_ended(
+    submit: Submit, nodes: str, node_count: int
+) -> None:
+    served = TASK.replace('task["type"] == "ps"', 'task["type"] != "chief"').replace(
+        'cluster.get("ps", [])', 'cluster["worker"] + cluster["ps"]'
+    )
+    configuration = TensorflowConfiguration(worker_count=2, parameter_server_count=1, chief=True)
+    config = ScriptRunConfig(".", compute_target=nodes, distributed_job_config=configuration).run_config
+    config.node_count = node_count
+    run = submit(served, run_config=config)
+    details = run.wait_for_completion()
+    assert details["status"] == "Completed"
+    assert logs_of(run) == {"chief_0": "chief 0 served\n" * 3}
     assert left_of(run) == []
 
 

@@ -14,14 +14,16 @@ from runyard.protocol.runs import DistributionSpec
 
 
 def ranks(distribution: DistributionSpec, node_count: int) -> List[Rank]:
-    """Workers, then parameter servers, each kind dealt out to the nodes in turn."""
-    tasks = [("worker", index) for index in range(distribution.worker_count)]
+    """The chief if there is one, workers, then parameter servers, each kind dealt out to the nodes in turn."""
+    tasks = [("chief", 0)] if distribution.chief else []
+    tasks += [("worker", index) for index in range(distribution.worker_count)]
     tasks += [("ps", index) for index in range(distribution.parameter_server_count)]
+    servers = ("worker", "ps") if distribution.chief else ("ps",)
     here = [0] * node_count
     found = []
     for number, (task, index) in enumerate(tasks):
         node = index % node_count
-        found.append(Rank(number, node, here[node], task, index))
+        found.append(Rank(number, node, here[node], task, index, serves=task in servers))
         here[node] += 1
     return found
 

@@ -14,8 +14,9 @@ class Rank:
     Attributes:
         number: its global rank, from 0.
         local: its position among its node's ranks.
-        task: "worker" or "ps" in a run with parameter servers, else None.
+        task: "chief", "worker" or "ps" in a run of TensorFlow's own distribution, else None.
         index: its position among the tasks of its kind.
+        serves: whether it works for the others and never ends by itself: a parameter server, or a chief's worker.
     """
 
     number: int
@@ -23,23 +24,18 @@ class Rank:
     local: int
     task: Optional[str] = None
     index: int = 0
+    serves: bool = False
 
     @property
     def label(self) -> str:
         """How files and messages name it: ``3``, or ``worker_0``."""
         return str(self.number) if self.task is None else "{}_{}".format(self.task, self.index)
 
-    @property
-    def serves(self) -> bool:
-        """Whether it works for the others and never ends by itself: a parameter server."""
-        return self.task == "ps"
-
-
 def ranks(distribution: DistributionSpec, node_count: int) -> List[Rank]:
     """Every rank of a run, by number.
 
-    Ranks are consecutive, node after node. With parameter servers the workers come first, then
-    the servers; each kind is dealt out to the nodes in turn, so that no node holds all servers.
+    Ranks are consecutive, node after node. Of TensorFlow's the chief comes first if there is one,
+    then the workers, then the parameter servers; each kind is dealt out to the nodes in turn, so that no node holds all servers.
     """
     if distribution.kind == "tensorflow":
         from runyard.distributed import tensorflow
@@ -91,5 +87,5 @@ def rank_environment(assignment: JobAssignment, rank: Rank) -> Dict[str, str]:
 def port_count(distribution: DistributionSpec) -> int:
     """How many ports a run's processes listen on at addresses that they must know before they start."""
     if distribution.kind == "tensorflow":
-        return distribution.worker_count + distribution.parameter_server_count
+        return len(ranks(distribution, 1))
     return 1 if distribution.kind == "torch" else 0

@@ -28,7 +28,7 @@ class Stop:
     CANCEL = "cancel"
     STALE = "stale"
     TIMEOUT = "timeout"
-    WORKERS_DONE = "workers_done"  # parameter servers, which end by themselves never, have nobody left to serve
+    WORKERS_DONE = "workers_done"  # those that serve, such as parameter servers, have nobody left to serve
 
 
 class Ranks:
@@ -156,7 +156,7 @@ class Ranks:
         return sum(report.ended_at is not None for report in self.reports) == len(self._ranks)
 
     def _only_servers_are_left(self) -> bool:
-        """Whether all workers have ended well, as far as one node alone can know: of several the server tells."""
+        """Whether all that are served have ended well, as far as one node alone can know: of several the server tells."""
         if self._assignment.node_count > 1:
             return False
         over = {report.rank for report in self.reports if report.ended_at is not None}

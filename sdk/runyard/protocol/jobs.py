@@ -111,7 +111,7 @@ class JobReply:
         cancel: the run is to stop.
         stale: the report was one of an attempt that is over.
         instance: names the server process: another one may have older records than the last.
-        workers_done: all workers have ended well, so that parameter servers are to end.
+        workers_done: all ranks that end by themselves have ended well, so that those that serve them are to end.
         launch: what the first node has for this one to start.
         ranks_over: no rank of the run is left on any node.
         stacks: somebody wants to see the ranks' stacks: the name of the folder for them.

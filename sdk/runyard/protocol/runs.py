@@ -40,6 +40,8 @@ class DistributionSpec:
     Attributes:
         kind: "none", "mpi", "tensorflow" (parameter server) or "torch".
         process_count_per_node: ranks on each node.
+        chief: whether a task more coordinates TensorFlow's workers, which then end by themselves as little as
+            parameter servers do.
     """
 
     kind: str = "none"
@@ -48,6 +50,7 @@ class DistributionSpec:
     parameter_server_count: int = 0
     process_count: Optional[int] = None
     communication_backend: Optional[str] = None
+    chief: bool = False
 
 
 @dataclass(frozen=True)

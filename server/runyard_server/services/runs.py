@@ -351,7 +351,7 @@ def _gang_is_broken(jobs: Sequence[records.JobRow]) -> bool:
 
 
 def _workers_are_done(spec: RunSpec, jobs: Sequence[records.JobRow]) -> bool:
-    """Whether all ranks have ended well but for parameter servers, which never do by themselves."""
+    """Whether all ranks have ended well but for those that serve them, which never do by themselves."""
     if spec.distribution.kind != "tensorflow":
         return False
     ended = {rank.rank for row in jobs if row.report for rank in row.report.ranks if rank.exit_code == 0}

@@ -1,0 +1,21 @@
+"""Runs train.py as a chief, two workers and two parameter servers on this machine and registers the model."""
+
+import os
+
+from runyard import Experiment, TensorFlow, Workspace
+from runyard.runconfig import TensorflowConfiguration
+
+ws = Workspace.from_config()
+
+estimator = TensorFlow(
+    source_directory=os.path.dirname(os.path.abspath(__file__)),
+    entry_script="train.py",
+    script_params={"--rounds": 6},
+    framework_version="2.21",
+    # On a cluster: compute_target="..." and node_count=2; tasks of each kind are dealt out to the nodes in turn.
+    distributed_training=TensorflowConfiguration(worker_count=2, parameter_server_count=2, chief=True),
+)
+run = Experiment(ws, "parameter-server").submit(estimator)
+run.wait_for_completion(show_output=True)
+model = run.register_model("half-moons-parameter-server", "outputs/model.npz")
+print("accuracy {:.4f}, model {}:{}".format(run.get_metrics()["accuracy"], model.name, model.version))
