@@ -38,9 +38,21 @@ def _what_the_index_says():
     return said[-1].strip() if said else "uv failed"
 
 
+@functools.lru_cache(maxsize=None)
+def _torch_brings_cuda():
+    """Whether uv would take PyTorch with the libraries of CUDA, which are gigabytes."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--python-version", "3.11", "-"]
+    asked = subprocess.run(command, input=b"torch==2.13.0\n", capture_output=True, check=True)
+    return b"\nnvidia-" in asked.stdout or b"\ncuda-" in asked.stdout
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("network") is not None and _what_the_index_says():
         pytest.skip("no package index can be reached: {}".format(_what_the_index_says()))
+    if item.get_closest_marker("torch") is not None and _torch_brings_cuda():
+        pytest.skip(
+            "PyTorch comes with CUDA; name a folder or index with its build for CPUs in UV_FIND_LINKS or UV_INDEX"
+        )
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -94,7 +94,9 @@ def main():
 
     accuracy = float(np.mean(tf.argmax(network(points), axis=1).numpy() == labels))
     weights = sum(float(np.sum(variable.numpy(), dtype=np.float64)) for variable in network.trainable_variables)
-    print("worker {} of {}: accuracy {:.4f}, sum of weights {!r}".format(worker, workers, accuracy, weights), flush=True)
+    print(
+        "worker {} of {}: accuracy {:.4f}, sum of weights {!r}".format(worker, workers, accuracy, weights), flush=True
+    )
     if run:
         run.log("accuracy", accuracy)
         tf.saved_model.save(network, "outputs/model")

@@ -1,4 +1,4 @@
-"""Runs train.py as a chief, two workers and two parameter servers on this machine and registers the model."""
+"""Runs train.py as a chief, two workers and a parameter server on this machine and registers the model."""
 
 import os
 
@@ -13,7 +13,7 @@ estimator = TensorFlow(
     script_params={"--rounds": 6},
     framework_version="2.21",
     # On a cluster: compute_target="..." and node_count=2; tasks of each kind are dealt out to the nodes in turn.
-    distributed_training=TensorflowConfiguration(worker_count=2, parameter_server_count=2, chief=True),
+    distributed_training=TensorflowConfiguration(worker_count=2, parameter_server_count=1, chief=True),
 )
 run = Experiment(ws, "parameter-server").submit(estimator)
 run.wait_for_completion(show_output=True)

@@ -1,4 +1,4 @@
-"""Trains a small network with TensorFlow 2's ParameterServerStrategy: the variables lie on parameter servers.
+"""Trains a small network with TensorFlow 2's ParameterServerStrategy: the variables lie on a parameter server or several.
 
 The chief coordinates: it hands steps to the workers, each of which reads the variables, learns from a batch, and writes
 them back without waiting for the others. A loop of its own, not Keras: from TensorFlow 2.16 on, `model.fit` does not

@@ -31,6 +31,7 @@ class Rank:
         """How files and messages name it: ``3``, or ``worker_0``."""
         return str(self.number) if self.task is None else "{}_{}".format(self.task, self.index)
 
+
 def ranks(distribution: DistributionSpec, node_count: int) -> List[Rank]:
     """Every rank of a run, by number.
 
