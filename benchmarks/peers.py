@@ -20,6 +20,7 @@ REQUIREMENTS: Mapping[str, Sequence[str]] = {
     "azureml-core": ["azureml-core==1.61.0.post4", "setuptools<81"],
     "metaflow": ["metaflow==2.19.39"],
     "mlflow": ["mlflow==3.17.2"],
+    "mpich": ["mpich==5.0.2", "mpi4py==4.1.2"],
     "ray": ["ray[default]==2.60.0"],
     "submitit": ["submitit==1.5.4"],
     "tensorboardX": ["tensorboardX==2.6.5"],

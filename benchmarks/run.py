@@ -38,6 +38,7 @@ BENCHMARKS = (
     "crowds",
     "log_follow",
     "finished_runs",
+    "mpi_launch",
 )
 
 
