@@ -106,6 +106,17 @@ def test_tensorflow_1s_workers_share_the_steps_that_their_parameter_server_count
     assert left_of(run) == []
 
 
+@pytest.mark.tensorflow
+def test_horovods_ranks_end_with_the_same_weights(submitted: Callable[[str], Run]) -> None:
+    run = submitted("horovod")
+    mine, others = weights_of_two(run, "rank", "")
+    assert mine == others
+    for rank in "01":
+        assert f"rank {rank} of 2: 1000 of 2000 points" in printed(run)[rank]
+    assert run.get_metrics()["accuracy"] > 0.95
+    assert "outputs/model/saved_model.pb" in run.get_file_names()
+
+
 @pytest.mark.torch
 def test_torchs_ranks_end_with_the_same_weights(submitted: Callable[[str], Run]) -> None:
     run = submitted("torch_ddp")
