@@ -1,15 +1,17 @@
-"""SHA-256 of local files, remembered for the large ones: an unchanged file is not read twice."""
+"""Digests of local files, remembered for the larger ones: an unchanged file is not read twice."""
 
 import hashlib
 import os
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from runyard import home
+from runyard.copying import copied, in_order, reader
+from runyard.protocol.digest import LARGE
 
-_CHUNK = 1 << 20
 _REMEMBER_FROM = 1 << 20  # bytes; below it reading the file again is cheaper than looking it up
 _SETTLED_NS = 2 * 10**9  # a file changed this shortly before may change again within the same time stamp
+_RULE = 1  # how digests are made; what was remembered under another rule is not used
 
 
 class LocalFile(NamedTuple):
@@ -22,24 +24,29 @@ class LocalFile(NamedTuple):
     executable: bool = False
 
 
-def of_file(path: str, progress: Optional[Callable[[int], None]] = None) -> str:
-    """The file's SHA-256 in hex. ``progress`` is told the bytes read, piece by piece.
+def of_file(path: str) -> str:
+    """The digest of the file's bytes.
 
     Raises:
         OSError: the file cannot be read.
     """
-    found = hashlib.sha256()
+    with open(path, "rb", buffering=0) as source:
+        return copied(source.fileno())[0]
+
+
+def is_of_file(digest: str, path: str) -> bool:
+    """Whether ``digest`` names the bytes of the file. Raises OSError where it cannot be read."""
+    return of_file(path) == digest or is_sha256_of_large(digest, path)
+
+
+def is_sha256_of_large(digest: str, path: str) -> bool:
+    """Whether ``digest`` is the SHA-256 of a large file, by which large contents were named before.
+
+    They lie under that name in homes of that time, and clients and jobs of that time send them so.
+    """
     with open(path, "rb", buffering=0) as source:
         size = os.fstat(source.fileno()).st_size
-        buffer = bytearray(max(1, min(_CHUNK, size + 1)))
-        view = memoryview(buffer)
-        while True:
-            count = source.readinto(buffer)
-            if not count:
-                return found.hexdigest()
-            found.update(view[:count])
-            if progress is not None:
-                progress(count)
+        return size >= LARGE and in_order(reader(source.fileno()), size)[0] == digest
 
 
 class DigestCache:
@@ -55,22 +62,20 @@ class DigestCache:
         self._known: Optional[Dict[str, Any]] = None
         self._used: Dict[str, List[Any]] = {}
 
-    def digest(self, path: str, stat: os.stat_result, progress: Optional[Callable[[int], None]] = None) -> str:
+    def digest(self, path: str, stat: os.stat_result) -> str:
         """The digest of the file at ``path``, whose ``stat`` was taken just before."""
         if stat.st_size < _REMEMBER_FROM:
-            return of_file(path, progress)
+            return of_file(path)
         if self._known is None:
             self._known = self._load()
         absolute = os.path.abspath(path)
-        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        mark = [_RULE, stat.st_size, stat.st_mtime_ns, stat.st_ino]
         known = self._known.get(absolute)
-        if isinstance(known, list) and len(known) == 4 and known[:3] == mark:
+        if isinstance(known, list) and len(known) == 5 and known[:4] == mark:
             self._used[absolute] = known
-            if progress is not None:
-                progress(stat.st_size)
-            return str(known[3])
+            return str(known[4])
         settled = stat.st_mtime_ns < time.time() * 1e9 - _SETTLED_NS
-        digest = of_file(path, progress)
+        digest = of_file(path)
         if settled:
             self._used[absolute] = mark + [digest]
         return digest

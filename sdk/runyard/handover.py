@@ -12,11 +12,12 @@ import struct
 import sys
 from typing import Any, Dict, Iterator, Optional, Sequence, Set, Tuple
 
-from runyard.errors import ServiceException, UserErrorException, from_answer
+from runyard.errors import UserErrorException, from_answer
 from runyard.progress import Progress, silent
+from runyard.protocol.digest import LARGE
 from runyard.transport.base import Transport
 
-WORTHWHILE = 8 << 20  # bytes of a file; a smaller one is as quick in a pack
+WORTHWHILE = LARGE  # bytes of a file; a smaller one is as quick in a pack
 _MESSAGE = 8192
 _PATIENCE_S = 600.0  # the server answers when it has copied a whole file
 _PEER = struct.Struct("3i")  # pid, uid, gid
@@ -156,28 +157,3 @@ def _connected(invitation: Dict[str, Any]) -> Optional[socket.socket]:
         return None
     return connection
 
-
-class OpenFile:
-    """A fetched file, read like an entry of a pack."""
-
-    def __init__(self, descriptor: int, size: int) -> None:
-        self._descriptor, self._size, self._offset = descriptor, size, 0
-
-    @property
-    def left(self) -> int:
-        """Bytes that are not read yet."""
-        return self._size - self._offset
-
-    def into(self, buffer: memoryview) -> int:
-        """Reads the next bytes into ``buffer``; gives their number, 0 at the end.
-
-        Raises:
-            ServiceException: the file became shorter.
-        """
-        if not self.left:
-            return 0
-        count = os.preadv(self._descriptor, [buffer[: self.left]], self._offset)
-        if not count:
-            raise ServiceException("A file became shorter while it was copied. Ask for it again.")
-        self._offset += count
-        return count

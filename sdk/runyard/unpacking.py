@@ -1,24 +1,26 @@
 """Packs and lent files on their way in: every file is written inside its folder, verified, whole or not at all."""
 
 import errno
-import hashlib
 import json
 import os
 import shutil
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Set, Union
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set
 
+from runyard.copying import copied
+from runyard.digests import is_sha256_of_large
 from runyard.errors import PathRefusedError, ServiceException, StorageFullError, UserErrorException
-from runyard.handover import OpenFile, fetch
+from runyard.handover import fetch
+from runyard.hashing import Hashing
 from runyard.progress import Progress
+from runyard.protocol.digest import PIECE
 from runyard.protocol.files import MANIFEST_ENTRY, FileEntry, Manifest, manifest_id
 from runyard.protocol.pack import PackReader
 from runyard.transport.base import Answer, Transport
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-_BUFFER = 256 << 10  # bytes; what is read, hashed and written stays in a core's own cache
+_BLOCK = 256 << 10  # bytes; what is read and written stays in a core's own cache
 _MOST_MANIFEST_BYTES = 512 << 20  # of 200,000 files, with paths of 1,024 bytes written as escapes
-_HASHED_BESIDE = 8 << 20  # bytes from which a thread is worth its start
 
 
 def file_entries(listed: Any) -> List[FileEntry]:
@@ -76,32 +78,50 @@ class Folder:
         return os.path.join(parent, parts[-1])
 
 
-class PackWriter:
-    """Writes a pack's entries to their places: whole and verified, or not at all."""
+class FileWriter:
+    """Writes files to their places: whole and verified, or not at all."""
 
-    def __init__(self, reader: Union[PackReader, OpenFile], progress: Progress) -> None:
-        self._reader, self._progress = reader, progress
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._made: Set[str] = set()
-        self._buffers = [memoryview(bytearray(_BUFFER)) for _ in range(2)]
+        self._buffers: List[memoryview] = []  # that are free; threads that hash give them back
 
-    def write(self, target: str, digest: str, executable: bool = False) -> None:
-        """Writes the present entry. ``digest`` "" where none is known."""
+    def unpack(self, reader: PackReader, target: str, digest: str, executable: bool = False) -> None:
+        """Writes a pack's present entry. ``digest`` "" where none is known."""
+        with self._file(target, digest, executable) as file:
+            file.digest = self._received(reader, file.descriptor, target)
+
+    def copy(self, lent: int, target: str, digest: str, executable: bool = False) -> None:
+        """Writes the bytes of an open file. ``digest`` as above."""
+
+        def write(view: memoryview, offset: int) -> None:
+            with _local(target):
+                while view:
+                    count = os.pwrite(file.descriptor, view, offset)
+                    view, offset = view[count:], offset + count
+
+        with self._file(target, digest, executable) as file:
+            file.digest, size = copied(lent, write, lambda count: self._progress(count, 0))
+            os.ftruncate(file.descriptor, size)
+
+    @contextmanager
+    def _file(self, target: str, digest: str, executable: bool) -> Iterator["_NewFile"]:
         folder = os.path.dirname(target) or "."
         temporary = os.path.join(folder, ".runyard-{}.part".format(os.urandom(8).hex()))
         with _local(target):
             if folder not in self._made:
                 os.makedirs(folder, exist_ok=True)
                 self._made.add(folder)
-            descriptor = os.open(temporary, _NEW_FILE, 0o777 if executable else 0o666)
+            file = _NewFile(os.open(temporary, _NEW_FILE, 0o777 if executable else 0o666))
         try:
             try:
-                found = self._copy(descriptor, target)
+                yield file
             finally:
-                os.close(descriptor)
-            if digest and found != digest:
+                os.close(file.descriptor)
+            if digest and file.digest != digest and not is_sha256_of_large(digest, temporary):
                 raise ServiceException(
                     "What came for {} is not what its digest says ({} instead of {}). It is not kept.".format(
-                        target, found[:12], digest[:12]
+                        target, file.digest[:12], digest[:12]
                     )
                 )
             with _local(target):
@@ -111,62 +131,31 @@ class PackWriter:
             raise
         self._progress(0, 1)
 
-    def _copy(self, descriptor: int, target: str) -> str:
-        """Writes the entry's bytes and gives their digest. A large one is hashed by a thread beside it."""
-        digest = hashlib.sha256()
-        beside = _Beside() if self._reader.left >= _HASHED_BESIDE else None
-        turn = 0
+    def _received(self, reader: PackReader, descriptor: int, target: str) -> str:
+        """Writes the entry's bytes and gives their digest. A large one is hashed by threads beside."""
+        hashing = Hashing(reader.left)
         try:
-            while True:
-                view = self._buffers[turn]
-                count = self._reader.into(view)
-                if not count:
-                    break
-                if beside is None:
-                    digest.update(view[:count])
-                else:
-                    beside.do(digest.update, view[:count])  # waits for the one before, so the other buffer is free
-                    turn = 1 - turn
-                with _local(target):
-                    _write_all(descriptor, view[:count])
-                self._progress(count, 0)
+            while reader.left:
+                buffer = self._buffers.pop() if self._buffers else memoryview(bytearray(PIECE))
+                filled = 0
+                while filled < PIECE and reader.left:
+                    count = reader.into(buffer[filled : filled + _BLOCK])
+                    with _local(target):
+                        _write_all(descriptor, buffer[filled : filled + count])
+                    filled += count
+                    self._progress(count, 0)
+                hashing.add(buffer[:filled], lambda buffer=buffer: self._buffers.append(buffer))  # type: ignore[misc]
+            return str(hashing.digest())
         finally:
-            if beside is not None:
-                beside.close()
-        return digest.hexdigest()
+            hashing.close()
 
 
-class _Beside:
-    """A thread that does one thing at a time for its owner."""
+class _NewFile:
+    """A file that is being written."""
 
-    def __init__(self) -> None:
-        import threading
-        from queue import SimpleQueue
-
-        self._todo: SimpleQueue[Any] = SimpleQueue()
-        self._done: SimpleQueue[None] = SimpleQueue()
-        self._done.put(None)
-        self._thread = threading.Thread(target=self._work, name="runyard-hash", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        while True:
-            item = self._todo.get()
-            if item is None:
-                return
-            call, argument = item
-            call(argument)
-            self._done.put(None)
-
-    def do(self, call: Callable[[Any], Any], argument: Any) -> None:
-        """Starts ``call(argument)`` when the one before has ended."""
-        self._done.get()
-        self._todo.put((call, argument))
-
-    def close(self) -> None:
-        """Waits for what was started."""
-        self._todo.put(None)
-        self._thread.join()
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.digest = ""
 
 
 def _write_all(descriptor: int, view: memoryview) -> None:
@@ -191,7 +180,7 @@ def _local(target: str) -> Iterator[None]:
 
 def unpack_snapshot(answer: Answer, snapshot_id: str, folder: Folder, progress: Progress) -> List[FileEntry]:
     reader = PackReader(answer)  # type: ignore[arg-type]
-    writer = PackWriter(reader, progress)
+    writer = FileWriter(progress)
     entries: List[FileEntry] = []
     by_digest: Dict[str, List[FileEntry]] = {}
     for name, _ in reader:
@@ -207,7 +196,7 @@ def unpack_snapshot(answer: Answer, snapshot_id: str, folder: Folder, progress: 
         if not wanted:
             continue
         first = folder.target(wanted[0].path)
-        writer.write(first, name, wanted[0].executable)
+        writer.unpack(reader, first, name, wanted[0].executable)
         for twin in wanted[1:]:
             target = folder.target(twin.path)
             with _local(target):
@@ -226,12 +215,12 @@ def unpack_snapshot(answer: Answer, snapshot_id: str, folder: Folder, progress: 
 def unpack_files(answer: Answer, waiting: Dict[str, FileEntry], target: Mapping[str, str], progress: Progress) -> None:
     """Writes the entries of a pack named by path; takes from ``waiting`` what is done."""
     reader = PackReader(answer)  # type: ignore[arg-type]
-    writer = PackWriter(reader, progress)
+    writer = FileWriter(progress)
     for name, _ in reader:
         entry = waiting.get(name)
         if entry is None:
             raise ServiceException("The server sent a file that was not asked for: {!r}.".format(name[:200]))
-        writer.write(target[name], entry.digest, entry.executable)
+        writer.unpack(reader, target[name], entry.digest, entry.executable)
         del waiting[name]
     if waiting:
         raise ServiceException("The server did not send {} of the files asked for.".format(len(waiting)))
@@ -247,12 +236,11 @@ def copy_lent(
     """
     waiting = {entry.path: entry for entry in entries}
     done: Set[str] = set()
+    writer = FileWriter(progress)
     for name, descriptor in fetch(transport, path, list(waiting)):
         try:
             entry = waiting[name]
-            # Its size of now: a datastore's file may have changed since it was listed.
-            lent = OpenFile(descriptor, os.fstat(descriptor).st_size)
-            PackWriter(lent, progress).write(target[name], entry.digest, entry.executable)
+            writer.copy(descriptor, target[name], entry.digest, entry.executable)
             done.add(name)
         finally:
             os.close(descriptor)

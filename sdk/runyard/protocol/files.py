@@ -11,7 +11,7 @@ MANIFEST_ENTRY = "/manifest"
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file: its path (relative, ``/`` between parts), size in bytes and SHA-256 in hex."""
+    """One file: its path (relative, ``/`` between parts), size in bytes and digest (``protocol.digest``)."""
 
     path: str
     size: int

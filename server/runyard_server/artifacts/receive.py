@@ -35,7 +35,7 @@ class ObjectSink(PackSink):
 
     def begin(self, name: str, size: int) -> IncomingFile:
         checked_digest(name)
-        return self._store.begin()
+        return self._store.begin(size)
 
     def end(self, incoming: IncomingFile, name: str, size: int) -> None:
         self._store.keep(incoming, name)

@@ -1,4 +1,4 @@
-"""The object store: bytes kept under their own SHA-256, each content once."""
+"""The object store: bytes kept under their own digest, each content once."""
 
 import os
 import re
@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 
+from runyard.digests import is_of_file, of_file
 from runyard.errors import ServiceException, UserErrorException
 from runyard_server.artifacts.writing import Incoming, IncomingFile
 
@@ -14,9 +15,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def checked_digest(digest: str) -> str:
-    """Returns ``digest`` if it is a SHA-256 in lower-case hex; raises UserErrorException otherwise."""
+    """Returns ``digest`` if it has a digest's form; raises UserErrorException otherwise."""
     if not _DIGEST.fullmatch(digest):
-        raise UserErrorException(f"{digest[:80]!r} is no digest: give a SHA-256 as 64 lower-case hex digits.")
+        raise UserErrorException(f"{digest[:80]!r} is no digest: give 64 lower-case hex digits.")
     return digest
 
 
@@ -32,8 +33,8 @@ class ObjectStore(ABC):
         """The object's size in bytes, None where it is not here."""
 
     @abstractmethod
-    def begin(self) -> IncomingFile:
-        """A new object to write; ``keep`` ends it."""
+    def begin(self, size_bytes: int = 0) -> IncomingFile:
+        """A new object to write, of so many bytes where that is known; ``keep`` ends it."""
 
     @abstractmethod
     def keep(self, incoming: IncomingFile, digest: str) -> None:
@@ -98,7 +99,7 @@ class ObjectStore(ABC):
         return lacking
 
     def _drop_if_damaged(self, digest: str) -> None:
-        if digest_of(self.path(digest)) != digest:
+        if not is_digest_of(digest, self.path(digest)):
             self.drop(digest)
 
 
@@ -123,8 +124,8 @@ class FolderStore(ObjectStore):
         except FileNotFoundError:
             return None
 
-    def begin(self) -> IncomingFile:
-        return self._incoming.file()
+    def begin(self, size_bytes: int = 0) -> IncomingFile:
+        return self._incoming.file(size_bytes)
 
     def keep(self, incoming: IncomingFile, digest: str) -> None:
         incoming.place(Path(self._place(digest)), digest)
@@ -168,7 +169,10 @@ class FolderStore(ObjectStore):
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 in hex of a local file. Raises OSError where it cannot be read."""
-    from runyard.digests import of_file
-
+    """The digest of a local file. Raises OSError where it cannot be read."""
     return of_file(str(path))
+
+
+def is_digest_of(digest: str, path: Path) -> bool:
+    """Whether ``digest`` names the bytes of a local file, by the present rule or by that of before."""
+    return is_of_file(digest, str(path))

@@ -2,22 +2,20 @@
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 
+from runyard.copying import copied
+from runyard.digests import is_sha256_of_large, of_file
 from runyard.errors import StorageFullError
+from runyard.hashing import Hashing
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_PIECE = 256 << 10  # bytes; a few of them stay in a core's own cache between reading, hashing and writing
-_HASHED_BESIDE = 8 << 20  # bytes from which a thread is worth its start
 
 
 class DigestRefused(Exception):
@@ -45,9 +43,9 @@ class Incoming:
         self._lock = os.open(self._own, os.O_RDONLY | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def file(self, mode: int = 0o600) -> "IncomingFile":
-        """A new file to write."""
-        return IncomingFile(self._own / uuid.uuid4().hex, mode, self._sync)
+    def file(self, size_bytes: int = 0, mode: int = 0o600) -> "IncomingFile":
+        """A new file to write ``size_bytes`` to; where they are not known, a large one is read again for its digest."""
+        return IncomingFile(self._own / uuid.uuid4().hex, size_bytes, mode, self._sync)
 
     def require_room(self, size_bytes: int) -> None:
         """Raises StorageFullError where the disk has no room for ``size_bytes`` more."""
@@ -65,53 +63,51 @@ class Incoming:
 
 
 class IncomingFile:
-    """One file on its way in: ``write`` its bytes, then ``place`` or ``discard`` it."""
+    """One file on its way in: ``write`` its bytes or ``copy`` them, then ``place`` or ``discard`` it."""
 
-    def __init__(self, path: Path, mode: int, sync: bool) -> None:
+    def __init__(self, path: Path, size_bytes: int, mode: int, sync: bool) -> None:
         self._path = path
         self._sync = sync
-        self._hash = hashlib.sha256()
+        self._hashing: Hashing | None = None
+        self._announced = size_bytes
+        self._digest: str | None = None
         self._descriptor = -1
         with self._checked():
             self._descriptor = os.open(path, _NEW_FILE, mode)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Adds bytes. Raises StorageFullError and keeps nothing where the disk is full."""
-        self._hash.update(data)
+        """Adds bytes, which must not change any more. Raises StorageFullError and keeps nothing where the disk is full."""
+        if self._hashing is None:
+            self._hashing = Hashing(self._announced)
+        view = memoryview(data)
+        self._hashing.add(view)
         with self._checked():
-            _write_all(self._descriptor, memoryview(data))
+            while view:
+                view = view[os.write(self._descriptor, view) :]
 
     def copy(self, source: int, most_bytes: int) -> int:
-        """Adds the first ``most_bytes`` of an open file, or what it has; gives their number.
+        """Writes the first ``most_bytes`` of an open file, or what it has; gives their number.
 
-        The descriptor's position neither counts nor changes. A large file is hashed by a thread while this one
-        writes: the very bytes that are written, whatever happens to the file meanwhile.
+        The descriptor's position neither counts nor changes. What is hashed are the very bytes that are written,
+        whatever happens to the file meanwhile.
 
         Raises:
             OSError: it cannot be read.
             StorageFullError: the disk is full; nothing is kept.
         """
-        size = 0
-        with _Hashing(self._hash, beside=most_bytes >= _HASHED_BESIDE) as hashing:
-            while size < most_bytes:
-                buffer = hashing.buffer()
-                count = os.preadv(source, [buffer[: most_bytes - size]], size)
-                if not count:
-                    break
-                hashing.add(buffer, count)
-                with self._checked():
-                    _write_all(self._descriptor, buffer[:count])
-                size += count
+        with self._checked():
+            self._digest, size = copied(source, self._write_at, most_bytes=most_bytes)
+            os.ftruncate(self._descriptor, size)
         return size
 
     def place(self, target: Path, digest: str) -> None:
         """Puts the file at ``target``, replacing what is there.
 
         Raises:
-            DigestRefused: its bytes are not those of ``digest`` (SHA-256 in hex).
+            DigestRefused: its bytes are not those of ``digest``.
             StorageFullError: the disk is full.
         """
-        if self._hash.hexdigest() != digest:
+        if self.digest() != digest and not is_sha256_of_large(digest, str(self._path)):
             self.discard()
             raise DigestRefused(digest)
         with self._checked():
@@ -130,10 +126,20 @@ class IncomingFile:
         self._path.unlink(missing_ok=True)
 
     def digest(self) -> str:
-        """SHA-256 in hex of what was written so far."""
-        return self._hash.hexdigest()
+        """The digest of what was written; nothing can be added to it."""
+        if self._digest is None:
+            self._digest = (self._hashing or Hashing(0)).digest() or of_file(str(self._path))
+        return self._digest
+
+    def _write_at(self, view: memoryview, offset: int) -> None:
+        # What fails here is discarded by the thread that waits for all of them: the others write to the descriptor.
+        while view:
+            count = os.pwrite(self._descriptor, view, offset)
+            view, offset = view[count:], offset + count
 
     def _close(self) -> None:
+        if self._hashing is not None:
+            self._hashing.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -150,52 +156,6 @@ class IncomingFile:
                     f"{self._path.parent.parent.parent}, then send again."
                 ) from failed
             raise
-
-
-class _Hashing:
-    """A few buffers whose bytes are hashed in turn, by a thread of its own where ``beside`` says so."""
-
-    def __init__(self, digest: "hashlib._Hash", beside: bool) -> None:
-        self._digest = digest
-        self._free: SimpleQueue[memoryview] = SimpleQueue()
-        self._full: SimpleQueue[tuple[memoryview, int] | None] = SimpleQueue()
-        for _ in range(4 if beside else 1):
-            self._free.put(memoryview(bytearray(_PIECE)))
-        self._thread = threading.Thread(target=self._work, name="runyard-hash", daemon=True) if beside else None
-
-    def __enter__(self) -> "_Hashing":
-        if self._thread is not None:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._thread is not None:
-            self._full.put(None)
-            self._thread.join()
-
-    def buffer(self) -> memoryview:
-        """One whose bytes are hashed already."""
-        return self._free.get()
-
-    def add(self, buffer: memoryview, count: int) -> None:
-        """Hashes the first ``count`` bytes; ``buffer`` is offered again after that."""
-        if self._thread is not None:
-            self._full.put((buffer, count))
-        else:
-            self._hash(buffer, count)
-
-    def _work(self) -> None:
-        while (filled := self._full.get()) is not None:
-            self._hash(*filled)
-
-    def _hash(self, buffer: memoryview, count: int) -> None:
-        self._digest.update(buffer[:count])
-        self._free.put(buffer)
-
-
-def _write_all(descriptor: int, view: memoryview) -> None:
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from runyard.errors import FileNotInRunError, RunException
 from runyard.protocol.files import FileEntry, Manifest, ManifestAnswer, manifest_id
 from runyard_server.artifacts.send import Outgoing
-from runyard_server.artifacts.store import ObjectStore, digest_of
+from runyard_server.artifacts.store import ObjectStore, is_digest_of
 from runyard_server.domain.clock import Clock
 from runyard_server.domain.paths import relative
 from runyard_server.records import files as records
@@ -122,7 +122,7 @@ class FileService:
         damaged = []
         for entry in entries:
             here = self._store.size(entry.digest) == entry.size
-            if not here or digest_of(self._store.path(entry.digest)) != entry.digest:
+            if not here or not is_digest_of(entry.digest, self._store.path(entry.digest)):
                 damaged.append(entry.path)
         return len(entries), damaged
 

@@ -16,7 +16,7 @@ MOST_FILES = 200_000
 
 
 class ObjectService:
-    """Objects, by digest (SHA-256 in lower-case hex)."""
+    """Objects, by digest (``runyard.protocol.digest``)."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
