@@ -1,8 +1,8 @@
 """The timing loops that all subjects share. Standard library only: it runs in every environment."""
 
 import json
-import mmap
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,10 +93,11 @@ def settle_files(folder: Path) -> None:
     """Makes the next copy of a folder's files start like every other: nothing waits for the disk, and memory is there.
 
     A virtual machine may get a page of memory from its host when it is first touched, which takes several times as
-    long as filling it. Who copies to pages that were just freed does not pay for that; after this nobody does.
+    long as filling it. Who copies to pages that were just freed does not pay for that; after this nobody does. They
+    are a file's, since the blocks of memory that a file is given are others than those of a process.
     """
     os.sync()
-    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) * 3 // 2
-    with mmap.mmap(-1, size_bytes) as block:
-        for page in range(0, size_bytes, mmap.PAGESIZE):
-            block[page] = 1
+    left = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) * 3 // 2
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        while left > 0:
+            left -= file.write(bytes(min(1 << 20, left)))

@@ -6,8 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from runyard import handover, transfer
-from runyard.digests import DigestCache
-from runyard.errors import ServiceException, StorageFullError, UserErrorException
+from runyard.digests import DigestCache, of_file
+from runyard.errors import DigestMismatchError, ServiceException, StorageFullError, UserErrorException
+from runyard.protocol.digest import HEADER
+from runyard.protocol.files import FileEntry
+from runyard.protocol.pack import END, entry_header
 from runyard.transport.base import Transport
 
 RUN = "exp_1566000000_abcdef12"
@@ -41,6 +44,12 @@ def large(tmp_path):
     path = tmp_path / "large.bin"
     path.write_bytes(LARGE)
     return path
+
+
+def name_of(content, folder):
+    path = folder / "named"
+    path.write_bytes(content)
+    return of_file(str(path))
 
 
 def fetched(transport, run, folder):
@@ -83,14 +92,14 @@ def test_a_server_that_hangs_up_is_sent_bytes(file_server, transport, run, large
     assert fetched(transport, run, tmp_path / "back") == {"large": LARGE}
 
 
-def test_what_is_kept_is_what_was_hashed_even_if_the_file_grows_or_shrinks(transport, run, large):
+def test_what_is_kept_is_what_was_hashed_even_if_the_file_grows_or_shrinks(transport, run, large, tmp_path):
     with handover.Bringer(transport) as bringer, open(str(large), "r+b") as writer:
         writer.truncate(len(LARGE) - 1)
-        assert bringer.keep("a", str(large)) == (hashlib.sha256(LARGE[:-1]).hexdigest(), len(LARGE) - 1)
+        assert bringer.keep("a", str(large)) == (name_of(LARGE[:-1], tmp_path), len(LARGE) - 1)
         writer.seek(0, os.SEEK_END)
         writer.write(b"more")
         writer.flush()
-        assert bringer.keep("b", str(large)) == (hashlib.sha256(LARGE[:-1] + b"more").hexdigest(), len(LARGE) + 3)
+        assert bringer.keep("b", str(large)) == (name_of(LARGE[:-1] + b"more", tmp_path), len(LARGE) + 3)
 
 
 def test_a_full_disk_of_the_server_is_told_as_such(transport, run, large, monkeypatch):
@@ -101,7 +110,7 @@ def test_a_full_disk_of_the_server_is_told_as_such(transport, run, large, monkey
 
 def test_a_lent_file_that_is_damaged_is_not_kept(file_server, transport, run, large, tmp_path):
     transfer.upload_run_files(transport, run, [("large", str(large))])
-    stored = file_server.store.path(hashlib.sha256(LARGE).hexdigest())
+    stored = file_server.store.path(of_file(str(large)))
     with stored.open("r+b") as damaged:
         damaged.write(b"\xff")
     with pytest.raises(ServiceException, match="not what its digest says"):
@@ -109,14 +118,73 @@ def test_a_lent_file_that_is_damaged_is_not_kept(file_server, transport, run, la
     assert [path for path in (tmp_path / "back").rglob("*") if path.is_file()] == []
 
 
-def test_a_lent_file_that_gets_shorter_while_it_is_copied_is_an_error(large):
-    with open(str(large), "rb") as file:
-        lent = handover.OpenFile(file.fileno(), len(LARGE))
-        os.truncate(str(large), 100)
-        buffer = memoryview(bytearray(1000))
-        assert (lent.into(buffer), lent.left) == (100, len(LARGE) - 100)
-        with pytest.raises(ServiceException, match="became shorter"):
-            lent.into(buffer)
+# What was named by the rule of before, and who knows that rule alone
+
+
+class OfBefore(Recorded):
+    """Says nothing of digests, as a client or job of before."""
+
+    def send(self, method, path, body, headers, stream, timeout_s):
+        headers = {name: value for name, value in headers.items() if name != HEADER}
+        return super().send(method, path, body, headers, stream, timeout_s)
+
+
+@pytest.mark.parametrize("nearness", ["transport", "far"])
+def test_a_client_of_before_is_told_no_digest_that_it_would_take_for_wrong(
+    request, transport, run, large, tmp_path, nearness
+):
+    transfer.upload_run_files(transport, run, [("large", str(large))])
+    offered(transport, [("large", str(large))], False, DigestCache(str(tmp_path)))
+    before = OfBefore(request.getfixturevalue(nearness))
+    assert transfer.list_run_files(before, run) == [FileEntry("large", len(LARGE), "")]
+    assert transfer.list_datastore_files(before, STORE) == [FileEntry("data/large", len(LARGE), "")]
+    assert fetched(before, run, tmp_path / "back") == {"large": LARGE}
+
+
+def sent_as_before(transport, path, content, name=""):
+    """As a client or job sends a large content that knows its SHA-256 alone."""
+    digest = hashlib.sha256(content).hexdigest()
+    entry = digest + name
+    transport.request("POST", path, body=entry_header(entry, len(content)) + content + END).close()
+    return digest
+
+
+@pytest.mark.parametrize("nearness", ["transport", "far"])
+def test_a_large_file_under_its_sha256_is_taken_listed_fetched_and_verified(
+    request, file_server, transport, run, tmp_path, nearness
+):
+    digest = sent_as_before(transport, "/objects", LARGE)
+    listed = {"path": "large", "size": len(LARGE), "digest": digest, "executable": False}
+    transport.call("POST", "/runs/{}/files".format(run), json={"files": [listed]})
+    assert transfer.list_run_files(transport, run) == [FileEntry("large", len(LARGE), digest)]
+    assert file_server.store.path(digest).read_bytes() == LARGE
+    assert fetched(request.getfixturevalue(nearness), run, tmp_path / "back") == {"large": LARGE}
+    assert file_server.files.check(run) == (1, [])
+    with file_server.store.path(digest).open("r+b") as damaged:
+        damaged.write(b"\xff")
+    assert file_server.files.check(run) == (1, ["large"])
+    with pytest.raises(ServiceException, match="not what its digest says"):
+        fetched(request.getfixturevalue(nearness), run, tmp_path / "again")
+
+
+def test_other_bytes_under_the_sha256_of_a_large_content_are_refused(file_server, transport):
+    digest = hashlib.sha256(LARGE).hexdigest()
+    with pytest.raises(DigestMismatchError):
+        transport.request("POST", "/objects", body=entry_header(digest, len(OTHER)) + OTHER + END)
+    assert file_server.store.has([digest]) == set()
+
+
+def test_a_datastore_s_file_under_its_sha256_is_the_same_for_every_client(file_server, transport, large, tmp_path):
+    path = "/datastores/{}/files?target_path=data".format(STORE)
+    digest = sent_as_before(transport, path, LARGE, "/large")
+    place = file_server.datastores.local_path(STORE) / "data" / "large"
+    os.utime(str(place), (1, 1))
+    cache = DigestCache(str(tmp_path))
+    for _ in range(2):
+        assert offered(transport, [("large", str(large))], True, cache)[1]["same"] == ["large"]
+        asked = {"path": "large", "size": len(LARGE), "digest": digest, "executable": False}
+        plan = {"files": [asked], "target_path": "data", "overwrite": True}
+        assert transport.call("POST", "/datastores/{}/plan".format(STORE), json=plan)["same"] == ["large"]
 
 
 # Datastores
@@ -136,7 +204,7 @@ def test_a_datastore_is_handed_what_it_has_nothing_in_the_place_of(file_server, 
     folder = file_server.datastores.local_path(STORE)
     assert (folder / "data" / "a" / "large").read_bytes() == LARGE
     assert [entry.digest for entry in transfer.list_datastore_files(transport, STORE, "data/")] == [
-        hashlib.sha256(LARGE).hexdigest()
+        of_file(str(large))
     ]
 
 

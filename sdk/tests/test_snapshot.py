@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 
 import pytest
@@ -199,6 +200,15 @@ def test_a_cache_that_is_damaged_or_cannot_be_written_costs_nothing_but_time(sou
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RUNYARD_HOME", str(tmp_path / "file"))
     assert snapshot.scan(str(source))[0].digest == expected
+
+
+def test_what_was_remembered_under_an_earlier_rule_is_not_used(source, tmp_path):
+    large_file(source, b"a")
+    expected = snapshot.scan(str(source))
+    (remembered,) = (tmp_path / "home" / "cache" / "digests").iterdir()
+    known = {path: mark[1:4] + ["0" * 64] for path, mark in json.loads(remembered.read_text()).items()}
+    remembered.write_text(json.dumps(known))
+    assert snapshot.scan(str(source)) == expected
 
 
 def test_a_virtual_environment_in_the_folder_is_left_out(tmp_path):

@@ -41,6 +41,8 @@ run.tag("said", "by the script")
 os.makedirs("outputs/deep", exist_ok=True)
 with open("outputs/model.bin", "wb") as out:
     out.write(bytes(range(256)) * 8)
+with open("outputs/large.bin", "wb") as out:
+    out.write(bytes(range(256)) * 40_000)
 with open("outputs/deep/notes.txt", "w") as out:
     out.write("notes: \\u00e9\\u4e2d\\n")
 for number in range(20):
@@ -76,6 +78,7 @@ def tell(workspace: Workspace, folder: Path) -> tuple[Run, Run]:
     completed = submit(experiment, folder, COMPLETES, tags={"from": "the client"})
     completed.wait_for_completion()
     completed.add_properties({"property": "of the client"})
+    completed.register_model("large-model", "outputs/large.bin")
     for version in ("first", "second"):
         completed.register_model("kept-model", "outputs/model.bin", tags={"which": version})
     submit(experiment, folder, FAILS).wait_for_completion(raise_on_error=False)
@@ -92,11 +95,12 @@ def tell(workspace: Workspace, folder: Path) -> tuple[Run, Run]:
     data = folder / "data"
     data.mkdir()
     (data / "digits.txt").write_text("0123456789")
+    (data / "large.txt").write_text("0123456789" * 1_000_000)
     store = workspace.get_default_datastore()
     store.upload(str(data), target_path="digits", show_progress=False)
     digits = Dataset.File.from_files((store, "digits")).register(workspace, "digits", "ten of them", {"which": "first"})
-    Dataset.File.from_files((store, "digits/*.txt")).register(workspace, "digits", create_new_version=True)
-    Dataset.Tabular.from_delimited_files((store, "digits/*.txt")).take(5).register(workspace, "digits as a table")
+    Dataset.File.from_files((store, "digits/d*.txt")).register(workspace, "digits", create_new_version=True)
+    Dataset.Tabular.from_delimited_files((store, "digits/d*.txt")).take(5).register(workspace, "digits as a table")
     completed.register_model("kept-model", "outputs/model.bin", datasets=[(Dataset.Scenario.TRAINING, digits)])
     config = AmlCompute.provisioning_configuration(vm_size="STANDARD_D2_V2", max_nodes=1)
     ComputeTarget.create(workspace, "narrow", config)

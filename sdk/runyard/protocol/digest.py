@@ -12,6 +12,10 @@ from typing import Iterable
 LARGE = 8 << 20  # bytes from which a content is hashed in pieces; a smaller one is named as `sha256sum` says
 PIECE = 1 << 20  # bytes of each piece but the last
 
+# What a client says in every request if it knows this. Others are told no digest of a large file: they would take it
+# for that of other bytes.
+HEADER, KNOWN = "Runyard-Digests", "pieces"
+
 _PERSON = b"runyard pieces 1"
 _SIZE = struct.Struct("<Q")
 

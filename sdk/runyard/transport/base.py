@@ -5,6 +5,7 @@ from typing import Any, BinaryIO, Dict, Iterable, Optional, Union
 from urllib.parse import quote, urlencode
 
 from runyard.errors import ServiceException, from_answer
+from runyard.protocol.digest import HEADER, KNOWN
 from runyard.protocol.version import API_PREFIX
 
 Body = Union[bytes, BinaryIO, Iterable[bytes]]
@@ -94,7 +95,7 @@ class Transport:
         Raises:
             RunyardError: the class that the server's error code names.
         """
-        headers: Dict[str, str] = {}
+        headers: Dict[str, str] = {HEADER: KNOWN}
         if json is not None:
             body = json_.dumps(json).encode("utf-8")
             headers["Content-Type"] = "application/json"

@@ -10,7 +10,7 @@ from runyard.protocol.codec import to_json
 from runyard.protocol.datastores import DatastoreChanges, DatastoreRecord, DatastoreRegistration, UploadPlan
 from runyard.protocol.files import Manifest, PathList
 from runyard_server.api.context import services
-from runyard_server.api.streams import content_length, invitation, lent, pack_response
+from runyard_server.api.streams import content_length, invitation, lent, listed, pack_response
 
 router = APIRouter()
 
@@ -75,7 +75,7 @@ def expect(name: str, wanted: PathList, request: Request, target_path: str = "")
 @router.get("/datastores/{name}/files")
 def list_files(name: str, request: Request, prefix: str = "") -> JSONResponse:
     """The files whose path begins with ``prefix``."""
-    return JSONResponse(to_json(list(services(request).datastores.files(name, prefix))))
+    return JSONResponse(to_json(listed(request, services(request).datastores.files(name, prefix))))
 
 
 @router.post("/datastores/{name}/files/pack")

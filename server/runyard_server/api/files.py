@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from runyard.protocol.codec import to_json
 from runyard.protocol.files import Manifest, PathList
 from runyard_server.api.context import services
-from runyard_server.api.streams import file_response, lent, pack_response
+from runyard_server.api.streams import file_response, lent, listed, pack_response
 
 router = APIRouter()
 
@@ -16,7 +16,7 @@ router = APIRouter()
 @router.get("/runs/{run_id}/files")
 def list_files(run_id: str, request: Request) -> JSONResponse:
     """The run's files, by path."""
-    return JSONResponse(to_json(services(request).files.list(run_id)))
+    return JSONResponse(to_json(listed(request, services(request).files.list(run_id))))
 
 
 @router.post("/runs/{run_id}/files")

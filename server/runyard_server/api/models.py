@@ -10,10 +10,10 @@ from pydantic import Field
 
 from runyard.errors import PermissionDeniedError, UserErrorException
 from runyard.protocol.codec import to_json
-from runyard.protocol.files import PathList
-from runyard.protocol.models import ModelChanges, ModelSpec
+from runyard.protocol.files import ManifestAnswer, PathList
+from runyard.protocol.models import ModelChanges, ModelRecord, ModelSpec
 from runyard_server.api.context import services
-from runyard_server.api.streams import lent, pack_response
+from runyard_server.api.streams import lent, listed, pack_response
 from runyard_server.services.models import ModelFilter
 
 router = APIRouter()
@@ -33,7 +33,7 @@ def register(spec: ModelSpec, request: Request) -> Any:
                 f"The token of run {own} registers models of that run alone, not of run {spec.run_id}."
             )
         spec = replace(spec, run_id=own)
-    return to_json(services(request).models.register(spec))
+    return _told(request, services(request).models.register(spec))
 
 
 @router.get("/models")
@@ -70,19 +70,19 @@ def list_models(
 @router.get("/models/{name}")
 def newest(name: str, request: Request) -> Any:
     """The newest version of a model."""
-    return to_json(services(request).models.get(name))
+    return _told(request, services(request).models.get(name))
 
 
 @router.get("/models/{name}/{version}")
 def get(name: str, version: Version, request: Request) -> Any:
     """One version of a model."""
-    return to_json(services(request).models.get(name, version))
+    return _told(request, services(request).models.get(name, version))
 
 
 @router.patch("/models/{name}/{version}")
 def change(name: str, version: Version, changes: ModelChanges, request: Request) -> Any:
     """Tags, properties and description of one version."""
-    return to_json(services(request).models.change(name, version, changes))
+    return _told(request, services(request).models.change(name, version, changes))
 
 
 @router.delete("/models/{name}/{version}")
@@ -102,6 +102,12 @@ def pack(name: str, version: Version, wanted: PathList, request: Request) -> Str
 def lend(name: str, version: Version, wanted: PathList, request: Request) -> Any:
     """Where a process of this machine can fetch the named files opened, and their order."""
     return lent(request, services(request).models.pack(name, version, wanted.paths))
+
+
+def _told(request: Request, answer: ModelRecord | ManifestAnswer) -> Any:
+    if isinstance(answer, ModelRecord):
+        answer = replace(answer, files=listed(request, answer.files))
+    return to_json(answer)
 
 
 def _pairs(what: str, text: str | None) -> dict[str, str | None]:

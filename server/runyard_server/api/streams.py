@@ -1,6 +1,7 @@
 """Bytes in and out: bodies taken as they come, packs and files sent in big pieces."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -8,6 +9,8 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
+from runyard.protocol.digest import HEADER, KNOWN, LARGE
+from runyard.protocol.files import FileEntry
 from runyard_server.api.context import services
 from runyard_server.artifacts.send import Outgoing, file_pieces, pack_length, pack_pieces
 
@@ -29,6 +32,12 @@ def lent(request: Request, entries: Sequence[Outgoing]) -> dict[str, Any]:
     """Where files can be fetched as open files, and their names in the order in which they come."""
     invited = invitation(request, lambda: services(request).objects.lend(entries))
     return {**invited, "paths": [entry.name for entry in entries]}
+
+
+def listed(request: Request, entries: Iterable[FileEntry]) -> list[FileEntry]:
+    """Files as they are told: to a client or job of before without the digest of a large one, which it cannot check."""
+    knows = request.headers.get(HEADER) == KNOWN
+    return [entry if knows or entry.size < LARGE else replace(entry, digest="") for entry in entries]
 
 
 def pack_response(entries: Sequence[Outgoing]) -> StreamingResponse:

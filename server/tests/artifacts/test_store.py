@@ -4,14 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runyard.errors import ServiceException, StorageFullError, UserErrorException
-from runyard_server.artifacts.store import FolderStore
+from runyard.protocol.digest import LARGE
+from runyard_server.artifacts.store import FolderStore, digest_of
 from runyard_server.artifacts.writing import DigestRefused, Incoming
+
+LARGE_ZEROS = "6a9d6fc37cf42062300243f2621cbbbd1e5fd412fd621300f3407ed3a68a1acc"  # of LARGE zero bytes
 
 
 def digest(content: bytes) -> str:
@@ -112,6 +116,53 @@ def test_a_full_disk_keeps_no_partial_file(store: FolderStore, tmp_path: Path, m
     assert files_in(tmp_path / "objects") == []
 
 
+def test_a_full_disk_keeps_nothing_of_a_large_file_that_several_threads_write(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, write = tmp_path / "large", os.pwrite
+    large.write_bytes(bytes(2 * LARGE))
+
+    def full(descriptor: int, data: memoryview, offset: int) -> int:
+        if offset >= LARGE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data, offset)
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(StorageFullError, match="Free some room"):
+        store.add_file(large)
+    assert files_in(tmp_path / "objects") == []
+    assert [thread.name for thread in threading.enumerate() if thread.name == "runyard-hash"] == []
+    monkeypatch.undo()
+    name, size = store.add_file(large)
+    assert (name, size, store.path(name).read_bytes()) == (digest_of(large), 2 * LARGE, bytes(2 * LARGE))
+
+
+@pytest.mark.parametrize("announced", [LARGE + 1, 0, LARGE, 3 * LARGE])
+def test_a_large_object_has_its_digest_whatever_size_was_announced(store: FolderStore, announced: int) -> None:
+    content = os.urandom(LARGE + 1)
+    incoming = store.begin(announced)
+    for start in range(0, len(content), 300_000):
+        incoming.write(content[start : start + 300_000])
+    name = incoming.digest()
+    store.keep(incoming, name)
+    assert digest_of(store.path(name)) == name
+    assert store.path(name).read_bytes() == content
+
+
+def test_a_damaged_large_object_is_found_under_either_of_its_names(store: FolderStore) -> None:
+    content = bytes(LARGE)
+    for name in (kept(store, content), LARGE_ZEROS):
+        if name == LARGE_ZEROS:
+            incoming = store.begin(LARGE)
+            incoming.write(content)
+            store.keep(incoming, name)
+        assert store.missing_or_short({name: LARGE}) == []
+        with pytest.raises(UserErrorException, match="the list of files is wrong"):
+            store.missing_or_short({name: LARGE + 1})
+        os.truncate(store.path(name), LARGE - 1)
+        assert store.missing_or_short({name: LARGE}) == [name]
+
+
 def test_more_than_the_disk_holds_is_refused_before_it_is_read(store: FolderStore) -> None:
     with pytest.raises(StorageFullError, match="bytes left"):
         store.require_room(1 << 60)
@@ -126,6 +177,7 @@ def test_an_object_can_be_forced_to_the_disk(tmp_path: Path) -> None:
 
 HOLD = """
 import sys
+import threading
 from pathlib import Path
 from runyard_server.artifacts.writing import Incoming
 incoming = Incoming(Path(sys.argv[1]))
