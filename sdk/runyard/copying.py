@@ -59,9 +59,7 @@ def reader(descriptor: int) -> Read:
     return read
 
 
-def in_order(
-    read: Read, size: int, write: Optional[Write] = None, moved: Optional[Moved] = None
-) -> Tuple[str, int]:
+def in_order(read: Read, size: int, write: Optional[Write] = None, moved: Optional[Moved] = None) -> Tuple[str, int]:
     """SHA-256 of the first ``size`` bytes, or of what there is, and their number."""
     found, offset = hashlib.sha256(), 0
     buffer = memoryview(bytearray(min(size, _BLOCK)))

@@ -44,9 +44,13 @@ def is_sha256_of_large(digest: str, path: str) -> bool:
 
     They lie under that name in homes of that time, and clients and jobs of that time send them so.
     """
+    return os.stat(path).st_size >= LARGE and sha256_of_file(path) == digest
+
+
+def sha256_of_file(path: str) -> str:
+    """The file's SHA-256 in hex, whatever its size. Raises OSError where it cannot be read."""
     with open(path, "rb", buffering=0) as source:
-        size = os.fstat(source.fileno()).st_size
-        return size >= LARGE and in_order(reader(source.fileno()), size)[0] == digest
+        return in_order(reader(source.fileno()), os.fstat(source.fileno()).st_size)[0]
 
 
 class DigestCache:

@@ -156,4 +156,3 @@ def _connected(invitation: Dict[str, Any]) -> Optional[socket.socket]:
         connection.close()
         return None
     return connection
-

@@ -9,11 +9,12 @@ import os
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 from urllib.parse import urlencode
 
-from runyard.digests import DigestCache, LocalFile, of_file
+from runyard.digests import DigestCache, LocalFile, of_file, sha256_of_file
 from runyard.errors import RunyardError, ServiceException, SnapshotException, UserErrorException
 from runyard.handover import WORTHWHILE, Bringer
 from runyard.progress import Progress, silent
 from runyard.protocol.codec import from_json
+from runyard.protocol.digest import LARGE
 from runyard.protocol.files import FileEntry, Manifest, manifest_id
 from runyard.sending import TRIES, send_packs
 from runyard.transport.base import Transport, url_path
@@ -187,7 +188,8 @@ def upload_datastore_files(
         )
         if not refused:
             return {"sent": plan["send"], "same": plan["same"], "kept": plan["kept"]}
-        waiting = local_files([(file.name, file.local) for file in waiting if _digest_and_path(file) in refused])
+        again = local_files([(file.name, file.local) for file in waiting if _digest_and_path(file) in refused])
+        waiting = _as_before(again, {name.partition("/")[0] for name in refused})
     raise _keeps_changing(waiting)
 
 
@@ -300,17 +302,27 @@ def _store(
 ) -> Tuple[str, List[LocalFile]]:
     """Commits a manifest, sending what the store says it lacks; reads the files again if they changed meanwhile."""
     waiting: List[LocalFile] = []
+    refused: Set[str] = set()
     for _ in range(TRIES):
-        files = scan()
+        files = _as_before(scan(), refused)
         answer = commit(files)
         if answer["id"] is None:
             missing = set(answer["missing"])
             waiting = [file for file in files if file.digest in missing]
-            if not send_objects(transport, waiting, progress):
+            refused = send_objects(transport, waiting, progress)
+            if not refused:
                 answer = commit(files)
         if answer["id"] is not None:
             return answer["id"], files
     raise _keeps_changing(waiting)
+
+
+def _as_before(files: Sequence[LocalFile], refused: Set[str]) -> List[LocalFile]:
+    """Large files that were refused and have not changed go by their SHA-256: a server of before knows no other name."""
+    return [
+        file._replace(digest=sha256_of_file(file.local)) if file.digest in refused and file.size >= LARGE else file
+        for file in files
+    ]
 
 
 def _keeps_changing(files: Sequence[LocalFile]) -> RunyardError:

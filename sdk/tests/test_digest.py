@@ -22,7 +22,9 @@ def preimage(content):
 
 
 def content_of(size):
-    return (b"".join(struct.pack("<Q", number * 2654435761) for number in range(PIECE // 8)) * (size // PIECE + 1))[:size]
+    return (b"".join(struct.pack("<Q", number * 2654435761) for number in range(PIECE // 8)) * (size // PIECE + 1))[
+        :size
+    ]
 
 
 def file_with(folder, content):

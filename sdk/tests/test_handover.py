@@ -1,4 +1,5 @@
 import hashlib
+import io
 import os
 import shutil
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from runyard.digests import DigestCache, of_file
 from runyard.errors import DigestMismatchError, ServiceException, StorageFullError, UserErrorException
 from runyard.protocol.digest import HEADER
 from runyard.protocol.files import FileEntry
-from runyard.protocol.pack import END, entry_header
+from runyard.protocol.pack import END, PackReader, entry_header
 from runyard.transport.base import Transport
 
 RUN = "exp_1566000000_abcdef12"
@@ -167,6 +168,39 @@ def test_a_large_file_under_its_sha256_is_taken_listed_fetched_and_verified(
         fetched(request.getfixturevalue(nearness), run, tmp_path / "again")
 
 
+class ServerOfBefore(Transport):
+    """Knows no name but the SHA-256, and nobody is near it."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def send(self, method, path, body, headers, stream, timeout_s):
+        if method == "POST" and headers.get("Content-Type") == "application/octet-stream":
+            body = b"".join(body)
+            refused, reader = [], PackReader(io.BytesIO(body))
+            for name, _ in reader:
+                if hashlib.sha256(b"".join(reader.chunks())).hexdigest() != name.partition("/")[0]:
+                    refused.append(name)
+            if refused:
+                raise DigestMismatchError("other bytes", {"refused": refused})
+        return self.inner.send(method, path, body, headers, stream, timeout_s)
+
+
+def test_a_server_of_before_is_sent_a_large_content_under_its_sha256(file_server, far, run, large, tmp_path):
+    before = ServerOfBefore(far)
+    expected = hashlib.sha256(LARGE).hexdigest()
+    transfer.upload_run_files(before, run, [("large", str(large))])
+    assert [entry.digest for entry in transfer.list_run_files(far, run)] == [expected]
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(str(large), str(source))
+    snapshot = transfer.send_snapshot(before, str(source), say=lambda _: None)
+    assert [entry.digest for entry in transfer.fetch_snapshot(far, snapshot, str(tmp_path / "code"))] == [expected]
+    assert offered(before, [("large", str(large))], False, DigestCache(str(tmp_path)))[1]["sent"] == ["large"]
+    place = file_server.datastores.local_path(STORE) / "data" / "large"
+    assert place.read_bytes() == LARGE
+
+
 def test_other_bytes_under_the_sha256_of_a_large_content_are_refused(file_server, transport):
     digest = hashlib.sha256(LARGE).hexdigest()
     with pytest.raises(DigestMismatchError):
@@ -203,9 +237,7 @@ def test_a_datastore_is_handed_what_it_has_nothing_in_the_place_of(file_server, 
     assert "/datastores/{}/files".format(STORE) not in recorded.sent
     folder = file_server.datastores.local_path(STORE)
     assert (folder / "data" / "a" / "large").read_bytes() == LARGE
-    assert [entry.digest for entry in transfer.list_datastore_files(transport, STORE, "data/")] == [
-        of_file(str(large))
-    ]
+    assert [entry.digest for entry in transfer.list_datastore_files(transport, STORE, "data/")] == [of_file(str(large))]
 
 
 def test_what_a_datastore_has_is_compared_before_anything_moves(file_server, transport, large, tmp_path):
