@@ -5,11 +5,12 @@ from benchmarks.measurement import Bench, Measure, Outcome, Target
 
 TITLE = "One file of 500 MB through the server"
 METHOD = (
-    "Upload and download of 500 MB of random bytes through the server on loopback (ours: a run's files, and the default "
-    "datastore), nothing stored before. A client on the server's machine hands large files over as open files; one on "
-    "another machine sends them, which is measured here over loopback too. The floor is `cp -r`, which stays in the page "
-    "cache; with `sync` it reaches the disk. Ours hashes every byte on the way, on all cores; the speed of one SHA-256 on one core stands beside it. Before "
-    "each copy nothing waits for the disk, and memory for it was just freed."
+    "Upload and download of 500 MB of random bytes through the server on loopback (ours: a run's files, and the "
+    "default datastore), nothing stored before. A client on the server's machine hands large files over as open "
+    "files; one on another machine sends them, which is measured here over loopback too. The floor is `cp -r`, which "
+    "stays in the page cache; with `sync` it reaches the disk. Ours hashes every byte on the way, on all cores; the "
+    "speed of one SHA-256 on one core stands beside it. Before each copy nothing waits for the disk, and memory for "
+    "it was just freed."
 )
 MEASURES = (
     Measure("up", "MB/s", more_is_better=True, target=Target(factor=0.5)),

@@ -83,14 +83,14 @@ class Hashing:
             self._room.release()
 
     def _hash(self, piece: "_Piece") -> None:
-        if piece.index < len(self._pieces):  # more may come than was announced
-            self._pieces[piece.index] = sha256_of(piece.parts)
+        if piece.number < len(self._pieces):  # more may come than was announced
+            self._pieces[piece.number] = sha256_of(piece.parts)
         if piece.release is not None:
             piece.release()
 
 
 class _Piece(NamedTuple):
-    index: int
+    number: int
     parts: List[memoryview]
     release: Optional[Release]
 

@@ -136,15 +136,15 @@ class FileWriter:
         hashing = Hashing(reader.left)
         try:
             while reader.left:
-                buffer = self._buffers.pop() if self._buffers else memoryview(bytearray(PIECE))
+                block = self._buffers.pop() if self._buffers else memoryview(bytearray(PIECE))
                 filled = 0
                 while filled < PIECE and reader.left:
-                    count = reader.into(buffer[filled : filled + _BLOCK])
+                    count = reader.into(block[filled : filled + _BLOCK])
                     with _local(target):
-                        _write_all(descriptor, buffer[filled : filled + count])
+                        _write_all(descriptor, block[filled : filled + count])
                     filled += count
                     self._progress(count, 0)
-                hashing.add(buffer[:filled], lambda buffer=buffer: self._buffers.append(buffer))  # type: ignore[misc]
+                hashing.add(block[:filled], lambda block=block: self._buffers.append(block))  # type: ignore[misc]
             return str(hashing.digest())
         finally:
             hashing.close()
