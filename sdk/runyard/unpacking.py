@@ -88,8 +88,8 @@ class FileWriter:
 
     def unpack(self, reader: PackReader, target: str, digest: str, executable: bool = False) -> None:
         """Writes a pack's present entry. ``digest`` "" where none is known."""
-        with self._file(target, digest, executable) as file:
-            file.digest = self._received(reader, file.descriptor, target)
+        with self._file(target, digest, executable) as new:
+            new.digest = self._received(reader, new.descriptor, target)
 
     def copy(self, lent: int, target: str, digest: str, executable: bool = False) -> None:
         """Writes the bytes of an open file. ``digest`` as above."""
@@ -97,12 +97,12 @@ class FileWriter:
         def write(view: memoryview, offset: int) -> None:
             with _local(target):
                 while view:
-                    count = os.pwrite(file.descriptor, view, offset)
+                    count = os.pwrite(new.descriptor, view, offset)
                     view, offset = view[count:], offset + count
 
-        with self._file(target, digest, executable) as file:
-            file.digest, size = copied(lent, write, lambda count: self._progress(count, 0))
-            os.ftruncate(file.descriptor, size)
+        with self._file(target, digest, executable) as new:
+            new.digest, size = copied(lent, write, lambda count: self._progress(count, 0))
+            os.ftruncate(new.descriptor, size)
 
     @contextmanager
     def _file(self, target: str, digest: str, executable: bool) -> Iterator["_NewFile"]:
@@ -112,16 +112,16 @@ class FileWriter:
             if folder not in self._made:
                 os.makedirs(folder, exist_ok=True)
                 self._made.add(folder)
-            file = _NewFile(os.open(temporary, _NEW_FILE, 0o777 if executable else 0o666))
+            new = _NewFile(os.open(temporary, _NEW_FILE, 0o777 if executable else 0o666))
         try:
             try:
-                yield file
+                yield new
             finally:
-                os.close(file.descriptor)
-            if digest and file.digest != digest and not is_sha256_of_large(digest, temporary):
+                os.close(new.descriptor)
+            if digest and new.digest != digest and not is_sha256_of_large(digest, temporary):
                 raise ServiceException(
                     "What came for {} is not what its digest says ({} instead of {}). It is not kept.".format(
-                        target, file.digest[:12], digest[:12]
+                        target, new.digest[:12], digest[:12]
                     )
                 )
             with _local(target):
