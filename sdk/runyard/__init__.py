@@ -43,8 +43,11 @@ def __getattr__(name):  # type: ignore[no-untyped-def]
     place = _PLACES.get(name)
     if place is None:
         raise AttributeError("runyard has no '{}'. It has: {}.".format(name, ", ".join(sorted(_PLACES))))
+    import os
     from importlib import import_module
 
+    if os.environ.get("RUNYARD_URL_MAP"):  # a person's own code asks; what is inside comes by other ways
+        import_module("runyard.url_opener").install()
     found = getattr(import_module("runyard." + place), name)
     globals()[name] = found
     return found

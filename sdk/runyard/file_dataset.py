@@ -191,6 +191,10 @@ def _fetch(address: str, path: str) -> None:
     import shutil
     import urllib.request
 
+    from runyard import url_opener
+
+    url_opener.install()
+
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     unfinished = "{}.{}".format(path, uuid.uuid4().hex[:8])
     try:
