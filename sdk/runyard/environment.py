@@ -5,6 +5,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
+from runyard import package_date
 from runyard.absent import answering
 from runyard.conda_dependencies import CPU, GPU, CondaDependencies
 from runyard.container_registry import ContainerRegistry
@@ -154,6 +155,8 @@ class Environment:
         docker: image (``DockerSection``).
         spark: Spark's packages, which are refused (``SparkSection``).
         environment_variables: name to value.
+        packages_as_of: a day such as "2019-08-13": newer packages are not taken, so that old code finds the ones of its
+            time. None takes what RUNYARD_PACKAGES_AS_OF says when a run is submitted, or the newest.
         inferencing_stack_version: accepted; means something only to deployed models.
     """
 
@@ -164,6 +167,7 @@ class Environment:
     spark: SparkSection
     inferencing_stack_version: Optional[str]
     environment_variables: Dict[str, str]
+    packages_as_of: Any
 
     def __init__(self, name: Optional[str] = None, **_: Any) -> None:
         self.name = name
@@ -173,6 +177,7 @@ class Environment:
         self.spark = SparkSection()
         self.inferencing_stack_version = None
         self.environment_variables = {}
+        self.packages_as_of = None
         self._framework = EnvironmentSpec()  # an estimator's, of an environment that a run had
 
     def register(self, workspace: Any) -> "Environment":
@@ -407,6 +412,7 @@ class Environment:
             interpreter=interpreter if managed and interpreter and interpreter != DEFAULT_INTERPRETER else None,
             variables=_variables(self.environment_variables),
             docker_image=self.docker.image(),
+            packages_as_of=None if self.packages_as_of is None else package_date.checked(self.packages_as_of),
         )
 
     @staticmethod
@@ -427,6 +433,7 @@ class Environment:
         environment.python.interpreter_path = spec.interpreter or DEFAULT_INTERPRETER
         environment.environment_variables = dict(spec.variables)
         environment.docker.base_image = spec.docker_image
+        environment.packages_as_of = spec.packages_as_of
         return environment
 
     @staticmethod

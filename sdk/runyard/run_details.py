@@ -101,6 +101,7 @@ def run_definition(spec: Dict[str, Any], record: Dict[str, Any]) -> Dict[str, An
                 },
             },
             "environmentVariables": dict(environment["variables"]),
+            "packagesAsOf": environment.get("packages_as_of"),
         },
         "dataReferences": {
             reference["name"]: {

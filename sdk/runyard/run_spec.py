@@ -9,6 +9,7 @@ import uuid
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
+from runyard import package_date, url_map
 from runyard.dataset_consumption import DatasetConsumptionConfig
 from runyard.errors import UserErrorException
 from runyard.names import (
@@ -353,9 +354,14 @@ def _environment(settings: RunConfiguration) -> EnvironmentSpec:
     variables = dict(spec.variables)
     for name, value in settings.environment_variables.items():
         variables[check_variable_name(name)] = str(value)
+    urls = None if url_map.VARIABLE in variables else url_map.configured()
+    if urls is not None:
+        variables[url_map.VARIABLE] = urls.path
     image = None if spec.docker_image in (DEFAULT_CPU_IMAGE, DEFAULT_GPU_IMAGE) else spec.docker_image
     if wanted.name is not None and not spec.user_managed:
         spec = replace(spec, framework=wanted.name, framework_version=wanted.version, use_gpu=bool(wanted.use_gpu))
+    if spec.packages_as_of is None and not spec.user_managed:
+        spec = replace(spec, packages_as_of=package_date.from_variable())
     return replace(spec, variables=variables, docker_image=image)
 
 

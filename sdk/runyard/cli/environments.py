@@ -138,6 +138,7 @@ def show_registered(call: Call) -> int:
             ("python", spec["python_version"]),
             ("pip", "\n".join(spec["pip_packages"])),
             ("conda", "\n".join(spec["conda_packages"])),
+            ("as of", spec.get("packages_as_of")),
             ("variables", "\n".join("{}={}".format(*pair) for pair in sorted(spec["variables"].items()))),
             ("image", spec["docker_image"]),
         ]

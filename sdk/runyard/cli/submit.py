@@ -233,4 +233,6 @@ def environment_text(environment: Any) -> str:
     packages = len(environment["pip_packages"]) + len(environment["conda_packages"])
     if packages:
         words.append(counted(packages, "package"))
+    if environment.get("packages_as_of"):
+        words.append("as of " + environment["packages_as_of"])
     return ", ".join(words) or "plain Python"

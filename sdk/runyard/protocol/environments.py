@@ -21,6 +21,7 @@ class EnvironmentSpec:
         pip_options: index options for the resolver ("--index-url ..."), kept out of logs' secrets.
         mpi: whether an MPI run needs MPI's own programs in it.
         notebook: whether a notebook is run in it, which needs papermill and a kernel.
+        packages_as_of: UTC date ("2019-08-13") after which no package is taken; None for no limit but a framework's.
     """
 
     name: Optional[str] = None
@@ -39,6 +40,7 @@ class EnvironmentSpec:
     docker_image: Optional[str] = None
     mpi: bool = False
     notebook: bool = False
+    packages_as_of: Optional[str] = None
 
 
 @dataclass(frozen=True)

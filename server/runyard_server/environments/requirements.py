@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from runyard import package_date
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentSpec
 from runyard_server.environments import conda, frameworks, horovod
 from runyard_server.environments.horovod import Wish
+from runyard_server.environments.pythons_of_date import is_newer, pythons_of
 from runyard_server.environments.uv_command import masked
 
 OLDEST_PYTHON = (3, 7)
@@ -41,6 +43,7 @@ class Wanted:
         options: arguments for uv that say where packages come from.
         exclude_newer: UTC date after which nothing is taken.
         conda_names: pip's name -> the conda spec that asked for it, for messages.
+        date_was_asked: whether the spec itself asks for that date; else it is the framework's own.
         undated: projects that ``exclude_newer`` does not touch.
         horovod: that it is to have Horovod, of which ``lines`` then hold what that imports.
         warnings: notes that every run is to carry.
@@ -50,6 +53,7 @@ class Wanted:
     pythons: tuple[str, ...] = ()
     options: list[str] = field(default_factory=list)
     exclude_newer: str | None = None
+    date_was_asked: bool = False
     framework: str | None = None
     conda_names: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -91,13 +95,18 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
     lines: list[str] = []
     warnings: list[str] = []
     pythons: tuple[str, ...] = ()
-    as_of = title = None
+    title = own_date = None
     if spec.framework:
         choice = frameworks.choose(spec.framework, spec.framework_version, spec.use_gpu)
         lines, framework_notes = _framework_lines(choice, own)
-        pythons, as_of, title = choice.pythons, choice.as_of, f"{choice.title} {choice.version}"
+        pythons, own_date, title = choice.pythons, choice.as_of, f"{choice.title} {choice.version}"
         notes.extend(framework_notes)
         warnings.extend(choice.warnings)
+    asked = package_date.checked(spec.packages_as_of) if spec.packages_as_of else None
+    as_of = min(day for day in (asked, own_date) if day) if asked or own_date else None
+    notes.extend(_notes_of_date(as_of, asked, title))
+    if asked:
+        pythons = _pythons_of_date(pythons, asked)
     lines += [line for _, line in own]
     named = {name for name, _ in own}
     undated: tuple[str, ...] = ()
@@ -119,9 +128,10 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
             notes.append(f"{', '.join(added)}: the script is a notebook")
     return Wanted(
         lines=lines,
-        pythons=_pythons(python_version, pythons, title, notes),
+        pythons=_pythons(python_version, pythons, title, asked, notes),
         options=uv_options(spec.pip_options),
         exclude_newer=as_of,
+        date_was_asked=as_of == asked is not None,
         framework=title,
         conda_names=conda_names,
         notes=notes,
@@ -147,7 +157,7 @@ def _own_lines(packages: list[str], notes: list[str]) -> list[tuple[str, str]]:
 
 
 def _framework_lines(choice: frameworks.FrameworkChoice, own: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    notes = [f"{choice.title} {choice.version}: packages are taken as of {choice.as_of}"] if choice.as_of else []
+    notes: list[str] = []
     named = {name for name, _ in own}
     replaced = sorted(named & choice.projects)
     if replaced:
@@ -158,6 +168,24 @@ def _framework_lines(choice: frameworks.FrameworkChoice, own: list[tuple[str, st
         if name not in named and not (replaced and name in choice.projects):
             lines.append(line)
     return lines, notes
+
+
+def _notes_of_date(as_of: str | None, asked: str | None, title: str | None) -> list[str]:
+    """Which of the two days counts: the earlier, so that nothing is newer than either allows."""
+    if as_of is None:
+        return []
+    if as_of != asked:
+        late = f"; packages_as_of {asked} is later and changes nothing" if asked else ""
+        return [f"{title}: packages are taken as of {as_of}{late}"]
+    return [f"Packages are taken as of {as_of}, as packages_as_of (or {package_date.VARIABLE}) says"]
+
+
+def _pythons_of_date(framework: tuple[str, ...], as_of: str) -> tuple[str, ...]:
+    """The Pythons of that day; a framework's own where it has builds for some, those of the day first."""
+    of_the_day = pythons_of(as_of)
+    if not framework:
+        return of_the_day
+    return tuple(sorted(framework, key=lambda version: version not in of_the_day))
 
 
 def _project(line: str) -> str:
@@ -201,16 +229,24 @@ def _is_ours(name: str) -> bool:
     return name in ("azureml", "runyard", "runyard-azureml") or name.startswith("azureml-")
 
 
-def _pythons(asked: str | None, framework: tuple[str, ...], title: str | None, notes: list[str]) -> tuple[str, ...]:
+def _pythons(
+    asked: str | None, offered: tuple[str, ...], title: str | None, as_of: str | None, notes: list[str]
+) -> tuple[str, ...]:
     if not asked:
-        return framework
+        return offered
     version = _raised(asked.strip(), notes)
-    if framework and ".".join(version.split(".")[:2]) not in framework and version != "3":
+    if as_of and version != "3" and is_newer(version, as_of):
+        notes.append(f"Python {version} is newer than {as_of}: packages of that day may have no builds for it")
+    if title and offered and ".".join(version.split(".")[:2]) not in offered and version != "3":
         raise EnvironmentException(
-            f"{title} has no build for Python {version}. Allowed: {', '.join(reversed(framework))}. "
+            f"{title} has no build for Python {version}. Allowed: {', '.join(sorted(offered, key=_number))}. "
             "Change python_version (or 'python=' in the conda packages), or leave it out."
         )
-    return framework if framework and version == "3" else (version,)
+    return offered if offered and version == "3" else (version,)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 def _raised(version: str, notes: list[str]) -> str:

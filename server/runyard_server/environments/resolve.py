@@ -12,6 +12,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from runyard import package_date
 from runyard.errors import EnvironmentException
 from runyard.protocol.codec import to_json
 from runyard.protocol.environments import CompiledPackage, EnvironmentLock
@@ -153,7 +154,12 @@ def _explained(error: UvFailed, wanted: Wanted, interpreter: Interpreter) -> Env
     """uv's words as one message that names the package and the cure."""
     output = error.output
     as_of = ""
-    if wanted.exclude_newer:
+    if wanted.date_was_asked:
+        as_of = (
+            f" Packages are taken as of {wanted.exclude_newer}, as packages_as_of of the environment (or "
+            f"{package_date.VARIABLE}) says: a newer one does not count. Give a later day, or none."
+        )
+    elif wanted.exclude_newer:
         as_of = (
             f" {wanted.framework} takes packages as of {wanted.exclude_newer}: a newer one does not count. Leave "
             "framework_version out and name your packages in pip_packages to resolve them as of today."

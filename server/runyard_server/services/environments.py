@@ -272,7 +272,7 @@ def spec_digest(spec: EnvironmentSpec) -> str:
 
 def _content(spec: EnvironmentSpec) -> dict[str, object]:
     content: dict[str, object] = to_json(replace(spec, name=None, version=None))
-    for name in ("mpi", "notebook"):
+    for name in ("mpi", "notebook", "packages_as_of"):
         if not content[name]:
             del content[name]  # specs that were locked before there was such a thing keep their locks
     if _gets_horovod(spec):

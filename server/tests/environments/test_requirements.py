@@ -158,3 +158,65 @@ def test_a_notebook_gets_what_runs_it_beside_what_its_user_chose():
     found = wanted(EnvironmentSpec(pip_packages=["ipykernel==6.16.2"], notebook=True))
     assert found.lines == ["ipykernel==6.16.2", "papermill"]
     assert any("papermill: the script is a notebook" in note for note in found.notes)
+
+
+# As of a day
+
+
+def test_packages_are_taken_as_of_the_day_that_the_spec_names_on_a_python_of_that_day():
+    asked = wanted(EnvironmentSpec(conda_packages=["scikit-learn"], packages_as_of="2019-08-13"))
+    assert (asked.exclude_newer, asked.date_was_asked, asked.pythons) == ("2019-08-13", True, ("3.7",))
+    assert "Packages are taken as of 2019-08-13, as packages_as_of (or RUNYARD_PACKAGES_AS_OF) says" in asked.notes
+
+
+def test_an_environment_without_packages_has_a_python_of_its_day():
+    assert wanted(EnvironmentSpec(packages_as_of="2021-12-01")).pythons == ("3.9", "3.8", "3.7")
+
+
+def test_without_a_day_nothing_is_dated_and_the_server_chooses_the_python():
+    asked = wanted(EnvironmentSpec(pip_packages=["six"]))
+    assert (asked.exclude_newer, asked.date_was_asked, asked.pythons) == (None, False, ())
+
+
+@pytest.mark.parametrize(
+    ("given", "counts", "was_asked", "said"),
+    [
+        ("2019-03-01", "2019-03-01", True, "Packages are taken as of 2019-03-01, as packages_as_of"),
+        ("2019-08-13", "2019-08-13", True, "Packages are taken as of 2019-08-13, as packages_as_of"),
+        (
+            "2020-01-01",
+            "2019-08-13",
+            False,
+            "TensorFlow 1.13: packages are taken as of 2019-08-13; packages_as_of 2020-01-01 is later and changes nothing",
+        ),
+    ],
+)
+def test_of_a_frameworks_day_and_ones_own_the_earlier_counts(given, counts, was_asked, said):
+    asked = wanted(EnvironmentSpec(framework="tensorflow", framework_version="1.13", packages_as_of=given))
+    assert (asked.exclude_newer, asked.date_was_asked, asked.pythons) == (counts, was_asked, ("3.7",))
+    assert [note for note in asked.notes if "as of" in note] == [note for note in asked.notes if note.startswith(said)]
+    assert len([note for note in asked.notes if "as of" in note]) == 1
+
+
+def test_a_framework_keeps_its_pythons_those_of_the_day_first():
+    asked = wanted(EnvironmentSpec(framework="pytorch", framework_version="1.4", packages_as_of="2020-02-01"))
+    assert asked.pythons == ("3.7", "3.8")
+    later = wanted(EnvironmentSpec(framework="tensorflow", framework_version="2.15", packages_as_of="2019-08-13"))
+    assert later.pythons == ("3.11", "3.10", "3.9")
+
+
+def test_a_python_that_was_asked_for_stays_and_one_that_is_newer_than_the_day_is_noted():
+    azures = wanted(EnvironmentSpec(conda_packages=["python=3.6.2", "scikit-learn"], packages_as_of="2019-08-13"))
+    assert azures.pythons == ("3.7",)
+    newer = wanted(EnvironmentSpec(python_version="3.11", pip_packages=["six"], packages_as_of="2019-08-13"))
+    assert newer.pythons == ("3.11",)
+    assert "Python 3.11 is newer than 2019-08-13: packages of that day may have no builds for it" in newer.notes
+    assert wanted(EnvironmentSpec(python_version="3", packages_as_of="2019-08-13")).pythons == ("3.7",)
+
+
+@pytest.mark.parametrize(
+    "day", ["yesterday", "2019-13-01", "2019-8-1", "13.08.2019", "2019-08-13T00:00:00Z", "1999-01-01"]
+)
+def test_what_is_no_day_or_one_before_there_were_packages_is_refused(day):
+    with pytest.raises(EnvironmentException, match="is a day such as '2019-08-13'|Give that day or a later one"):
+        wanted(EnvironmentSpec(packages_as_of=day))

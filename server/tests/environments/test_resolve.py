@@ -1,9 +1,14 @@
+import sys
+from dataclasses import replace
+
 import pytest
 
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentSpec
 from runyard_server.environments.provision import Environments
 from runyard_server.environments.resolve import without_doubled_tensorflow
+
+OWN_PYTHON = ".".join(str(part) for part in sys.version_info[:2])
 
 
 def silent(_):
@@ -120,3 +125,19 @@ def test_packages_come_from_the_registry(environments):
             pytest.skip(f"needs a package registry: {error}")
         raise
     assert lock.requirements.startswith("six==1.16.0") and "--hash=sha256:" in lock.requirements
+
+
+def test_nothing_newer_than_the_day_is_taken_from_the_index(environments, index, of_index):
+    index.publish("omega", "1.0", uploaded_at="2019-08-12T23:59:59Z")
+    index.publish("omega", "2.0", uploaded_at="2019-08-13T00:00:01Z")
+    spec = replace(of_index("omega"), python_version=OWN_PYTHON)
+    assert "omega==2.0" in environments.resolve(spec, silent).requirements
+    lock = environments.resolve(replace(spec, packages_as_of="2019-08-13"), silent)
+    assert "omega==1.0" in lock.requirements and lock.exclude_newer == "2019-08-13"
+
+
+def test_what_did_not_exist_on_the_day_is_refused_with_the_day_and_the_cure(environments, index, of_index):
+    index.publish("omega", "2.0", uploaded_at="2026-01-01T00:00:00Z")
+    spec = replace(of_index("omega==2.0"), python_version=OWN_PYTHON, packages_as_of="2019-08-13")
+    with pytest.raises(EnvironmentException, match="as of 2019-08-13, as packages_as_of .* Give a later day, or none"):
+        environments.resolve(spec, silent)

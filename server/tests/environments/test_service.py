@@ -192,6 +192,7 @@ def test_the_order_of_packages_does_not_count_but_what_they_are_does():
         replace(spec, python_version="3.9"),
         replace(spec, use_gpu=True),
         replace(spec, pip_options=["--pre"]),
+        replace(spec, packages_as_of="2019-08-13"),
     ):
         assert spec_digest(spec) != spec_digest(other)
 
@@ -202,6 +203,11 @@ def test_what_was_locked_before_there_were_notebooks_keeps_its_lock():
     with_mpi = replace(spec, mpi=True)
     assert spec_digest(with_mpi) == "6a52e5bb2ac6b89e9d870c6dab2c33cfc6de31236d5a437ff7e1b650350bd79a"
     assert spec_digest(replace(spec, notebook=True)) not in (spec_digest(spec), spec_digest(with_mpi))
+
+
+def test_a_spec_that_uses_nothing_that_came_later_has_the_digest_that_it_always_had():
+    spec = EnvironmentSpec(pip_packages=["six"], python_version="3.11")
+    assert spec_digest(spec) == "d21980433cf9703df74c5f3a5041f445371bb220547907de270bc818a37768c1"
 
 
 def test_a_lock_is_found_by_its_key(service):
