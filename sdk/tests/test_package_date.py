@@ -80,7 +80,9 @@ def test_what_is_no_day_is_refused_before_anything_is_sent(source, monkeypatch, 
 def test_a_day_before_the_oldest_python_is_refused_with_the_first_that_serves():
     environment = Environment("old")
     environment.packages_as_of = "2017-01-01"
-    with pytest.raises(EnvironmentException, match="before 2018-06-27 was made for Python 3.7.* Give that day or a later"):
+    with pytest.raises(
+        EnvironmentException, match="before 2018-06-27 was made for Python 3.7.* Give that day or a later"
+    ):
         environment.to_spec()
 
 

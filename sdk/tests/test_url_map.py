@@ -129,7 +129,9 @@ def test_only_reading_is_answered_from_a_file(write, elsewhere):
 
 def test_a_file_that_is_not_there_is_told_with_its_line(write):
     path = write("", "http://host/a = nowhere.gz")
-    with pytest.raises(urllib.error.URLError, match="nowhere.gz, as line 2 of .*no such file.* Put it there, or change"):
+    with pytest.raises(
+        urllib.error.URLError, match="nowhere.gz, as line 2 of .*no such file.* Put it there, or change"
+    ):
         opener(path).open("http://host/a")
 
 
@@ -182,9 +184,8 @@ def program(text, **variables):
     return subprocess.run(
         [sys.executable, "-c", text],
         env=environment,
-        universal_newlines=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        text=True,
+        capture_output=True,
         timeout=120,
     )
 

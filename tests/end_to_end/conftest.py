@@ -4,6 +4,7 @@ What only this can show is that the parts fit: client, server, job and script ar
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,3 +84,17 @@ def until() -> Callable[[Run, str], None]:
         raise AssertionError(f"{run.id} ended as {run.get_status()} without {wanted!r}: {run.get_details()}")
 
     return until
+
+
+@pytest.fixture(scope="session")
+def python37() -> str:
+    """A Python 3.7 of this machine."""
+    # The tests' own virtual environment must not be found instead of the one that is asked for.
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    folders = [folder for folder in (environment.get("PATH"), environment.get("RUNYARD_PYTHONS")) if folder]
+    environment["PATH"] = os.pathsep.join(folders)
+    command = [sys.executable, "-m", "uv", "python", "find", "3.7", "--no-python-downloads", "--no-project"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        pytest.skip("no Python 3.7 here. Put one on PATH, or its folder into RUNYARD_PYTHONS.")
+    return found.stdout.strip()

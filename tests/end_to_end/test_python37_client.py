@@ -46,19 +46,6 @@ with open("outputs/model/weights", "w") as out:
 """
 
 
-@pytest.fixture(scope="module")
-def python37() -> str:
-    # The tests' own virtual environment must not be found instead of the one that is asked for.
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    folders = [folder for folder in (environment.get("PATH"), environment.get("RUNYARD_PYTHONS")) if folder]
-    environment["PATH"] = os.pathsep.join(folders)
-    command = [sys.executable, "-m", "uv", "python", "find", "3.7", "--no-python-downloads", "--no-project"]
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        pytest.skip("no Python 3.7 here. Put one on PATH, or its folder into RUNYARD_PYTHONS.")
-    return found.stdout.strip()
-
-
 @pytest.mark.python37
 def test_a_client_on_python_3_7_submits_follows_downloads_and_registers(
     python37: str, runyard_home: Path, tmp_path: Path
