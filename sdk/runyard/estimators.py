@@ -8,8 +8,9 @@ from runyard import estimator_environment
 from runyard.container_registry import ContainerRegistry
 from runyard.errors import UserErrorException
 from runyard.estimator_distribution import distribute
+from runyard.resuming import resumed_from
 from runyard.runconfig import Distributed, FrameworkRequest, RunConfiguration, one_off_message
-from runyard.script_run_config import ScriptRunConfig, resume_message
+from runyard.script_run_config import ScriptRunConfig
 
 
 class _Estimator:
@@ -39,6 +40,7 @@ class _Estimator:
         settings.framework_request = self._framework(given)
         distribute(settings, given, self.backends, type(self).__name__)
         self._run_config = settings
+        self._resume_from = None if given["resume_from"] is None else resumed_from(given["resume_from"])
 
     @property
     def source_directory(self) -> str:
@@ -57,7 +59,7 @@ class _Estimator:
 
     def to_script_run_config(self) -> ScriptRunConfig:
         """The same run as a ScriptRunConfig."""
-        return ScriptRunConfig(self._source_directory, run_config=self._run_config)
+        return ScriptRunConfig(self._source_directory, run_config=self._run_config, resume_from=self._resume_from)
 
     def with_overrides(
         self,
@@ -316,8 +318,6 @@ def _check_supported(given: Dict[str, Any]) -> None:
             "image_registry_details cannot hold a login: images are taken with the credentials of the host's own "
             "container engine. Log in there, and give the registry's address alone."
         )
-    if given["resume_from"] is not None:
-        raise UserErrorException(resume_message())
 
 
 def _source(source_directory: Any) -> str:

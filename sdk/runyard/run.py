@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runyard.input_datasets import InputDatasets
     from runyard.interactive import Session
     from runyard.model import Model
+    from runyard.resuming import RunOutputs
     from runyard.workspace import Workspace
 
 
@@ -447,6 +448,12 @@ class Run(MetricLogging):
         return metrics
 
     # Files
+
+    def _get_outputs_datapath(self) -> "RunOutputs":
+        """The run's outputs, for ``resume_from`` of another one. Azure's notebooks call it by this name."""
+        from runyard.resuming import RunOutputs
+
+        return RunOutputs(self.id)
 
     def get_file_names(self) -> List[str]:
         """Names of everything that the run keeps: outputs, logs, uploads."""

@@ -106,7 +106,7 @@ def run_definition(spec: Dict[str, Any], record: Dict[str, Any]) -> Dict[str, An
         "dataReferences": {
             reference["name"]: {
                 "dataStoreName": reference["datastore"],
-                "pathOnDataStore": reference["path"] or None,
+                "pathOnDataStore": _place(reference),
                 "mode": reference["mode"].capitalize(),
                 "overwrite": reference["overwrite"],
                 "pathOnCompute": reference["path_on_compute"],
@@ -116,6 +116,11 @@ def run_definition(spec: Dict[str, Any], record: Dict[str, Any]) -> Dict[str, An
     }
     found.update(spec.get("run_config") or {})
     return found
+
+
+def _place(reference: Dict[str, Any]) -> Optional[str]:
+    run = reference.get("run")
+    return "ExperimentRun/dcid.{}/{}".format(run, reference["path"]) if run else reference["path"] or None
 
 
 def populated(metrics: Dict[str, Any], read: Callable[[str], bytes], prefix: Optional[str] = None) -> Dict[str, Any]:

@@ -25,6 +25,7 @@ from runyard.output_dataset import OutputFileDatasetConfig
 from runyard.protocol.datasets import DatasetOutput, DatasetUse
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.runs import ALL_GPUS, GPUS_OF_SHAPE, DataReferenceSpec, DistributionSpec, RunSpec
+from runyard.resuming import option
 from runyard.runconfig import (
     DEFAULT_CPU_IMAGE,
     DEFAULT_GPU_IMAGE,
@@ -82,7 +83,7 @@ def build(
     _say_what_is_not_used(settings)
     references = _References(settings, keep)
     distribution = _distribution(settings)
-    arguments = [] if command else references.rendered(_arguments(config))
+    arguments = [] if command else references.rendered(_arguments(config) + option(config.resume_from))
     if is_notebook(script) and not command:
         _check_notebook(arguments, distribution, _count("node_count", settings.node_count))
     return RunSpec(

@@ -4,6 +4,7 @@ import os
 from typing import Any, List, Optional, Union
 
 from runyard.errors import UserErrorException
+from runyard.resuming import resumed_from
 from runyard.runconfig import LONGEST_RUN_S, Distributed, RunConfiguration
 
 
@@ -18,7 +19,8 @@ class ScriptRunConfig:
         compute_target: a compute target or its name; "local" (this machine) by default.
         environment: an Environment; by default a bare Python with what runyard needs.
         distributed_job_config: MpiConfiguration, TensorflowConfiguration or PyTorchConfiguration.
-        resume_from: not there yet.
+        resume_from: a run, or a place on a datastore, to go on from: the script gets ``--resume-from`` and the folder
+            that holds a copy of the run's outputs.
         max_run_duration_seconds: the run is ended after so long (30 days by default).
         command: a command line (text or list) instead of script and arguments.
         docker_runtime_config: accepted; means something only where the environment names an image.
@@ -31,6 +33,7 @@ class ScriptRunConfig:
     arguments: Union[None, str, List[Any]]
     command: Union[None, str, List[Any]]
     run_config: RunConfiguration
+    resume_from: Any
 
     def __init__(
         self,
@@ -48,8 +51,8 @@ class ScriptRunConfig:
     ) -> None:
         if command and (script or arguments):
             raise UserErrorException("Give script and arguments, or command, not both.")
-        if resume_from is not None:
-            raise UserErrorException(resume_message())
+        if command and resume_from is not None:
+            raise UserErrorException("resume_from is told to a script; a command has none. Give script and arguments.")
         if run_config is not None and not isinstance(run_config, RunConfiguration):
             raise UserErrorException(
                 "run_config is a RunConfiguration; this is a {}.".format(type(run_config).__name__)
@@ -58,6 +61,7 @@ class ScriptRunConfig:
         self.script = script
         self.arguments = arguments
         self.command = command
+        self.resume_from = None if resume_from is None else resumed_from(resume_from)
         self.run_config = run_config.copied() if run_config is not None else RunConfiguration()
         if compute_target is not None:
             self.run_config.target = compute_target
@@ -89,11 +93,3 @@ def _node_count(distributed: Distributed, target: str) -> int:
     if named is not None:
         return int(named)
     return 1 if target == "local" else max(1, getattr(distributed, "worker_count", 1))
-
-
-def resume_message() -> str:
-    """Why ``resume_from`` is refused, and what does the same."""
-    return (
-        "resume_from is not there yet. Give the earlier run's files as an input instead: register them as a model "
-        "(run.register_model) and call Model.get_model_path in the script."
-    )

@@ -118,6 +118,18 @@ def list_run_files(transport: Transport, run_id: str) -> List[FileEntry]:
     return file_entries(transport.call("GET", url_path("runs", run_id, "files")))
 
 
+def list_given_files(transport: Transport, run_id: str, name: str) -> List[FileEntry]:
+    """The files of another run that ``run_id`` was given as the data reference ``name``."""
+    return file_entries(transport.call("GET", url_path("runs", run_id, "given", name)))
+
+
+def download_given_files(
+    transport: Transport, run_id: str, name: str, entries: Sequence[FileEntry], target: Mapping[str, str]
+) -> int:
+    """Writes such files to this machine and gives their number (see ``download_run_files``)."""
+    return _download(transport, url_path("runs", run_id, "given", name), entries, target, None)
+
+
 def download_run_files(
     transport: Transport,
     run_id: str,

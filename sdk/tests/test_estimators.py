@@ -218,8 +218,8 @@ def test_a_cluster_for_one_run_is_refused_with_the_cure(source, given):
         Estimator(source, entry_script="train.py", **given)
 
 
-def test_resume_from_is_refused_with_the_cure(source):
-    with pytest.raises(UserErrorException, match="get_model_path"):
+def test_what_cannot_be_resumed_from_is_refused_with_the_cure(source):
+    with pytest.raises(UserErrorException, match="resume_from takes the run whose outputs"):
         Estimator(source, entry_script="train.py", resume_from=object())
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from runyard.environment import Environment
 from runyard.errors import UserErrorException
+from runyard.resuming import RunOutputs
 from runyard.runconfig import (
     MpiConfiguration,
     PyTorchConfiguration,
@@ -81,9 +82,11 @@ def test_script_and_command_exclude_each_other():
         RunConfiguration(script="train.py", command="python train.py")
 
 
-def test_resuming_is_refused_with_what_does_the_same():
-    with pytest.raises(UserErrorException, match="not there yet.*register_model"):
+def test_what_cannot_be_resumed_from_is_refused_with_what_can():
+    with pytest.raises(UserErrorException, match="resume_from takes the run whose outputs"):
         ScriptRunConfig("src", "train.py", resume_from=object())
+    with pytest.raises(UserErrorException, match="a command has none"):
+        ScriptRunConfig("src", command="python train.py", resume_from=RunOutputs("exp_1"))
 
 
 def test_a_run_config_of_another_kind_is_refused():

@@ -60,6 +60,7 @@ from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
 from runyard_server.services.experiments import ExperimentService
 from runyard_server.services.files import FileService
+from runyard_server.services.given_files import GivenFiles
 from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
@@ -183,7 +184,7 @@ def build(
     environment_service = EnvironmentService(
         database, clock, Environments(settings.environments, None, settings.python_directories, settings.wheels)
     )
-    places = Places(compute_service, snapshot_service, environment_service, datastore_service)
+    places = Places(compute_service, snapshot_service, environment_service, datastore_service, file_service)
     admission = AdmissionService(places, executors, gpu_count)
     run_service = RunService(database, clock, hub, admission.check, wake)
     queue = QueueService(database, executors, compute_service.room)
@@ -215,6 +216,7 @@ def build(
         environments=environment_service,
         environment_builds=EnvironmentBuildService(environment_service),
         files=file_service,
+        given_files=GivenFiles(run_service, file_service),
         logs=log_service,
         metrics=MetricService(database, hub, run_service.apply_spooled),
         models=ModelService(database, clock, store, file_service),
@@ -289,7 +291,9 @@ class Places:
         snapshots: SnapshotService,
         environments: EnvironmentService,
         datastores: DatastoreService,
+        files: FileService,
     ) -> None:
+        self._files = files
         self._computes = computes
         self._snapshots = snapshots
         self._environments = environments
@@ -307,7 +311,12 @@ class Places:
     def check_datastore(self, name: str) -> None:
         self._datastores.get(name)
 
-    def local_path(self, reference: DataReferenceSpec) -> Path:
+    def check_run(self, run_id: str) -> None:
+        self._files.list(run_id)
+
+    def local_path(self, reference: DataReferenceSpec) -> Path | None:
+        if reference.run is not None:
+            return None
         return self._datastores.local_path(reference.datastore, reference.path)
 
 

@@ -37,6 +37,9 @@ def _store(name: str) -> str:
 
 DOORS: dict[str, Door] = {
     "read a file": lambda c, y, path: c.get(f"{API}/runs/{y.run_id}/files/{_quoted(path)}"),
+    "read what a run was given": lambda c, y, path: _json(
+        c, f"{API}/runs/{y.run_id}/given/MODEL_LOCATION/pack", {"paths": [path]}
+    ),
     "read files": lambda c, y, path: _json(c, f"{API}/runs/{y.run_id}/files/pack", {"paths": [path]}),
     "add a file": lambda c, y, path: _json(c, f"{API}/runs/{y.run_id}/files", {"files": [_entry(path)]}),
     "read a log": lambda c, y, path: c.get(f"{API}/runs/{y.run_id}/logs/{_quoted(path)}"),

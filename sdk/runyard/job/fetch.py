@@ -2,12 +2,21 @@
 
 import fcntl
 import os
-from typing import Callable, Dict
+from typing import Callable, Dict, List
 
 from runyard.errors import LimitReachedError, RunyardError, ServerUnavailableError
 from runyard.home import read_json, write_json
+from runyard.protocol.files import FileEntry
 from runyard.protocol.jobs import DataMount, JobAssignment
-from runyard.transfer import contained, download_datastore_files, fetch_snapshot, list_datastore_files
+from runyard.protocol.runs import DataReferenceSpec
+from runyard.transfer import (
+    contained,
+    download_datastore_files,
+    download_given_files,
+    fetch_snapshot,
+    list_datastore_files,
+    list_given_files,
+)
 from runyard.transport.base import Transport
 
 
@@ -93,9 +102,15 @@ class Fetcher:
         prefix = reference.path
         entries = [
             entry
-            for entry in list_datastore_files(self._transport, reference.datastore, prefix or None)
+            for entry in self._listed(reference)
             if not prefix or entry.path == prefix or entry.path.startswith(prefix + "/")
         ]
+        if not entries and reference.run is not None:
+            raise RunyardError(
+                "Run {} has no files in '{}'. A run's outputs are there once it has ended: run.get_file_names().".format(
+                    reference.run, prefix
+                )
+            )
         if not entries:
             raise RunyardError(
                 "Datastore '{}' holds nothing at '{}'. See `runyard datastore files {}`.".format(
@@ -104,11 +119,21 @@ class Fetcher:
             )
         if len(entries) == 1 and entries[0].path == prefix:
             target = os.path.join(path, os.path.basename(prefix))
-            download_datastore_files(self._transport, reference.datastore, entries, {prefix: target})
+            self._brought(reference, entries, {prefix: target})
             return target
         targets = {entry.path: contained(path, entry.path[len(prefix) :].lstrip("/")) for entry in entries}
         if not reference.overwrite:  # a file that the code brought along stays
             entries = [entry for entry in entries if not os.path.exists(targets[entry.path])]
-        count = download_datastore_files(self._transport, reference.datastore, entries, targets)
-        self._log("downloaded {} files from {}".format(count, reference.datastore))
+        count = self._brought(reference, entries, targets)
+        self._log("downloaded {} files from {}".format(count, reference.run or reference.datastore))
         return path
+
+    def _listed(self, reference: DataReferenceSpec) -> List[FileEntry]:
+        if reference.run is not None:
+            return list_given_files(self._transport, self._assignment.run_id, reference.name)
+        return list_datastore_files(self._transport, reference.datastore, reference.path or None)
+
+    def _brought(self, reference: DataReferenceSpec, entries: List[FileEntry], targets: Dict[str, str]) -> int:
+        if reference.run is not None:
+            return download_given_files(self._transport, self._assignment.run_id, reference.name, entries, targets)
+        return download_datastore_files(self._transport, reference.datastore, entries, targets)

@@ -11,6 +11,9 @@ from runyard.protocol.status import RunStatus
 ALL_GPUS = -1  # GPUs are asked for: all that a node of the compute target has, one where it has no shape
 GPUS_OF_SHAPE = -2  # nothing was said of GPUs: what a node of the compute target has, none where it has none
 
+# What ``DataReferenceSpec.datastore`` is where its files are a run's:
+RUN_FILES = "workspaceartifactstore"
+
 
 @dataclass(frozen=True)
 class DataReferenceSpec:
@@ -23,6 +26,7 @@ class DataReferenceSpec:
         mode: "mount", "download" or "upload".
         path_on_compute: where the script wants it, relative to its working directory.
         overwrite: for download and upload: whether existing files are replaced.
+        run: id of a run whose files are meant, not a datastore's; they are downloaded.
     """
 
     name: str
@@ -31,6 +35,7 @@ class DataReferenceSpec:
     mode: str = "mount"
     path_on_compute: Optional[str] = None
     overwrite: bool = False
+    run: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,24 @@ def lend(run_id: str, wanted: PathList, request: Request) -> Any:
     return lent(request, services(request).files.pack(run_id, wanted.paths))
 
 
+@router.get("/runs/{run_id}/given/{name}")
+def list_given(run_id: str, name: str, request: Request) -> JSONResponse:
+    """The files of another run that this one was given under a name."""
+    return JSONResponse(to_json(services(request).given_files.list(run_id, name)))
+
+
+@router.post("/runs/{run_id}/given/{name}/pack")
+def pack_given(run_id: str, name: str, wanted: PathList, request: Request) -> StreamingResponse:
+    """The named ones of them, as a pack named by path."""
+    return pack_response(services(request).given_files.pack(run_id, name, wanted.paths))
+
+
+@router.post("/runs/{run_id}/given/{name}/handover")
+def lend_given(run_id: str, name: str, wanted: PathList, request: Request) -> Any:
+    """Where a process of this machine can fetch the named ones opened, and their order."""
+    return lent(request, services(request).given_files.pack(run_id, name, wanted.paths))
+
+
 @router.get("/runs/{run_id}/files/{path:path}")
 def fetch(run_id: str, path: str, request: Request) -> StreamingResponse:
     """One file, as an attachment."""

@@ -59,6 +59,7 @@ LANE_OF_ROUTE: Mapping[tuple[str, str], str] = {
     ("POST", "/api/v1/objects"): TRANSFERS,
     ("GET", "/api/v1/snapshots/{snapshot_id}/pack"): TRANSFERS,
     ("POST", "/api/v1/runs/{run_id}/files/pack"): TRANSFERS,
+    ("POST", "/api/v1/runs/{run_id}/given/{name}/pack"): TRANSFERS,
     ("GET", "/api/v1/runs/{run_id}/files/{path:path}"): TRANSFERS,
     ("POST", "/api/v1/models/{name}/{version}/pack"): TRANSFERS,
     ("POST", "/api/v1/datastores/{name}/files"): TRANSFERS,

@@ -126,6 +126,8 @@ def rerun(run_id: str, request: Request, new_id: str | None = None) -> Any:
 def submit_child(run_id: str, spec: RunSpec, request: Request) -> Any:
     """Submits a run below this one; answers it and its token. A script with its run's token submits no other runs."""
     held = services(request)
+    if request.state.identity.role == "run":
+        held.given_files.check_child(run_id, spec)
     record = held.runs.submit(replace(spec, parent=run_id), caller(request))
     return JSONResponse({"run": to_json(record), "token": held.tokens.for_run(record.id)})
 

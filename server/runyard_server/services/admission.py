@@ -29,6 +29,8 @@ class Places(Protocol):
 
     def check_datastore(self, name: str) -> None: ...
 
+    def check_run(self, run_id: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class Admitted:
@@ -60,7 +62,14 @@ class AdmissionService:
         self._check_code(spec)
         for reference in spec.data_references:
             check_data_reference_name(reference.name)
-            self._places.check_datastore(reference.datastore)
+            if reference.run is None:
+                self._places.check_datastore(reference.datastore)
+            else:
+                self._places.check_run(reference.run)
+                if reference.mode != "download":
+                    raise UserErrorException(
+                        f"The files of the run {reference.run!r} can be downloaded; they have no {reference.mode!r}."
+                    )
             if reference.path:
                 relative(reference.path, "path of a data reference")
         for output in spec.output_datasets:

@@ -10,6 +10,7 @@ from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
 from runyard_server.services.experiments import ExperimentService
 from runyard_server.services.files import FileService
+from runyard_server.services.given_files import GivenFiles
 from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
@@ -47,6 +48,7 @@ class Services:
     environments: EnvironmentService
     environment_builds: EnvironmentBuildService
     files: FileService
+    given_files: GivenFiles
     logs: LogService
     metrics: MetricService
     models: ModelService

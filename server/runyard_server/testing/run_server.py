@@ -72,7 +72,7 @@ class RunServer:
         self.datastores = DatastoreService(database, clock, home / "datastores", ())
         self.datasets = DatasetService(database, clock, self.datastores.get)
         self.environments = EnvironmentService(database, clock, environments or Environments(home / "environments"))
-        places = Places(self.computes, self.snapshots, self.environments, self.datastores)
+        places = Places(self.computes, self.snapshots, self.environments, self.datastores, self.files)
         admission = AdmissionService(places, executors, self._gpu_count)
         self.runs = RunService(database, clock, self.hub, admission.check, lambda run_id: None)
         self.metrics = MetricService(database, self.hub, self.runs.apply_spooled)
