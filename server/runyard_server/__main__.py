@@ -23,15 +23,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--embedded", action="store_true", help="end by itself after an hour with nothing to do")
     parser.add_argument("--json", action="store_true", help="say where it listens as a JSON document")
     given = parser.parse_args(argv)
-    settings = load(
-        given.home,
-        os.environ,
-        host=given.host,
-        port=given.port,
-        database=given.database,
-        embedded=given.embedded,
-        as_json=given.json,
-    )
+    try:
+        settings = load(
+            given.home,
+            os.environ,
+            host=given.host,
+            port=given.port,
+            database=given.database,
+            embedded=given.embedded,
+            as_json=given.json,
+        )
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     if not settings.is_local and not given.plain_http:
         print(
             f"Other machines reach {settings.host}, and this server speaks HTTP without TLS: tokens and data could be "

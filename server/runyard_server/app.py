@@ -182,7 +182,9 @@ def build(
     datastore_service.ensure_defaults()
     dataset_service = DatasetService(database, clock, datastore_service.get)
     environment_service = EnvironmentService(
-        database, clock, Environments(settings.environments, None, settings.python_directories, settings.wheels)
+        database,
+        clock,
+        Environments(settings.environments, None, settings.python_directories, settings.wheels, settings.conda),
     )
     places = Places(compute_service, snapshot_service, environment_service, datastore_service, file_service)
     admission = AdmissionService(places, executors, gpu_count)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runyard import home as places
+from runyard_server.environments.conda_channels import CondaSettings
 
 IDLE_S = 3600.0
 
@@ -27,6 +28,7 @@ class Settings:
         environments: folder of the built environments, shared by the user's workspaces.
         python_directories: searched first for interpreters.
         datastore_roots: folders below which a client may attach datastores.
+        conda: how conda packages are answered.
     """
 
     home: Path
@@ -41,6 +43,7 @@ class Settings:
     python_directories: tuple[Path, ...] = ()
     wheels: Path | None = None
     datastore_roots: tuple[Path, ...] = ()
+    conda: CondaSettings = field(default_factory=CondaSettings)
 
     @property
     def database_url(self) -> str:
@@ -69,7 +72,11 @@ def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
     """Settings from the command line (``given``) and the environment.
 
     ``RUNYARD_PYTHONS`` and ``RUNYARD_DATASTORE_ROOTS`` are lists of folders, ``RUNYARD_WHEELS`` is one,
-    ``RUNYARD_IDLE_S`` seconds.
+    ``RUNYARD_IDLE_S`` seconds; of ``RUNYARD_CONDA``, ``RUNYARD_CONDA_CHANNELS`` and ``RUNYARD_CONDA_ALIAS`` see
+    ``CondaSettings``.
+
+    Raises:
+        ValueError: a variable that cannot be read; says which and what is allowed.
     """
     folder = Path(os.path.abspath(home))
     identity = places.read_json(places.identity_file(str(folder))) or {}
@@ -81,6 +88,7 @@ def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
         python_directories=_folders(environ.get("RUNYARD_PYTHONS", "")),
         wheels=Path(environ["RUNYARD_WHEELS"]) if environ.get("RUNYARD_WHEELS") else None,
         datastore_roots=_folders(environ.get("RUNYARD_DATASTORE_ROOTS", "")),
+        conda=CondaSettings.read(environ),
         **known,  # type: ignore[arg-type]
     )
 

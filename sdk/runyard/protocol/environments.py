@@ -22,6 +22,9 @@ class EnvironmentSpec:
         mpi: whether an MPI run needs MPI's own programs in it.
         notebook: whether a notebook is run in it, which needs papermill and a kernel.
         packages_as_of: UTC date ("2019-08-13") after which no package is taken; None for no limit but a framework's.
+        conda_channels: where conda packages come from, the preferred first; empty leaves it to the server.
+        conda_solver: which conda packages go to the conda solver: those that pip's registry lacks ("when-needed"),
+            all ("always") or none ("never"); None leaves it to the server.
     """
 
     name: Optional[str] = None
@@ -41,6 +44,27 @@ class EnvironmentSpec:
     mpi: bool = False
     notebook: bool = False
     packages_as_of: Optional[str] = None
+    conda_solver: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class CondaPackage:
+    """One exact conda package of a lock: the file ``<channel>/<subdir>/<file_name>``.
+
+    Attributes:
+        channel: name or address, as the environment or the server names it; it may hold a secret.
+        md5: counts only where there is no sha256.
+    """
+
+    name: str
+    version: str
+    build: str
+    channel: str
+    subdir: str
+    file_name: str
+    sha256: Optional[str] = None
+    md5: Optional[str] = None
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +92,8 @@ class EnvironmentLock:
 
     ``options`` are uv's arguments that say where packages come from; they may hold a secret and
     are no part of the key. ``warnings`` are notes that every run in the environment is to carry.
+    ``conda`` are the packages of the conda solver; where Python is among them, the environment runs on
+    that one.
     """
 
     key: str
@@ -78,6 +104,7 @@ class EnvironmentLock:
     options: List[str] = field(default_factory=list)
     compiled: List[CompiledPackage] = field(default_factory=list)
     warnings: List[str] = field(default_factory=list)
+    conda: List[CondaPackage] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,7 +125,7 @@ class CachedEnvironment:
         size_bytes: of its files; most are hard links into the package cache and take no room of their own.
         last_used_at: UTC epoch seconds.
         in_use: whether a process runs in it now.
-        requirements: the exact pins, without their hashes.
+        requirements: the exact pins, without their hashes; conda's as "name=version=build".
     """
 
     key: str

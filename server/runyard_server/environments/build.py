@@ -5,7 +5,7 @@ One environment lies in ``<root>/<key>/``::
     1/venv/...        a generation: one build; damaged ones are replaced by the next, never changed
     1/files.txt       its listing
     ready.json        names the generation that is whole; written last
-    requirements.txt  the lock
+    requirements.txt  the lock, and of conda's packages conda.json
     used              its modification time is the last use
 """
 
@@ -22,8 +22,9 @@ from pathlib import Path
 
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentLock
-from runyard_server.environments import causes, listing, orphans
+from runyard_server.environments import causes, conda_cache, conda_solve, listing, orphans
 from runyard_server.environments.compiling import compile_package
+from runyard_server.environments.conda_command import Conda
 from runyard_server.environments.disk import full_disk_named, held
 from runyard_server.environments.interpreters import Interpreter, Interpreters
 from runyard_server.environments.uv_command import Log, Uv, UvFailed, patience
@@ -67,9 +68,10 @@ class Marker:
 class Builds:
     """The environments below ``root``. Safe to use from several threads and processes."""
 
-    def __init__(self, root: Path, uv: Uv, interpreters: Interpreters, wheels: Wheels) -> None:
+    def __init__(self, root: Path, uv: Uv, interpreters: Interpreters, wheels: Wheels, conda: Conda) -> None:
         self.root = root
         self._wheels = wheels
+        self._conda = conda
         self._uv = uv
         self._interpreters = interpreters
 
@@ -129,36 +131,40 @@ class Builds:
     def _build(self, lock: EnvironmentLock, log: Log, cancel: threading.Event | None) -> ReadyEnvironment:
         started = time.monotonic()
         home = self.root / lock.key
-        interpreter = self._interpreters.find([lock.python_version], log)
+        of_conda = conda_solve.python_of(lock.conda)
+        interpreter = None if of_conda else self._interpreters.find([lock.python_version], log)
+        python_version = interpreter.version if interpreter else lock.python_version
         orphans.end()  # before their folder is removed: they would write it anew
-        compiled = self._compiled(lock, interpreter, log, cancel)
+        compiled = self._compiled(lock, interpreter, log, cancel) if lock.compiled else ""
         with full_disk_named():
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             generation = self._next_generation(lock.key)
             directory = self._generation(lock.key, generation)
             directory.mkdir(parents=True)
             (home / "requirements.txt").write_text(lock.requirements + compiled, encoding="utf-8")
-        count = lock.requirements.count("==") + lock.requirements.count(" @ ") + len(lock.compiled)
+            conda_cache.write_list(home, lock.conda)
+        count = lock.requirements.count("==") + lock.requirements.count(" @ ") + len(lock.compiled) + len(lock.conda)
         log(
-            f"Building environment {lock.key[:12]}: Python {interpreter.version}, {count} package{'' if count == 1 else 's'}"
+            f"Building environment {lock.key[:12]}: Python {python_version}{' of conda' if of_conda else ''}, "
+            f"{count} package{'' if count == 1 else 's'}"
         )
         venv = directory / "venv"
         self._install(lock, interpreter, venv, log, cancel)
         with full_disk_named():
             file_count, size_bytes = listing.write(venv, directory / "files.txt")
             build_s = round(time.monotonic() - started, 3)
-            self._write_marker(
-                home, Marker(generation, interpreter.version, size_bytes, file_count, time.time(), build_s)
-            )
+            self._write_marker(home, Marker(generation, python_version, size_bytes, file_count, time.time(), build_s))
             self._touch(lock.key)
         log(f"Environment {lock.key[:12]} is ready after {build_s:.1f} s ({size_bytes / 1e6:,.0f} MB)")
-        return ReadyEnvironment(lock.key, venv / "bin" / "python", venv, interpreter.version)
+        return ReadyEnvironment(lock.key, venv / "bin" / "python", venv, python_version)
 
     def _compiled(
-        self, lock: EnvironmentLock, interpreter: Interpreter, log: Log, cancel: threading.Event | None
+        self, lock: EnvironmentLock, interpreter: Interpreter | None, log: Log, cancel: threading.Event | None
     ) -> str:
-        """Requirement lines of the wheels that this host compiles itself."""
+        """Requirement lines of the wheels that this host compiles itself; for conda's Python, with one like it."""
         lines = ""
+        if interpreter is None:
+            interpreter = self._interpreters.find([lock.python_version.rpartition(".")[0]], log)
         for package in lock.compiled:
             compile_in = partial(compile_package, package, lock, interpreter, self._uv, log=log, cancel=cancel)
             try:
@@ -168,12 +174,19 @@ class Builds:
         return lines
 
     def _install(
-        self, lock: EnvironmentLock, interpreter: Interpreter, venv: Path, log: Log, cancel: threading.Event | None
+        self,
+        lock: EnvironmentLock,
+        interpreter: Interpreter | None,
+        venv: Path,
+        log: Log,
+        cancel: threading.Event | None,
     ) -> None:
         try:
-            self._uv.run(
-                ["venv", "--no-project", "--quiet", "--python", str(interpreter.path), str(venv)], log, cancel=cancel
-            )
+            if interpreter is not None:
+                arguments = ["venv", "--no-project", "--quiet", "--python", str(interpreter.path), str(venv)]
+                self._uv.run(arguments, log, cancel=cancel)
+            if lock.conda:
+                self._conda.install(lock.conda, venv, log, cancel)
             if not lock.requirements.strip():
                 return
             self._install_packages(lock, venv, log, cancel)
@@ -199,6 +212,8 @@ class Builds:
         self, lock: EnvironmentLock, venv: Path, log: Log, cancel: threading.Event | None, more: list[str] | None = None
     ) -> None:
         arguments = ["pip", "install", "--python", str(venv / "bin" / "python"), "--no-deps", "--strict"]
+        # conda's Python is no virtual environment, and may say that it is not pip's to change
+        arguments += ["--break-system-packages"] if conda_solve.python_of(lock.conda) else []
         arguments += [*_hash_checking(lock), "-r", str(venv.parent.parent / "requirements.txt"), *lock.options]
         # Without the network first: what is cached needs none, and asking for it again takes longer.
         held_back: list[str] = []
@@ -210,7 +225,9 @@ class Builds:
             self._uv.run([*arguments, *(more or [])], log, variables=patience(), cancel=cancel)
 
     def _damaged(self, venv: Path) -> list[listing.Damage]:
-        return [each for site in venv.glob("lib/python*/site-packages") for each in listing.damaged_packages(site)]
+        of_conda = listing.of_conda(venv)
+        sites = venv.glob("lib/python*/site-packages")
+        return [each for site in sites for each in listing.damaged_packages(site, of_conda)]
 
     def _next_generation(self, key: str) -> int:
         """A free number; half-built generations are removed, finished ones stay for who may still run in them."""

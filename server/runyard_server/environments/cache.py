@@ -9,7 +9,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from runyard.protocol.environments import CachedEnvironment, PrunedEnvironments
+from runyard_server.environments import conda_cache
 from runyard_server.environments.build import Builds
+from runyard_server.environments.conda_command import Conda
 from runyard_server.environments.uv_command import Log, masked
 from runyard_server.environments.wheels import JUST_USED_S, Wheels
 
@@ -19,9 +21,10 @@ _COMPILED = re.compile(r"^([\w.]+) @ file://\S*/[0-9a-f]{40}/\1-([^-\s]+)-\S+\.w
 class EnvironmentCache:
     """Lists and prunes the environments of ``builds``, and the wheels that were compiled for them."""
 
-    def __init__(self, builds: Builds, wheels: Wheels) -> None:
+    def __init__(self, builds: Builds, wheels: Wheels, conda: Conda) -> None:
         self._builds = builds
         self._wheels = wheels
+        self._conda = conda
 
     def entries(self) -> list[CachedEnvironment]:
         """All environments here, the last used first."""
@@ -52,7 +55,9 @@ class EnvironmentCache:
                 kept[entry.key] = reason
         locks = "\n".join(_lock(self._builds.root / key) for key in kept)
         of_wheels = self._wheels.prune(locks, unused_for_s, now, dry_run, log)
-        freed = sum(entry.size_bytes for entry in removed) + of_wheels
+        in_use = set[str]().union(*(conda_cache.digests(self._builds.root / key) for key in kept))
+        of_conda = self._conda.prune(in_use, max(unused_for_s, JUST_USED_S), dry_run)
+        freed = sum(entry.size_bytes for entry in removed) + of_wheels + of_conda
         return PrunedEnvironments(removed, kept, freed, dry_run)
 
     def _removed(self, entry: CachedEnvironment, log: Log) -> str | None:
@@ -81,7 +86,7 @@ class EnvironmentCache:
             last_used_at=_last_used_at(home),
             in_use=f"{home}{os.sep}" in running,
             directory=str(home),
-            requirements=_pins(home),
+            requirements=[*conda_cache.pins(home), *_pins(home)],
         )
 
 

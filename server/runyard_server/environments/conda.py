@@ -1,16 +1,20 @@
 """Conda package specs as pip requirements, as far as the package registry of pip has the same thing.
 
-``python`` sets the interpreter; what only conda has is refused with the cure.
+``python`` sets the interpreter. What only conda has goes to the conda solver; where there is none it is refused with
+the cure.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
 
 from runyard.errors import EnvironmentException
+from runyard_server.environments.conda_channels import ALWAYS, NEVER
+from runyard_server.environments.uv_command import masked
 
-_SPEC = re.compile(r"^(?:[\w.\-/]+::)?(?P<name>[A-Za-z0-9_][\w.\-]*)\s*(?P<rest>.*)$")
+_SPEC = re.compile(r"^(?:(?P<channel>\S+)::)?(?P<name>[A-Za-z0-9_][\w.\-]*)\s*(?P<rest>.*)$")
 _BRACKET = re.compile(r"\[.*\]$")
 _VERSION = re.compile(r"^[0-9][\w.!+]*(\.\*|\*)?$")
 
@@ -56,6 +60,8 @@ PART_OF_PYTHON = frozenset(
 
 _CUDA = "the framework's own wheels bring CUDA: remove it and set use_gpu=True"
 _MPI = "install it on the nodes, remove it here, and keep mpi4py or horovod in pip_packages"
+# Another starter of ranks than runyard's would come first on PATH: only a channel's own name brings one.
+_STARTERS = frozenset({"openmpi", "mpich", "impi_rt"})
 CONDA_ONLY = {
     "cudatoolkit": _CUDA,
     "cudatoolkit-dev": _CUDA,
@@ -77,6 +83,9 @@ _SYSTEM = frozenset(
 )
 
 
+NOT_WANTED = "is not to be used for this environment (conda_solver is 'never')"
+
+
 @dataclass(frozen=True)
 class CondaAnswer:
     """What the conda packages of a spec come to.
@@ -84,48 +93,107 @@ class CondaAnswer:
     Attributes:
         requirements: pip requirement line by the conda spec that it answers.
         python_version: from ``python=3.7``, or None.
+        solver: specs for the conda solver.
     """
 
     requirements: dict[str, str] = field(default_factory=dict)
     python_version: str | None = None
     notes: list[str] = field(default_factory=list)
+    solver: list[str] = field(default_factory=list)
 
 
-def answer(specs: list[str]) -> CondaAnswer:
-    """Answers conda match specs from pip's registry.
+def answer(
+    specs: list[str], solver: str = NEVER, only_conda: Collection[str] = (), no_solver: str = NOT_WANTED
+) -> CondaAnswer:
+    """Answers conda match specs from pip's registry, and leaves to the conda solver what that lacks.
 
+    Args:
+        solver: which specs go to it: see ``conda_channels``.
+        only_conda: specs that pip's registry turned out to lack.
+        no_solver: why there is no solver, where ``solver`` is "never".
     Raises:
-        EnvironmentException: a spec that cannot be read, or packages that only conda has.
+        EnvironmentException: a spec that cannot be read, or packages that only conda has and no solver to ask.
     """
     requirements: dict[str, str] = {}
     python_version: str | None = None
+    to_solver: list[str] = []
     refused: list[str] = []
     dropped: list[str] = []
     builds: list[str] = []
     for spec in specs:
         name, version = _split(spec)
+        has_channel = channel_of(spec) is not None
+        is_exact = solver != NEVER and (has_channel or _names_a_build(spec, version))
         if name == "python":
             python_version = _python(spec, version)
+            if is_exact:
+                to_solver.append(spec)
+        elif name in _STARTERS and not (is_exact and has_channel):
+            refused.append(f"{name} ({cure(name)})")
+        elif is_exact or solver == ALWAYS or spec in only_conda:
+            to_solver.append(spec)
         elif name in PART_OF_PYTHON:
             dropped.append(name)
         elif name in CONDA_ONLY or name in _SYSTEM or name.startswith("r-"):
-            refused.append(f"{name} ({CONDA_ONLY.get(name, 'install it on the nodes with their own package manager')})")
+            if solver != NEVER:
+                to_solver.append(spec)
+            else:
+                refused.append(f"{name} ({cure(name) or 'install it on the nodes with their own package manager'})")
         else:
             specifier, build = _specifier(spec, version)
             if build:
                 builds.append(spec)
             requirements[spec] = PIP_NAMES.get(name, name) + specifier
     if refused:
-        raise EnvironmentException(
-            f"Only conda has these packages, and this server does not install from conda: {'; '.join(refused)}. "
-            "Remove them from conda_packages, or run with user_managed_dependencies=True on an interpreter "
-            "that has them."
+        raise EnvironmentException(_refusal(refused, solver, no_solver))
+    return CondaAnswer(requirements, python_version, _notes(requirements, dropped, builds, to_solver), to_solver)
+
+
+def cure(name: str) -> str:
+    """What else than conda's package of this name may serve; "" where nothing is known."""
+    return CONDA_ONLY.get(name, "")
+
+
+def name_of(spec: str) -> str:
+    """The package that a conda match spec names.
+
+    Raises:
+        EnvironmentException: it cannot be read.
+    """
+    return _split(spec)[0]
+
+
+def channel_of(spec: str) -> str | None:
+    """The channel that a conda match spec names."""
+    match = _SPEC.match(spec.strip())
+    return match["channel"] if match else None
+
+
+def _refusal(refused: list[str], solver: str, no_solver: str) -> str:
+    if solver != NEVER:
+        return (
+            f"These conda packages would stand in the way of runyard's own: {'; '.join(refused)}. Remove them from "
+            "conda_packages; or name the channel ('conda-forge::openmpi') to have them all the same."
         )
-    return CondaAnswer(requirements, python_version, _notes(requirements, dropped, builds))
+    return (
+        f"Only conda has these packages, and the conda solver {no_solver}: {'; '.join(refused)}. "
+        "Remove them from conda_packages, or run with user_managed_dependencies=True on an interpreter "
+        "that has them."
+    )
 
 
-def _notes(requirements: dict[str, str], dropped: list[str], builds: list[str]) -> list[str]:
+def _names_a_build(spec: str, version: str) -> bool:
+    within = _BRACKET.search(spec.strip())
+    if within:
+        return "build" in within[0]
+    number, _, rest = version.lstrip("=").strip().partition("=")
+    return bool(rest) or bool(_VERSION.match(number.partition(" ")[0]) and number.partition(" ")[2].strip())
+
+
+def _notes(requirements: dict[str, str], dropped: list[str], builds: list[str], to_solver: list[str]) -> list[str]:
     notes = []
+    if to_solver:
+        notes.append(f"conda packages are taken from conda channels: {', '.join(masked(spec) for spec in to_solver)}")
     if requirements:
         taken = ", ".join(
             line if _same_name(spec, line) else f"{line} (for conda's {spec})" for spec, line in requirements.items()
@@ -147,7 +215,7 @@ def _split(spec: str) -> tuple[str, str]:
     match = _SPEC.match(_BRACKET.sub("", spec.strip()))
     if match is None:
         raise EnvironmentException(
-            f"The conda package {spec!r} cannot be read. Write a name and a version, "
+            f"The conda package {masked(spec)!r} cannot be read. Write a name and a version, "
             "such as 'numpy=1.24' or 'numpy>=1.24'."
         )
     return match["name"].lower(), match["rest"].strip()

@@ -3,8 +3,9 @@
 import base64
 import csv
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def problem(root: Path, listing: Path) -> str | None:
             if not size:
                 if path.endswith(".dist-info/METADATA"):
                     return f"{os.path.basename(os.path.dirname(path))} was installed into it afterwards"
+                if path.startswith("conda-meta/") and path.endswith(".json"):
+                    return f"{os.path.basename(path).removesuffix('.json')} was installed into it afterwards"
             elif size != str(found.st_size):
                 return f"{path} has {found.st_size:,} bytes instead of {int(size):,}"
             elif modified and modified != str(int(found.st_mtime)):
@@ -89,10 +92,16 @@ class Damage:
     is_certain: bool
 
 
-def damaged_packages(site_packages: Path) -> list[Damage]:
-    """Packages with a file whose size or digest is not what the package's own RECORD says."""
+def of_conda(prefix: Path) -> frozenset[Path]:
+    """The RECORD files that conda's packages brought along. They are of the time before those were packed."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in prefix.glob("conda-meta/*.json")]
+    return frozenset(prefix / path for record in records for path in record["files"] if path.endswith("/RECORD"))
+
+
+def damaged_packages(site_packages: Path, but: Collection[Path] = ()) -> list[Damage]:
+    """Packages with a file whose size or digest is not what the package's own RECORD says, ``but`` these."""
     damaged: list[Damage] = []
-    for record in sorted(site_packages.glob("*.dist-info/RECORD")):
+    for record in sorted(set(site_packages.glob("*.dist-info/RECORD")) - set(but)):
         name = record.parent.name.removesuffix(".dist-info").rpartition("-")[0]
         with open(record, encoding="utf-8", newline="") as lines:
             rows = [row for row in csv.reader(lines) if len(row) == 3]

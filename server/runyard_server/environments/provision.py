@@ -2,14 +2,17 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentLock, EnvironmentSpec
-from runyard_server.environments import requirements, resolve
+from runyard_server.environments import conda as conda_specs
+from runyard_server.environments import conda_solve, requirements, resolve
 from runyard_server.environments.build import Builds, ReadyEnvironment
 from runyard_server.environments.cache import EnvironmentCache
+from runyard_server.environments.conda_channels import CondaSettings
+from runyard_server.environments.conda_command import Conda
 from runyard_server.environments.interpreters import Interpreters, matches, on_path, probe
 from runyard_server.environments.uv_command import Log, Uv
 from runyard_server.environments.wheels import Wheels
@@ -25,6 +28,7 @@ class Environments:
         uv: the ``uv`` program; None finds it.
         python_directories: directories that hold Python executables, searched first.
         wheels: folder of the wheels that are compiled here; None puts it beside the environments.
+        conda: how conda packages are answered.
     """
 
     def __init__(
@@ -33,13 +37,15 @@ class Environments:
         uv: str | None = None,
         python_directories: Sequence[Path] = (),
         wheels: Path | None = None,
+        conda: CondaSettings | None = None,
     ) -> None:
         root = Path(os.path.abspath(root))
         compiled = Wheels(Path(os.path.abspath(wheels)) if wheels else root / "wheels")
         self._uv = Uv(uv, root)
         self._interpreters = Interpreters(self._uv, python_directories)
-        self._builds = Builds(root, self._uv, self._interpreters, compiled)
-        self.cache = EnvironmentCache(self._builds, compiled)
+        self._conda = Conda(root, conda or CondaSettings())
+        self._builds = Builds(root, self._uv, self._interpreters, compiled, self._conda)
+        self.cache = EnvironmentCache(self._builds, compiled, self._conda)
 
     def check(self, spec: EnvironmentSpec) -> None:
         """Refuses at once what could never be resolved; needs no network.
@@ -49,7 +55,7 @@ class Environments:
                 container image, or the interpreter of a user-managed environment that is not here.
         """
         if spec.docker_image or not spec.user_managed:
-            requirements.wanted(spec)
+            self._wanted(spec)
         else:
             self.check_user_managed(spec)
 
@@ -65,13 +71,26 @@ class Environments:
         """
         if spec.user_managed:
             raise EnvironmentException("A user-managed environment is used as it is; there is nothing to resolve.")
-        wanted = requirements.wanted(spec)
-        for note in wanted.notes:
-            log(note)
-        for warning in wanted.warnings:
-            log(f"WARNING: {warning}")
-        interpreter = self._interpreters.find(wanted.pythons, log)
-        return resolve.resolve(wanted, interpreter, self._uv, log, cancel)
+        only_conda: frozenset[str] = frozenset()
+        said: set[str] = set()
+        while True:
+            wanted = self._wanted(spec, only_conda)
+            notes = [*wanted.notes, *(f"WARNING: {warning}" for warning in wanted.warnings)]
+            for note in notes:
+                if note not in said:
+                    log(note)
+            said.update(notes)
+            solved = conda_solve.solve(wanted, self._conda, log, cancel)
+            interpreter = self._interpreters.find(_versions(wanted, solved), log)
+            try:
+                return resolve.resolve(wanted, interpreter, self._uv, log, cancel, solved)
+            except resolve.LackedByPip as lacked:
+                log(f"{lacked} Asking conda channels for it")
+                only_conda |= {lacked.conda_spec}
+
+    def _wanted(self, spec: EnvironmentSpec, only_conda: Collection[str] = ()) -> requirements.Wanted:
+        absence = self._conda.absence or conda_specs.NOT_WANTED
+        return requirements.wanted(spec, self._conda.usable, absence, only_conda)
 
     def ensure(self, lock: EnvironmentLock, log: Log, cancel: threading.Event | None = None) -> ReadyEnvironment:
         """The environment of ``lock``: at once where it is built and whole, else it is built now.
@@ -119,3 +138,13 @@ class Environments:
                 f"{path} is Python {found.version}, but the environment asks for Python {spec.python_version}."
             )
         return ReadyEnvironment(None, path, path.parent.parent, found.version)
+
+
+def _versions(wanted: requirements.Wanted, solved: conda_solve.Solution | None) -> tuple[str, ...]:
+    """Python versions of the interpreter that resolves pip's packages.
+
+    Where the environment's is conda's, any will do: uv needs but its number. What is compiled here needs one like it.
+    """
+    if solved is None or solved.python_version is None:
+        return wanted.pythons
+    return (solved.python_version.rpartition(".")[0],) if wanted.horovod else ()

@@ -1,6 +1,7 @@
 """What a spec asks for, as lines that the resolver takes: framework, pip and conda packages together."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -9,7 +10,8 @@ from packaging.utils import canonicalize_name
 from runyard import package_date
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentSpec
-from runyard_server.environments import conda, frameworks, horovod
+from runyard_server.environments import conda, conda_channels, frameworks, horovod
+from runyard_server.environments.conda_channels import CondaSettings
 from runyard_server.environments.horovod import Wish
 from runyard_server.environments.pythons_of_date import is_newer, pythons_of
 from runyard_server.environments.uv_command import masked
@@ -47,6 +49,12 @@ class Wanted:
         undated: projects that ``exclude_newer`` does not touch.
         horovod: that it is to have Horovod, of which ``lines`` then hold what that imports.
         warnings: notes that every run is to carry.
+        conda: specs for the conda solver.
+        conda_channels: where those come from.
+        conda_beside: conda specs that hold for whatever the solver takes along, though pip's registry answers them.
+        only_conda: specs among ``conda`` that pip's registry turned out to lack.
+        may_turn_to_conda: whether what pip's registry lacks may be asked of conda.
+        no_solver: why it may not.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -60,11 +68,26 @@ class Wanted:
     undated: tuple[str, ...] = ()
     horovod: Wish | None = None
     warnings: list[str] = field(default_factory=list)
+    conda: tuple[str, ...] = ()
+    conda_channels: tuple[str, ...] = ()
+    conda_beside: tuple[str, ...] = ()
+    only_conda: frozenset[str] = frozenset()
+    may_turn_to_conda: bool = False
+    no_solver: str = ""
 
 
-def wanted(spec: EnvironmentSpec) -> Wanted:
+def wanted(
+    spec: EnvironmentSpec,
+    settings: CondaSettings | None = None,
+    no_solver: str = conda.NOT_WANTED,
+    only_conda: Collection[str] = (),
+) -> Wanted:
     """Merges everything that ``spec`` asks for.
 
+    Args:
+        settings: how conda packages are answered; None where there is no solver.
+        no_solver: why there is none.
+        only_conda: conda specs that pip's registry turned out to lack.
     Raises:
         EnvironmentException: a package line, version, framework or option that cannot be served.
     """
@@ -74,7 +97,8 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
             "containers yet. Name the packages instead (pip_packages, framework_version), or use user_managed_dependencies."
         )
     notes: list[str] = []
-    from_conda = conda.answer(spec.conda_packages)
+    solver = conda_channels.solver_for(spec.conda_solver, settings)
+    from_conda = conda.answer(spec.conda_packages, solver, only_conda, no_solver)
     own = _own_lines(spec.pip_packages, notes)
     taken = {name for name, _ in own}
     notes.extend(from_conda.notes)
@@ -110,7 +134,8 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
     lines += [line for _, line in own]
     named = {name for name, _ in own}
     undated: tuple[str, ...] = ()
-    if (spec.mpi or with_horovod) and MPI not in named:
+    to_solver = [conda.name_of(each) for each in from_conda.solver]
+    if (spec.mpi or with_horovod) and MPI not in named and MPI not in to_solver:
         # It is a program beside the packages, not one that they import: its date says nothing about them.
         lines.append(MPI)
         undated = (MPI,)
@@ -138,7 +163,31 @@ def wanted(spec: EnvironmentSpec) -> Wanted:
         undated=undated,
         horovod=with_horovod,
         warnings=warnings,
+        conda=_for_solver(from_conda.solver, solver),
+        conda_channels=_channels(spec, from_conda.solver, settings, notes),
+        conda_beside=tuple(from_conda.requirements),
+        only_conda=frozenset(only_conda),
+        may_turn_to_conda=solver == conda_channels.WHEN_NEEDED,
+        no_solver=no_solver,
     )
+
+
+def _for_solver(specs: list[str], solver: str) -> tuple[str, ...]:
+    """The specs; where conda is to answer all, Python is conda's too."""
+    is_python_asked = any(conda.name_of(each) == "python" for each in specs)
+    if specs and solver == conda_channels.ALWAYS and not is_python_asked:
+        return ("python", *specs)
+    return tuple(specs)
+
+
+def _channels(
+    spec: EnvironmentSpec, specs: list[str], settings: CondaSettings | None, notes: list[str]
+) -> tuple[str, ...]:
+    if not specs or settings is None:
+        return ()
+    own = [channel for each in specs if (channel := conda.channel_of(each))]
+    listed = conda_channels.chosen(spec.conda_channels, settings, notes)
+    return tuple(dict.fromkeys([*listed, *(conda_channels.address(channel) for channel in own)]))
 
 
 def _own_lines(packages: list[str], notes: list[str]) -> list[tuple[str, str]]:

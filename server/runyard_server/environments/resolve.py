@@ -16,7 +16,8 @@ from runyard import package_date
 from runyard.errors import EnvironmentException
 from runyard.protocol.codec import to_json
 from runyard.protocol.environments import CompiledPackage, EnvironmentLock
-from runyard_server.environments import causes, horovod, orphans
+from runyard_server.environments import causes, conda_cache, horovod, orphans
+from runyard_server.environments.conda_solve import Solution
 from runyard_server.environments.interpreters import Interpreter, matches
 from runyard_server.environments.requirements import Wanted
 from runyard_server.environments.uv_command import Log, Uv, UvFailed, masked, patience
@@ -29,34 +30,53 @@ _NOT_FOUND = re.compile(
 _NO_VERSION = re.compile(
     r"there (?:is|are) no versions? of ([A-Za-z0-9][\w.\-\[\],]*?)((?:[=<>!~][^ ]*)?)(?: and|,| are|$)"
 )
+_NONE_FITS = re.compile(r"[Bb]ecause only .*? (?:is|are) available and you require ([A-Za-z0-9][\w.\-]*)[=<>!~]")
 _PIN = re.compile(r"^([A-Za-z0-9][\w.\-]*)==(\S+)", re.MULTILINE)
 
 
+class LackedByPip(EnvironmentException):
+    """pip's registry lacks a conda package, or the version of it: a conda channel may have it."""
+
+    def __init__(self, message: str, conda_spec: str) -> None:
+        super().__init__(message)
+        self.conda_spec = conda_spec
+
+
 def resolve(
-    wanted: Wanted, interpreter: Interpreter, uv: Uv, log: Log, cancel: threading.Event | None
+    wanted: Wanted,
+    interpreter: Interpreter,
+    uv: Uv,
+    log: Log,
+    cancel: threading.Event | None,
+    conda: Solution | None = None,
 ) -> EnvironmentLock:
     """The lock of what is wanted, on this platform and this Python.
 
+    Args:
+        conda: what the conda solver has chosen already; pip's packages are those that go with it.
     Raises:
+        LackedByPip: a conda package that may be asked of conda instead.
         EnvironmentException: packages that do not exist or do not fit together; names them.
         StorageFullError: the disk has no room.
     """
-    python_version = _python_of_lock(wanted, interpreter)
+    python_version = conda.python_version if conda and conda.python_version else _python_of_lock(wanted, interpreter)
     if not wanted.lines:
-        return lock_of("", python_version, wanted)
+        return lock_of("", python_version, wanted, conda=conda)
     orphans.end()
-    text = _compiled(wanted.lines, wanted, interpreter, uv, log, cancel)
+    text = _compiled(wanted.lines, wanted, interpreter, uv, log, cancel, conda)
     notes = list(wanted.notes)
     plain = without_doubled_tensorflow(wanted.lines, text)
     if plain is not None:
         notes.append(
             "tensorflow instead of tensorflow-cpu: another package needs it, and both would fill the same folder"
         )
-        text = _compiled(plain, wanted, interpreter, uv, log, cancel)
+        text = _compiled(plain, wanted, interpreter, uv, log, cancel, conda)
     compiled: list[CompiledPackage] = []
     warnings = list(wanted.warnings)
     if wanted.horovod is not None:
-        choice = horovod.choose(wanted.horovod, _pins(text), interpreter.version)
+        choice = horovod.choose(
+            wanted.horovod, _pins(text), conda.python_version if conda and conda.python_version else interpreter.version
+        )
         for said in [*choice.notes, *(f"WARNING: {warning}" for warning in choice.warnings)]:
             log(said)
         notes += choice.notes
@@ -64,8 +84,10 @@ def resolve(
         if choice.recipe is not None:
             # Tools that come to nothing of what is installed: no framework's date is theirs.
             undated = replace(wanted, exclude_newer=None)
-            compiled.append(choice.package(_compiled(list(choice.recipe.tools), undated, interpreter, uv, log, cancel)))
-    return lock_of(text, python_version, wanted, notes, compiled, warnings)
+            compiled.append(
+                choice.package(_compiled(list(choice.recipe.tools), undated, interpreter, uv, log, cancel, None))
+            )
+    return lock_of(text, python_version, wanted, notes, compiled, warnings, conda)
 
 
 def lock_of(
@@ -75,9 +97,12 @@ def lock_of(
     notes: Sequence[str] | None = None,
     compiled: Sequence[CompiledPackage] = (),
     warnings: Sequence[str] = (),
+    conda: Solution | None = None,
 ) -> EnvironmentLock:
-    """A lock with its key: the digest of the pins, of what is compiled, the Python version and the platform."""
-    text = "\n".join([FORMAT, sysconfig.get_platform(), python_version, requirements])
+    """A lock with its key: the digest of the pins, of what is compiled and what is conda's, Python and the platform."""
+    packages = list(conda.packages) if conda else []
+    of_conda = [f"{each.file_name} {conda_cache.digest(each)}" for each in packages]
+    text = "\n".join([FORMAT, sysconfig.get_platform(), python_version, requirements, *of_conda])
     if compiled:
         text += json.dumps(to_json(list(compiled)), sort_keys=True)
     return EnvironmentLock(
@@ -89,6 +114,7 @@ def lock_of(
         options=wanted.options,
         compiled=list(compiled),
         warnings=list(warnings),
+        conda=packages,
     )
 
 
@@ -105,7 +131,13 @@ def _python_of_lock(wanted: Wanted, interpreter: Interpreter) -> str:
 
 
 def _compiled(
-    lines: list[str], wanted: Wanted, interpreter: Interpreter, uv: Uv, log: Log, cancel: threading.Event | None
+    lines: list[str],
+    wanted: Wanted,
+    interpreter: Interpreter,
+    uv: Uv,
+    log: Log,
+    cancel: threading.Event | None,
+    conda: Solution | None,
 ) -> str:
     with tempfile.TemporaryDirectory(prefix="runyard-resolve-") as directory:
         source = Path(directory) / "requirements.in"
@@ -117,12 +149,14 @@ def _compiled(
             arguments += ["--exclude-newer", f"{wanted.exclude_newer}T00:00:00Z"]
             for name in wanted.undated:
                 arguments += ["--exclude-newer-package", f"{name}={_NEVER}"]
-        log(f"Resolving {', '.join(masked(line) for line in lines)} for Python {interpreter.version}")
+        arguments += conda.options(Path(directory)) if conda else []
+        python_version = conda.python_version if conda and conda.python_version else interpreter.version
+        log(f"Resolving {', '.join(masked(line) for line in lines)} for Python {python_version}")
         try:
             return uv.run(arguments, log, cancel=cancel)
         except UvFailed as error:
             if not error.is_network:
-                raise _explained(error, wanted, interpreter) from error
+                raise _explained(error, wanted, python_version, conda) from error
             log("The package registry cannot be reached; trying with what is cached on this machine")
             try:
                 return uv.run([*arguments, "--offline"], log, cancel=cancel)
@@ -132,7 +166,7 @@ def _compiled(
             return uv.run(arguments, log, variables=patience(), cancel=cancel)
         except UvFailed as error:
             if not error.is_network:
-                raise _explained(error, wanted, interpreter) from error
+                raise _explained(error, wanted, python_version, conda) from error
             raise EnvironmentException(
                 f"{causes.of_network(error)}, and the packages are not all cached on this machine. "
                 "Check the network, or name your registry in UV_DEFAULT_INDEX or a pip option (--index-url), and "
@@ -150,7 +184,9 @@ def without_doubled_tensorflow(lines: list[str], lock: str) -> list[str] | None:
     ]
 
 
-def _explained(error: UvFailed, wanted: Wanted, interpreter: Interpreter) -> EnvironmentException:
+def _explained(
+    error: UvFailed, wanted: Wanted, python_version: str, conda: Solution | None = None
+) -> EnvironmentException:
     """uv's words as one message that names the package and the cure."""
     output = error.output
     as_of = ""
@@ -169,21 +205,26 @@ def _explained(error: UvFailed, wanted: Wanted, interpreter: Interpreter) -> Env
         return EnvironmentException(said + as_of)
     flat = " ".join(output.split())
     missing = _NOT_FOUND.search(flat)
+    for lacked in (missing, _NONE_FITS.search(flat), _NO_VERSION.search(flat)):
+        spec = wanted.conda_names.get(canonicalize_name(lacked[1])) if lacked else None
+        if spec and wanted.may_turn_to_conda:
+            return LackedByPip(f"pip's registry has no '{spec}'.", spec)
     if missing:
         return EnvironmentException(_missing(missing[1], wanted) + as_of)
     version = _NO_VERSION.search(flat)
     if version and version[2]:
         return EnvironmentException(
-            f"The package '{version[1]}' has no version '{version[2]}' for Python {interpreter.version} on this "
+            f"The package '{version[1]}' has no version '{version[2]}' for Python {python_version} on this "
             f"platform. Ask for one that exists, or leave the version out.{as_of}"
         )
     if "Failed to build" in output or "build backend" in output:
         return EnvironmentException(
-            f"A package has no ready wheel for Python {interpreter.version} here and could not be built from its "
+            f"A package has no ready wheel for Python {python_version} here and could not be built from its "
             f"source: {causes.first_cause(output)}{as_of} uv said:\n{output[-2000:]}"
         )
     return EnvironmentException(
-        f"The packages cannot be installed together on Python {interpreter.version}: {causes.first_cause(output)}{as_of}"
+        f"The packages cannot be installed together on Python {python_version}: {causes.first_cause(output)}{as_of}"
+        + (conda.told(output) if conda else "")
     )
 
 
@@ -191,7 +232,7 @@ def _missing(name: str, wanted: Wanted) -> str:
     conda_spec = wanted.conda_names.get(canonicalize_name(name))
     if conda_spec:
         return (
-            f"The conda package '{conda_spec}' is not in pip's registry, and this server does not install from conda. "
+            f"The conda package '{conda_spec}' is not in pip's registry, and the conda solver {wanted.no_solver}. "
             "If it has another name there, put that into pip_packages; else run with user_managed_dependencies=True on "
             "an interpreter that has it."
         )

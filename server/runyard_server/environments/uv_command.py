@@ -18,6 +18,7 @@ Log = Callable[[str], None]
 OLDEST_UV = (0, 5)
 _CREDENTIALS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*://)[^/@\s]+@")
 _SECRET_PARAMETER = re.compile(r"([?&](?:token|key|password|secret|sig|access_token)=)[^&\s]+", re.IGNORECASE)
+_TOKEN_IN_PATH = re.compile(r"(://[^\s/]+/t/)[^/\s]+")  # as conda channels have it
 _NO_SPACE = re.compile(r"no space left on device|disk quota exceeded|os error 28", re.IGNORECASE)
 _NO_NETWORK = re.compile(
     r"error sending request|dns error|connection refused|connection reset|network is unreachable"
@@ -27,7 +28,7 @@ _NO_NETWORK = re.compile(
 )
 PATIENT_RETRIES = "5"  # some 30 s in all: a registry that is started anew is back by then; uv's own 3 take 8 s
 # Settings of whatever the server itself runs in must not lead uv astray.
-_FOREIGN_VARIABLES = (
+FOREIGN_VARIABLES = (
     "VIRTUAL_ENV",
     "CONDA_PREFIX",
     "CONDA_DEFAULT_ENV",
@@ -49,8 +50,9 @@ def patience() -> dict[str, str]:
 
 
 def masked(text: str) -> str:
-    """``text`` with the user and password of addresses, and secret query parameters, as ``****``."""
-    return _SECRET_PARAMETER.sub(r"\1****", _CREDENTIALS.sub(r"\1****@", text))
+    """``text`` with the user and password of addresses, and secret query parameters and tokens, as ``****``."""
+    text = _TOKEN_IN_PATH.sub(r"\1****", _CREDENTIALS.sub(r"\1****@", text))
+    return _SECRET_PARAMETER.sub(r"\1****", text)
 
 
 class UvFailed(Exception):
@@ -118,7 +120,7 @@ class Uv:
         """
         process = self._start(arguments, variables or {})
         said: list[str] = []
-        reader = threading.Thread(target=_read_errors, args=(process, log, said), daemon=True)
+        reader = threading.Thread(target=read_errors, args=(process, log, said), daemon=True)
         reader.start()
         ended = threading.Event()
         if cancel is not None:
@@ -158,7 +160,7 @@ class Uv:
         )
 
     def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
-        environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN_VARIABLES}
+        environment = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
         environment.setdefault("UV_HTTP_TIMEOUT", "180")
         environment.update({"NO_COLOR": "1", "UV_NO_PROGRESS": "1", "PYTHONUNBUFFERED": "1"})
         environment.update({**orphans.mark(), **variables})
@@ -193,7 +195,8 @@ def _check_version(path: str) -> None:
         )
 
 
-def _read_errors(process: "subprocess.Popen[str]", log: Log, said: list[str]) -> None:
+def read_errors(process: "subprocess.Popen[str]", log: Log, said: list[str]) -> None:
+    """Gives each line of standard error to ``log`` and ``said``, secrets masked, until the process ends."""
     assert process.stderr is not None
     with process.stderr as stream:
         for raw in stream:

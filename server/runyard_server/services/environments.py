@@ -277,6 +277,8 @@ def _content(spec: EnvironmentSpec) -> dict[str, object]:
             del content[name]  # specs that were locked before there was such a thing keep their locks
     if _gets_horovod(spec):
         content["with"] = "horovod"  # and those that were locked without it get another one
+    if spec.conda_solver is None:
+        del content["conda_solver"]  # the same
     return content
 
 

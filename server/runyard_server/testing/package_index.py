@@ -5,79 +5,27 @@ It speaks the simple API (PEP 503, 592, 658, 691, 700) over a folder of wheels a
 
 import hashlib
 import json
-import threading
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from runyard_server.testing.web import MisbehavingServer
 from runyard_server.testing.wheels import make_source, make_wheel
 
 
-@dataclass
-class Refusal:
-    """Answers that are not given: requests of paths that hold ``part`` get ``status``, so many ``times``."""
-
-    status: int
-    part: str
-    times: int
-
-
-class PackageIndex:
-    """Serves the wheels below ``folder`` at ``url`` until ``stop``.
-
-    Attributes:
-        asked: the path of each request that was answered, in order.
-    """
+class PackageIndex(MisbehavingServer):
+    """Serves the wheels below ``folder`` at ``url`` until ``stop``."""
 
     def __init__(self, folder: Path) -> None:
-        self.asked: list[str] = []
         self._folder = folder
         self._uploaded: dict[str, str] = {}
         self._yanked: dict[str, str] = {}
-        self._refusals: list[Refusal] = []
-        self._kept: dict[str, tuple[int, str, bytes]] = {}
-        self._guard = threading.Lock()
-        self._port = 0
-        self._server: ThreadingHTTPServer | None = None
-        self.start()
+        super().__init__()
 
     @property
     def url(self) -> str:
         """What goes into ``--index-url``."""
-        return f"http://127.0.0.1:{self._port}/simple/"
-
-    def start(self) -> None:
-        """Listens: the first time at any port, then at the same one again."""
-        index = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                status, kind, body = index.answer(self.path)
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """``asked`` says it."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
-        self._server.daemon_threads = True
-        self._port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        """Is away: connections are refused."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        return f"{self.address}/simple/"
 
     def publish(
         self,
@@ -104,26 +52,7 @@ class PackageIndex:
         """Deletes a file."""
         wheel.unlink()
 
-    def refuse(self, status: int, times: int, part: str = "") -> None:
-        """The next ``times`` requests whose path holds ``part`` are answered with ``status``."""
-        with self._guard:
-            self._refusals.append(Refusal(status, part, times))
-
-    def keep(self, path: str, answer: tuple[int, str, bytes]) -> None:
-        """Gives ``answer`` for ``path`` from now on, whatever lies in the folder: an index behind its own files."""
-        self._kept[path] = answer
-
-    def answer(self, path: str) -> tuple[int, str, bytes]:
-        """(status, content type, body) for a request."""
-        path = unquote(urlsplit(path).path)
-        with self._guard:
-            self.asked.append(path)
-            for refusal in self._refusals:
-                if refusal.times and refusal.part in path:
-                    refusal.times -= 1
-                    return refusal.status, "text/plain", b"not now"
-        if path in self._kept:
-            return self._kept[path]
+    def content(self, path: str) -> tuple[int, str, bytes]:
         kind, _, name = path.strip("/").partition("/")
         wheel = self._folder / name.removesuffix(".metadata")
         if kind == "files" and wheel.is_file():

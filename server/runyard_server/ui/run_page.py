@@ -243,4 +243,5 @@ def _packages(held: Services, run: RunRecord) -> Packages | None:
         for line in lock.requirements.splitlines()
         if (found := _PIN.match(line))
     ]
+    pins += [(each.name, f"{each.version} ({each.build}, conda)") for each in lock.conda]
     return Packages(lock.key, lock.python_version, sorted(pins, key=lambda pin: pin[0].lower()))

@@ -1,0 +1,156 @@
+"""Runs the conda solver, its output live to a log and without secrets, and keeps what it fetches."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from runyard.errors import EnvironmentException, StorageFullError
+from runyard.protocol.environments import CondaPackage
+from runyard_server.environments import conda_cache, conda_causes, orphans
+from runyard_server.environments.conda_channels import CondaSettings
+from runyard_server.environments.uv_command import FOREIGN_VARIABLES, Log, end_when_set, masked, read_errors
+
+_WORKER = "runyard_server.environments.conda_worker"
+
+
+class CondaFailed(Exception):
+    """The solver answered that it could not; ``answer`` says why, secrets masked."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__(answer["message"])
+        self.answer = answer
+        self.kind = str(answer["failed"])
+
+
+class Conda:
+    """The conda solver of this server. Safe to use from several threads.
+
+    Args:
+        root: folder of the environments; what is fetched lies in ``<root>/conda``, on the same disk, since files of
+            environments are hard links to it.
+    """
+
+    def __init__(self, root: Path, settings: CondaSettings) -> None:
+        self.settings = settings
+        self.folder = root / "conda"
+
+    @property
+    def usable(self) -> CondaSettings | None:
+        """The settings where there is a solver; None where there is none, or none is wanted."""
+        return self.settings if self.absence is None else None
+
+    @property
+    def absence(self) -> str | None:
+        """Why no solver is asked, and what to do about it; None where there is one."""
+        if self.settings.solver == "never":
+            return "is switched off on this server (RUNYARD_CONDA=never)"
+        if importlib.util.find_spec("rattler") is None:
+            command = f"{sys.executable} -m pip install 'runyard-server[conda]'"
+            return f"is not installed on this server (whoever runs it adds it with: {command})"
+        return None
+
+    def run(self, do: str, request: Mapping[str, Any], log: Log, cancel: threading.Event | None) -> dict[str, Any]:
+        """The solver's answer to one request.
+
+        Raises:
+            CondaFailed: it says why.
+            StorageFullError: the disk has no room.
+            EnvironmentException: there is no solver, it broke down, or ``cancel`` was set.
+        """
+        if self.absence is not None:
+            raise EnvironmentException(f"The environment has conda packages, and the conda solver {self.absence}.")
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Its folder is not the server's, so that no file there is taken for a module of the solver's.
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", _WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            cwd=self.folder,
+            env=self._environment(),
+            start_new_session=True,
+        )
+        said: list[str] = []
+        reader = threading.Thread(target=read_errors, args=(process, log, said), daemon=True)
+        reader.start()
+        ended = threading.Event()
+        if cancel is not None:
+            threading.Thread(target=end_when_set, args=(process, cancel, ended), daemon=True).start()
+        assert process.stdin is not None and process.stdout is not None
+        with process.stdout as stream:
+            try:
+                with process.stdin as entry:
+                    json.dump({**request, "do": do, "alias": self.settings.alias}, entry)
+            except BrokenPipeError:
+                pass  # it has ended; its exit code says the rest
+            output = stream.read()
+        exit_code = process.wait()
+        ended.set()
+        reader.join()
+        if cancel is not None and cancel.is_set():
+            raise EnvironmentException("Preparing the environment was cancelled.")
+        if exit_code != 0:
+            raise EnvironmentException(
+                f"The conda solver broke down (exit code {exit_code}) at '{do}'. It said:\n" + "\n".join(said)[-2000:]
+            )
+        answer: dict[str, Any] = json.loads(output)
+        if "failed" in answer:
+            failed = CondaFailed(json.loads(masked(output)))
+            if failed.kind == "disk":
+                raise StorageFullError(
+                    "The disk has no room for the environment. Free some ('runyard env prune' removes environments "
+                    f"that are no longer used) and submit again. The conda solver said: {failed}"
+                ) from failed
+            raise failed
+        return answer
+
+    def fetch(self, packages: Sequence[CondaPackage], log: Log, cancel: threading.Event | None) -> list[Path]:
+        """The packages' files, of which those that are not here are fetched; each has the digest of the lock.
+
+        Raises:
+            EnvironmentException: a channel that cannot be reached or gave other bytes; names them.
+        """
+        targets = [conda_cache.archive(self.folder, package) for package in packages]
+        wanted = [{**asdict(package), "target": str(target)} for package, target in zip(packages, targets)]
+        try:
+            self.run("fetch", {"packages": wanted}, log, cancel)
+        except CondaFailed as failed:
+            raise EnvironmentException(conda_causes.of_fetching(failed.answer)) from failed
+        return targets
+
+    def install(self, packages: Sequence[CondaPackage], prefix: Path, log: Log, cancel: threading.Event | None) -> None:
+        """The packages in ``prefix``, beside what it holds already; every file is compared with its package's record.
+
+        Raises:
+            EnvironmentException: a package cannot be fetched or is damaged.
+        """
+        archives = self.fetch(packages, log, cancel)
+        request = {
+            "archives": [str(path) for path in archives],
+            "prefix": str(prefix),
+            "cache": str(conda_cache.unpacked(self.folder)),
+        }
+        try:
+            self.run("install", request, log, cancel)
+        except CondaFailed as failed:
+            raise EnvironmentException(conda_causes.of_installing(failed.answer)) from failed
+        for package in packages:
+            log(f" + {package.name}={package.version}={package.build} (conda)")
+
+    def prune(self, in_use: Collection[str], unused_for_s: float, dry_run: bool) -> int:
+        """Removes fetched packages that no built environment has; the bytes that this gives back."""
+        return conda_cache.prune(self.folder, in_use, unused_for_s, dry_run)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
+        path = os.pathsep.join(part for part in sys.path if part)  # the server may have come by PYTHONPATH itself
+        return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **orphans.mark()}
