@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CPU", "GPU", "CondaDependencies", "DockerSection", "Environment", "PythonSection", "SparkSection"]
 
+CONDA_SOLVER = ("when-needed", "always", "never")
 DEFAULT_INTERPRETER = "python"
 FILE = "environment.json"
 
@@ -31,6 +32,9 @@ class PythonSection:
         conda_dependencies: the packages; ``CondaDependencies``.
         conda_dependencies_file: a conda environment file that takes the place of ``conda_dependencies``.
         base_conda_environment: accepted for Azure's sake; an environment that sets it is refused.
+        conda_solver: which conda packages come from conda channels: those that pip's registry lacks ("when-needed"),
+            all of them and Python too ("always"), or none ("never"). None leaves it to the server. Azure has no such
+            thing.
     """
 
     user_managed_dependencies: bool
@@ -38,6 +42,7 @@ class PythonSection:
     conda_dependencies: Any
     conda_dependencies_file: Optional[str]
     base_conda_environment: Optional[str]
+    conda_solver: Optional[str]
 
     def __init__(self, **_: Any) -> None:
         self.user_managed_dependencies = False
@@ -45,6 +50,7 @@ class PythonSection:
         self.conda_dependencies = CondaDependencies()
         self.conda_dependencies_file = None
         self.base_conda_environment = None
+        self.conda_solver = None
 
     def packages(self) -> CondaDependencies:
         """The packages, read from the file where one is set.
@@ -378,7 +384,8 @@ class Environment:
 
         Raises:
             UserErrorException: packages or variables that are not what they should be.
-            EnvironmentException: a Dockerfile, a base conda environment, or packages of Spark.
+            EnvironmentException: a Dockerfile, a base conda environment, packages of Spark, or a conda_solver that
+                there is not.
         """
         if self.docker.base_dockerfile or self.docker.build_context is not None:
             raise EnvironmentException(_DOCKERFILE)
@@ -394,6 +401,12 @@ class Environment:
             )
         if not self.docker.base_image:
             self.docker.say_what_is_not_used()
+        if self.python.conda_solver not in (None,) + CONDA_SOLVER:
+            raise EnvironmentException(
+                "python.conda_solver is {!r}. Allowed: {}, or None for the server's own.".format(
+                    self.python.conda_solver, ", ".join(repr(each) for each in CONDA_SOLVER)
+                )
+            )
         managed = bool(self.python.user_managed_dependencies)
         packages = CondaDependencies() if managed else self.python.packages()
         interpreter = self.python.interpreter_path
@@ -413,6 +426,7 @@ class Environment:
             variables=_variables(self.environment_variables),
             docker_image=self.docker.image(),
             packages_as_of=None if self.packages_as_of is None else package_date.checked(self.packages_as_of),
+            conda_solver=None if managed else self.python.conda_solver,
         )
 
     @staticmethod
@@ -431,6 +445,7 @@ class Environment:
         packages.set_pip_requirements(spec.pip_options + spec.pip_packages)
         environment.python.user_managed_dependencies = spec.user_managed
         environment.python.interpreter_path = spec.interpreter or DEFAULT_INTERPRETER
+        environment.python.conda_solver = spec.conda_solver
         environment.environment_variables = dict(spec.variables)
         environment.docker.base_image = spec.docker_image
         environment.packages_as_of = spec.packages_as_of

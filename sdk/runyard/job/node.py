@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from runyard.errors import RunyardError
 from runyard.home import read_json, write_json
-from runyard.job import stacks
+from runyard.job import conda_prefix, stacks
 from runyard.job.collect import Collector
 from runyard.job.fetch import Fetcher
 from runyard.job.processes import kill_group, marker_of
@@ -73,6 +73,7 @@ class NodeJob:
             self._make_folders()
             write_json(os.path.join(self.assignment.directory, "job.json"), self._shown(), private=True)
             data = fetcher.fetch(self.reporter.wait_for_server)
+            activated = conda_prefix.activated(self.assignment.python, lambda line: self._log("65_job_prep", line))
         except (RunyardError, OSError) as fault:
             self._log("65_job_prep", str(fault))
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=str(fault))
@@ -81,7 +82,7 @@ class NodeJob:
             self._log("65_job_prep", traceback.format_exc())
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=repr(fault))
             return
-        script = Script(self.assignment, self.code, self.spool, self.logs, data)
+        script = Script(self.assignment, self.code, self.spool, self.logs, data, activated)
         self.ranks = Ranks(self.assignment, script, self.events, self.shipper.hold, self.reporter.tell_nodes)
         self.reporter.ranks, self.reporter.notes = self.ranks.reports, self.ranks.notes
         if self.assignment.distribution.kind == "mpi" and self.assignment.node > 0:

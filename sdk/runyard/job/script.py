@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from runyard.distributed.topology import Rank, is_alone, log_of, rank_environment
 from runyard.job.processes import node_environment
@@ -19,14 +19,24 @@ class Script:
         code: the working directory.
         logs: the folder that holds ``azureml-logs/``.
         data: local path of each data reference by name.
+        activated: variables that the environment itself sets: see ``conda_prefix``.
     """
 
-    def __init__(self, assignment: JobAssignment, code: str, spool: str, logs: str, data: Dict[str, str]) -> None:
+    def __init__(
+        self,
+        assignment: JobAssignment,
+        code: str,
+        spool: str,
+        logs: str,
+        data: Dict[str, str],
+        activated: Optional[Dict[str, str]] = None,
+    ) -> None:
         self.code = code
         self.logs = logs
         self._assignment = assignment
         self._spool = spool
         self._data = data
+        self._activated = activated or {}
         self._is_alone = is_alone(assignment.distribution, assignment.node_count)
 
     def command(self) -> List[str]:
@@ -59,6 +69,7 @@ class Script:
         environment["PATH"] = bin_folder(own) + os.pathsep + environment.get("PATH", os.defpath)
         if os.path.exists(os.path.join(os.path.dirname(bin_folder(own)), "pyvenv.cfg")):
             environment["VIRTUAL_ENV"] = os.path.dirname(bin_folder(own))
+        environment.update(self._activated)
         environment["PYTHONUNBUFFERED"] = "1"  # a line is seen when it is printed
         environment.update(own.variables)
         paths = [own.sdk_path] + [path for path in [own.variables.get("PYTHONPATH")] if path]

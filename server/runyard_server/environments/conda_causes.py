@@ -31,8 +31,8 @@ def of_solving(answer: Mapping[str, Any], specs: Sequence[str], channels: Sequen
     return f"{_of_channel(answer)} {_other_cures(specs)}".rstrip()
 
 
-def of_fetching(answer: Mapping[str, Any]) -> str:
-    """Why a package of a lock did not come."""
+def of_packages(answer: Mapping[str, Any]) -> str:
+    """Why the packages of a lock did not come, or were not installed."""
     kind, name, url = answer["failed"], answer.get("package", ""), answer.get("url", "")
     if kind == "bytes":
         return (
@@ -46,21 +46,19 @@ def of_fetching(answer: Mapping[str, Any]) -> str:
             f"The lock of the environment names the conda package {name}, which is no longer at {url}. Have it put back "
             "there, or ask for another version, which makes a new lock."
         )
+    if kind == "archive":
+        return (
+            f"The conda package {name} is damaged as its channel has it ({answer['message']}); nothing of it was "
+            "installed. Ask for another version or build."
+        )
+    if kind == "install":
+        return f"The conda packages could not be installed: {answer['message']}"
     return f"{_of_channel(answer)} What was fetched so far is kept."
 
 
-def of_installing(answer: Mapping[str, Any]) -> str:
-    """Why packages that are here were not installed."""
-    if answer["failed"] == "archive":
-        return (
-            f"The conda package {answer['package']} is damaged as its channel has it ({answer['message']}); nothing of "
-            "it was installed. Ask for another version or build."
-        )
-    return f"The conda packages could not be installed: {answer['message']}"
-
-
 def _of_channel(answer: Mapping[str, Any]) -> str:
-    kind, url, message = answer["failed"], answer.get("url", ""), str(answer["message"])
+    kind, message = answer["failed"], str(answer["message"])
+    url = re.sub(r"/[\w-]+/repodata[^/]*$", "", str(answer.get("url", "")))  # the channel, not one of its files
     cause = message.splitlines()[-1].removeprefix("Caused by: ").strip() if message else ""
     if kind == "refused":
         return (

@@ -113,42 +113,48 @@ class Conda:
             raise failed
         return answer
 
-    def fetch(self, packages: Sequence[CondaPackage], log: Log, cancel: threading.Event | None) -> list[Path]:
-        """The packages' files, of which those that are not here are fetched; each has the digest of the lock.
-
-        Raises:
-            EnvironmentException: a channel that cannot be reached or gave other bytes; names them.
-        """
-        targets = [conda_cache.archive(self.folder, package) for package in packages]
-        wanted = [{**asdict(package), "target": str(target)} for package, target in zip(packages, targets)]
-        try:
-            self.run("fetch", {"packages": wanted}, log, cancel)
-        except CondaFailed as failed:
-            raise EnvironmentException(conda_causes.of_fetching(failed.answer)) from failed
-        return targets
-
     def install(self, packages: Sequence[CondaPackage], prefix: Path, log: Log, cancel: threading.Event | None) -> None:
-        """The packages in ``prefix``, beside what it holds already; every file is compared with its package's record.
+        """The packages in ``prefix``, beside what it holds already; those that are not here are fetched.
+
+        Every file is what its package records, and every package has the digest of the lock.
 
         Raises:
-            EnvironmentException: a package cannot be fetched or is damaged.
+            EnvironmentException: a channel cannot be reached or gave other bytes, or a package is damaged.
+            StorageFullError: the disk has no room.
         """
-        archives = self.fetch(packages, log, cancel)
-        request = {
-            "archives": [str(path) for path in archives],
-            "prefix": str(prefix),
-            "cache": str(conda_cache.unpacked(self.folder)),
-        }
-        try:
-            self.run("install", request, log, cancel)
-        except CondaFailed as failed:
-            raise EnvironmentException(conda_causes.of_installing(failed.answer)) from failed
+        request = {"prefix": str(prefix), "cache": str(conda_cache.unpacked(self.folder))}
+        self._with_packages("install", packages, request, log, cancel)
         for package in packages:
             log(f" + {package.name}={package.version}={package.build} (conda)")
+
+    def projects(
+        self, packages: Sequence[CondaPackage], log: Log, cancel: threading.Event | None
+    ) -> list[tuple[str, str]]:
+        """Name and version of what the packages install for pip to see. Only in them is it written: they are fetched.
+
+        Raises:
+            EnvironmentException, StorageFullError: as ``install``.
+        """
+        answer = self._with_packages("projects", packages, {}, log, cancel)
+        return [(name, version) for name, version in answer["projects"]]
 
     def prune(self, in_use: Collection[str], unused_for_s: float, dry_run: bool) -> int:
         """Removes fetched packages that no built environment has; the bytes that this gives back."""
         return conda_cache.prune(self.folder, in_use, unused_for_s, dry_run)
+
+    def _with_packages(
+        self,
+        do: str,
+        packages: Sequence[CondaPackage],
+        request: Mapping[str, Any],
+        log: Log,
+        cancel: threading.Event | None,
+    ) -> dict[str, Any]:
+        wanted = [{**asdict(each), "target": str(conda_cache.archive(self.folder, each))} for each in packages]
+        try:
+            return self.run(do, {**request, "packages": wanted}, log, cancel)
+        except CondaFailed as failed:
+            raise EnvironmentException(conda_causes.of_packages(failed.answer)) from failed
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}

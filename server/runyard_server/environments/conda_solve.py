@@ -135,19 +135,12 @@ def _of_pip(wanted: Wanted) -> list[str]:
 def _projects(
     packages: Sequence[CondaPackage], conda: Conda, log: Log, cancel: threading.Event | None
 ) -> dict[str, str]:
-    """The packages are fetched for it: only in them is written what pip sees of them. They are needed anyhow."""
-    archives = [str(path) for path in conda.fetch(packages, log, cancel)]
-    try:
-        answer = conda.run("projects", {"archives": archives}, log, cancel)
-    except CondaFailed as failed:
-        raise EnvironmentException(conda_causes.of_installing(failed.answer)) from failed
     found: dict[str, str] = {}
-    for listed in answer["projects"].values():
-        for name, version in listed:
-            try:
-                found[canonicalize_name(name)] = str(Version(version))
-            except InvalidVersion:
-                continue  # no requirement could name it
+    for name, version in conda.projects(packages, log, cancel):
+        try:
+            found[canonicalize_name(name)] = str(Version(version))
+        except InvalidVersion:
+            continue  # no requirement could name it
     return dict(sorted(found.items()))
 
 

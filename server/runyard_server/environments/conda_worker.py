@@ -88,27 +88,10 @@ async def solve(request: Mapping[str, Any]) -> dict[str, object]:
     raise Failed("unsolvable", str(unsolvable).strip(), virtual_packages=detected)
 
 
-async def fetch(request: Mapping[str, Any]) -> dict[str, object]:
-    """Each package into its ``target``, its bytes those of the lock."""
-    room = asyncio.Semaphore(_PARALLEL)
-    client = rattler.Client.default_client(max_retries=0)
-
-    async def one(package: Mapping[str, Any]) -> None:
-        target = Path(package["target"])
-        if target.exists() and _digest(target, package) == _wanted(package):
-            os.utime(target)  # it is in use: see prune
-            return
-        base = _channel(package["channel"], request["alias"]).base_url
-        async with room:
-            await _fetched(f"{base.rstrip('/')}/{package['subdir']}/{package['file_name']}", target, package, client)
-
-    await _together(one(package) for package in request["packages"])
-    return {}
-
-
 async def install(request: Mapping[str, Any]) -> dict[str, object]:
-    """The packages of ``archives`` in ``prefix``, each file as the package itself records it."""
-    records = [await _record(Path(path)) for path in request["archives"]]
+    """The ``packages`` in ``prefix``, each file as the package itself records it; fetches those that are not here."""
+    await _fetch(request)
+    records = [await _record(Path(package["target"])) for package in request["packages"]]
     prefix, cache = Path(request["prefix"]), Path(request["cache"])
     await _installed(records, prefix, cache)
     changed = _changed(prefix)
@@ -128,23 +111,46 @@ async def install(request: Mapping[str, Any]) -> dict[str, object]:
 
 
 async def projects(request: Mapping[str, Any]) -> dict[str, object]:
-    """Name and version of what pip sees as installed, of each package of ``archives``."""
-    found: dict[str, list[list[str]]] = {}
-    for path in request["archives"]:
-        archive = await PackageArchive.from_path(path)
-        listed = [str(each.relative_path) for each in (await archive.paths_json()).paths]
-        files = await archive.read_files(name for name in listed if _METADATA.search(name))
+    """Name and version of what ``packages`` install for pip to see; fetches those that are not here."""
+    await _fetch(request)
+    found: list[list[str]] = []
+    for package in request["packages"]:
+        path = Path(package["target"])
+        try:
+            archive = await PackageArchive.from_path(path)
+            listed = [str(each.relative_path) for each in (await archive.paths_json()).paths]
+            files = await archive.read_files(name for name in listed if _METADATA.search(name))
+        except ExtractError as error:
+            raise Failed("archive", str(error), package=path.name) from error
         headers = [message_from_bytes(content) for content in files.values() if content]
-        found[path] = [[each["Name"], each["Version"]] for each in headers if each["Name"] and each["Version"]]
+        found += [[each["Name"], each["Version"]] for each in headers if each["Name"] and each["Version"]]
     return {"projects": found}
 
 
 OPERATIONS: dict[str, Callable[[Mapping[str, Any]], Coroutine[Any, Any, dict[str, object]]]] = {
     "solve": solve,
-    "fetch": fetch,
     "install": install,
     "projects": projects,
 }
+
+
+async def _fetch(request: Mapping[str, Any]) -> None:
+    """Each package into its ``target``, its bytes those of the lock."""
+    room = asyncio.Semaphore(_PARALLEL)
+    client = rattler.Client.default_client(max_retries=0)
+
+    async def one(package: Mapping[str, Any]) -> None:
+        target = Path(package["target"])
+        if target.exists() and _digest(target, package) == _wanted(package):
+            os.utime(target)  # it is in use: see conda_cache.prune
+            return
+        base = _channel(package["channel"], request["alias"]).base_url
+        async with room:
+            await _fetched(f"{base.rstrip('/')}/{package['subdir']}/{package['file_name']}", target, package, client)
+
+    async with asyncio.TaskGroup() as group:  # the first failure ends the rest
+        for package in request["packages"]:
+            group.create_task(one(package))
 
 
 def _channel(name: str, alias: str | None) -> rattler.Channel:
@@ -292,13 +298,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-async def _together(work: Any) -> None:
-    """Runs all of it; the first failure ends the rest."""
-    async with asyncio.TaskGroup() as group:
-        for one in work:
-            group.create_task(one)
-
-
 def main() -> None:
     request = json.load(sys.stdin)
     try:
@@ -318,6 +317,8 @@ def main() -> None:
             raise
         answer = {"failed": "disk", "message": str(fault)}
     json.dump(answer, sys.stdout)
+    sys.stdout.flush()
+    os._exit(0)  # the library's own threads may still run, and bring down an interpreter that ends in good order
 
 
 if __name__ == "__main__":

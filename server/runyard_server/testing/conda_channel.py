@@ -4,7 +4,10 @@ import bz2
 import hashlib
 import io
 import json
+import os
 import struct
+import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +20,10 @@ from runyard_server.testing.web import MisbehavingServer
 PLACEHOLDER = "/where_the_package_was_made" + "_placehold" * 12
 """Stands in a package's files for the prefix that they are installed into."""
 
+_LEFT_OUT = frozenset(
+    """__pycache__ test tests idlelib lib2to3 ensurepip tkinter turtledemo site-packages dist-packages
+    pydoc_data sqlite3 unittest""".split()
+)
 _ZSTD_BLOCK = 128 * 1024
 
 
@@ -128,6 +135,25 @@ class CondaChannel:
             f"{info}/INSTALLER": "conda",
         }
         return self.publish(name, version, ["python", *depends], files, noarch="python", **more)
+
+    def publish_interpreter(self) -> str:
+        """Adds this very Python, less what scripts can do without, as the package ``python``; gives its version."""
+        version = "{}.{}.{}".format(*sys.version_info)
+        name = "python{}.{}".format(*sys.version_info)
+        files: dict[str, Content] = {f"bin/{name}": Program(Path(sys.executable).resolve().read_bytes())}
+        files |= {"bin/python": Link(name), "bin/python3": Link(name)}
+        library = Path(sysconfig.get_path("stdlib"))
+        for folder, within, names in os.walk(library):
+            within[:] = sorted(each for each in within if each not in _LEFT_OUT and not each.startswith("config-"))
+            for each in sorted(names):
+                path = Path(folder, each)
+                files[f"lib/{library.name}/{path.relative_to(library)}"] = path.read_bytes()
+        shared = Path(str(sysconfig.get_config_var("LIBDIR")), str(sysconfig.get_config_var("INSTSONAME")))
+        if shared.suffix != ".a" and shared.is_file():
+            files[f"lib/{shared.name}"] = shared.read_bytes()
+        files[f"lib/{library.name}/site-packages/README.txt"] = "Packages come here.\n"
+        self.publish("python", version, files=files, build="0_cpython", suffix=".conda")
+        return version
 
     def withdraw(self, package: Path, keep_listed: bool = False) -> None:
         """Deletes a package; ``keep_listed`` leaves it in the channel's index."""
