@@ -25,8 +25,11 @@ def activated(python: str, log: Callable[[str], None]) -> Dict[str, str]:
         return {}
     found = {"CONDA_PREFIX": prefix, "CONDA_DEFAULT_ENV": prefix, "CONDA_SHLVL": "1"}
     for path in _files(prefix, "env_vars.d", "json"):
-        with open(path, encoding="utf-8") as source:
-            found.update({str(name): str(value) for name, value in json.load(source).items()})
+        try:
+            with open(path, encoding="utf-8") as source:
+                found.update({str(name): str(value) for name, value in json.load(source).items()})
+        except (OSError, ValueError, AttributeError) as fault:
+            log("{} of the conda environment cannot be read as variables: {}.".format(os.path.basename(path), fault))
     scripts = _files(prefix, "activate.d", "sh")
     if scripts:
         found["PATH"] = os.path.join(prefix, "bin") + os.pathsep + os.environ.get("PATH", os.defpath)
@@ -46,8 +49,7 @@ def _set_by(scripts: List[str], environment: Dict[str, str], log: Callable[[str]
         done = subprocess.run(
             [shell, "-c", _SOURCE, shell] + scripts,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env=given,
             timeout=_TIMEOUT_S,
         )

@@ -123,7 +123,7 @@ def answer(
     for spec in specs:
         name, version = _split(spec)
         has_channel = channel_of(spec) is not None
-        is_exact = solver != NEVER and (has_channel or _names_a_build(spec, version))
+        is_exact = solver != NEVER and (has_channel or _names_a_build(spec, version) or _is_condas(version))
         if name == "python":
             python_version = _python(spec, version)
             if is_exact:
@@ -186,8 +186,15 @@ def _names_a_build(spec: str, version: str) -> bool:
     within = _BRACKET.search(spec.strip())
     if within:
         return "build" in within[0]
+    if version[:1] in ("<", ">", "!", "~"):
+        return False
     number, _, rest = version.lstrip("=").strip().partition("=")
-    return bool(rest) or bool(_VERSION.match(number.partition(" ")[0]) and number.partition(" ")[2].strip())
+    return bool(rest) or bool(number.partition(" ")[2].strip())
+
+
+def _is_condas(version: str) -> bool:
+    """Whether a version is written as only conda writes one: alternatives, or a range and a build."""
+    return "|" in version or re.search(r"[<>=]\s*[\w.*]+\s+[\w*]+$", version) is not None
 
 
 def _notes(requirements: dict[str, str], dropped: list[str], builds: list[str], to_solver: list[str]) -> list[str]:

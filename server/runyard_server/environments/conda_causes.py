@@ -60,6 +60,7 @@ def _of_channel(answer: Mapping[str, Any]) -> str:
     kind, message = answer["failed"], str(answer["message"])
     url = re.sub(r"/[\w-]+/repodata[^/]*$", "", str(answer.get("url", "")))  # the channel, not one of its files
     cause = message.splitlines()[-1].removeprefix("Caused by: ").strip() if message else ""
+    cause = re.sub(r" for url \([^)]*\)", "", cause)
     if kind == "refused":
         return (
             f"The conda channel at {url} refuses this server ({cause}). Give a user and password, or a token, that it "

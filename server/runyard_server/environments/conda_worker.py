@@ -31,7 +31,7 @@ from rattler.exceptions import (
 from rattler.package_streaming import PackageArchive, download_to_path
 
 QUICK = 1
-PATIENT = 5  # retries: some 30 s in all
+PATIENT = int(os.environ.get("RUNYARD_CONDA_RETRIES", "5"))  # some 30 s in all
 _PARALLEL = 4
 _METADATA = re.compile(r"(^|/)site-packages/[^/]+\.(dist-info/METADATA|egg-info/PKG-INFO|egg-info)$")
 _NETWORK = re.compile(

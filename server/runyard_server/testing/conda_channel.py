@@ -118,11 +118,16 @@ class CondaChannel:
             if suffix == ".conda"
             else _tar_bz2({**info, **content})
         )
-        found = path.read_bytes()
-        digests = {"md5": hashlib.md5(found).hexdigest(), "sha256": hashlib.sha256(found).hexdigest()}
-        self._records[subdir][path.name] = {**index, **digests, "size": len(found)}
-        self._write(subdir)
+        self._records[subdir][path.name] = index
+        self.list_as_it_is(path)
         return path
+
+    def list_as_it_is(self, package: Path) -> None:
+        """Gives the package's present bytes in the channel's index: as a channel that took in a damaged one."""
+        found = package.read_bytes()
+        digests = {"md5": hashlib.md5(found).hexdigest(), "sha256": hashlib.sha256(found).hexdigest()}
+        self._records[package.parent.name][package.name].update(digests, size=len(found))
+        self._write(package.parent.name)
 
     def publish_python(self, name: str, version: str, depends: Sequence[str] = (), **more: Any) -> Path:
         """Adds a noarch Python package with one module of that name, which knows its ``version``."""

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from runyard.protocol.environments import EnvironmentSpec
+from runyard_server.environments.conda_channels import CondaSettings
 from runyard_server.environments.provision import Environments
+from runyard_server.testing.conda_channel import PLACEHOLDER, CondaChannel, Program, ServedChannel
 from runyard_server.testing.package_index import PackageIndex
 from runyard_server.testing.wheels import make_wheel
 
@@ -94,3 +96,40 @@ def stand_in(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def python_channel(tmp_path_factory: pytest.TempPathFactory) -> CondaChannel:
+    """A conda channel with this very Python as a conda package, and nothing else."""
+    channel = CondaChannel(tmp_path_factory.mktemp("python-channel"))
+    channel.publish_interpreter()
+    return channel
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> CondaChannel:
+    """A conda channel: ``tool`` 1.0, which needs ``libtool`` below 2, knows its prefix and says its version."""
+    channel = CondaChannel(tmp_path / "channel")
+    channel.publish("libtool", "1.0", files={"lib/libtool.txt": "one\n"})
+    channel.publish("libtool", "2.0", files={"lib/libtool.txt": "two\n"})
+    says = Program(f"#!/bin/sh\necho tool 1.0 of {PLACEHOLDER}\nexec cat {PLACEHOLDER}/lib/libtool.txt\n")
+    channel.publish("tool", "1.0", ["libtool >=1,<2"], {"bin/tool": says}, suffix=".conda")
+    return channel
+
+
+@pytest.fixture
+def served(channel: CondaChannel) -> Iterator[ServedChannel]:
+    """The same channel over HTTP."""
+    served = ServedChannel(channel)
+    yield served
+    served.stop()
+
+
+@pytest.fixture
+def with_conda(root: Path) -> Callable[..., Environments]:
+    """Environments with these conda channels as the server's own: ``with_conda(channel.url, solver="always")``."""
+
+    def with_conda(*channels: str, folder: Path = root, **settings: str) -> Environments:
+        return Environments(folder, conda=CondaSettings(channels=channels, **settings))  # type: ignore[arg-type]
+
+    return with_conda

@@ -49,11 +49,13 @@ def test_a_missing_package_of_a_package_is_named(environments, packages):
         environments.resolve(packages("gamma"), silent)
 
 
-def test_a_conda_package_that_pip_does_not_have_is_refused_with_the_cure(environments, packages):
+def test_a_conda_package_that_pip_does_not_have_is_refused_with_the_cure_where_no_solver_is_wanted(
+    environments, packages
+):
     with pytest.raises(
         EnvironmentException, match="The conda package 'delta=1.2' is not in pip's registry.*user_managed"
     ):
-        environments.resolve(packages("alpha", conda_packages=["delta=1.2"]), silent)
+        environments.resolve(packages("alpha", conda_packages=["delta=1.2"], conda_solver="never"), silent)
 
 
 def test_a_version_that_does_not_exist_is_named(environments, packages):
