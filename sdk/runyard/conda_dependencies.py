@@ -254,7 +254,7 @@ class CondaDependencies:
 
 def _package(spec: str) -> str:
     """The canonical package name of a requirement or match spec; the line itself where it has none."""
-    match = re.match(r"^\s*(?:[\w.\-/]+::)?([A-Za-z0-9_][\w.\-]*)\s*(?:$|[=<>!~\[;@ ,(])", spec)
+    match = re.match(r"^\s*(?:\S+::)?([A-Za-z0-9_][\w.\-]*)\s*(?:$|[=<>!~\[;@ ,(])", spec)
     return _canonical(match.group(1)) if match else spec.strip()
 
 

@@ -319,6 +319,27 @@ def test_the_spec_has_what_was_said(tmp_path):
     )
 
 
+def test_where_conda_packages_come_from_is_said_by_the_environment():
+    environment = Environment("e")
+    assert environment.to_spec().conda_solver is None
+    environment.python.conda_solver = "always"
+    assert environment.to_spec().conda_solver == "always"
+    assert Environment.from_spec(environment.to_spec()).python.conda_solver == "always"
+    environment.python.conda_solver = "sometimes"
+    with pytest.raises(
+        EnvironmentException, match="conda_solver is 'sometimes'. Allowed: 'when-needed', 'always', 'never'"
+    ):
+        environment.to_spec()
+
+
+def test_a_conda_package_of_a_channels_address_takes_the_place_of_the_same_package():
+    made = CondaDependencies.create(conda_packages=["tool=1.0"])
+    made.add_conda_package("file:///a/channel::tool=2.0")
+    assert made.conda_packages == ["file:///a/channel::tool=2.0"]
+    made.add_conda_package("conda-forge::tool")
+    assert made.conda_packages == ["conda-forge::tool"]
+
+
 def test_a_conda_file_takes_the_place_of_the_packages(tmp_path):
     (tmp_path / "env.yml").write_text(AZURES_FILE)
     environment = Environment("e")
