@@ -64,6 +64,11 @@ def prune(folder: Path, in_use: Collection[str], unused_for_s: float, dry_run: b
     before = time.time() - unused_for_s
     for home in sorted((folder / "packages").glob("*")):
         files = list(home.iterdir())
+        for left in [file for file in files if file.suffix == ".part" and file.stat().st_mtime <= before]:
+            freed += left.stat().st_size  # of a fetch that was killed
+            files.remove(left)
+            if not dry_run:
+                left.unlink(missing_ok=True)
         if home.name in in_use or any(file.stat().st_mtime > before for file in files):
             continue
         for file in files:

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from runyard.errors import EnvironmentException
@@ -67,3 +71,13 @@ def test_an_environment_may_choose_otherwise_than_the_server_but_not_against_its
         EnvironmentException, match="conda_solver is 'often'. Allowed: 'when-needed', 'always', 'never'"
     ):
         solver_for("often", CondaSettings())
+
+
+def test_a_server_that_is_told_a_word_that_it_does_not_know_says_so_and_does_not_start(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RUNYARD_CONDA": "sometimes"}
+    command = [sys.executable, "-m", "runyard_server", "--home", str(tmp_path / "home")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "RUNYARD_CONDA is 'sometimes'. Allowed: when-needed, always, never.\n",
+    )

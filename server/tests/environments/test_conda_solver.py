@@ -449,6 +449,15 @@ def test_what_a_script_writes_into_a_package_reaches_no_other_environment(with_c
     assert said(environments.ensure(one, silent), "tool").endswith("\none\n")
 
 
+def test_packages_of_one_name_version_and_build_from_two_channels_are_not_mixed_up(with_conda, channel, tmp_path):
+    other = CondaChannel(tmp_path / "other")
+    other.publish("libtool", "1.0", files={"lib/libtool.txt": "other\n"})
+    for each, text in ((channel, "one\n"), (other, "other\n"), (channel, "one\n")):
+        environments = with_conda(each.url, folder=tmp_path / "both")
+        lock = environments.resolve(EnvironmentSpec(conda_packages=["libtool=1.0=0"]), silent)
+        assert (environments.ensure(lock, silent).directory / "lib" / "libtool.txt").read_text() == text
+
+
 def test_a_conda_package_installed_afterwards_is_noticed(with_conda, channel):
     environments = with_conda(channel.url)
     lock = environments.resolve(EnvironmentSpec(conda_packages=["tool=1.0=0"]), silent)
@@ -551,6 +560,9 @@ def test_prune_gives_back_the_packages_that_no_environment_has(with_conda, chann
     for lock in (one, other):
         environments.ensure(lock, silent)
     long_ago = time.time() - 3600
+    (next((root / "conda" / "packages").glob("*/libtool*")).parent / "x.1.part").write_text(
+        "of a fetch that was killed"
+    )
     for path in [root / one.key / "used", *(root / "conda" / "packages").glob("*/*")]:
         os.utime(path, (long_ago, long_ago))
     assert [entry.key for entry in environments.cache.prune(0, [], False, silent).removed] == [one.key]
