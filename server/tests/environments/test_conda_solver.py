@@ -242,7 +242,7 @@ def test_a_spec_that_cannot_be_read_is_named(with_conda, channel):
         with_conda(channel.url).resolve(spec, silent)
 
 
-def test_what_this_machine_has_is_known_to_the_solver(with_conda, channel):
+def test_what_this_machine_has_is_known_to_the_solver(with_conda, channel, monkeypatch):
     channel.publish("needs-glibc", "1.0", ["__glibc >=2.17", "__linux"])
     channel.publish("needs-cuda", "1.0", ["__cuda >=99"])
     environments = with_conda(channel.url)
@@ -250,6 +250,9 @@ def test_what_this_machine_has_is_known_to_the_solver(with_conda, channel):
     assert pins(lock) == ["needs-glibc=1.0"]
     with pytest.raises(EnvironmentException, match="need __cuda as this machine does not have it. It has: .*__glibc="):
         environments.resolve(EnvironmentSpec(conda_packages=["needs-cuda=1.0=0"]), silent)
+    monkeypatch.setenv("CONDA_OVERRIDE_CUDA", "99.1")
+    lock = environments.resolve(EnvironmentSpec(conda_packages=["needs-cuda=1.0=0"]), silent)
+    assert pins(lock) == ["needs-cuda=1.0"]
 
 
 def test_a_package_comes_from_the_first_channel_that_has_it(with_conda, channel, tmp_path):
