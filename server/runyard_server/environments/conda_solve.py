@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from runyard import package_date
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import CondaPackage
 from runyard_server.environments import conda_cache, conda_causes, interpreters
@@ -82,6 +83,7 @@ def solve(wanted: Wanted, conda: Conda, log: Log, cancel: threading.Event | None
         "specs": list(wanted.conda),
         "constraints": [[*wanted.conda_beside, *_of_pip(wanted), python] for python in _pythons(wanted)],
         "cache": str(conda_cache.channels(conda.folder)),
+        "as_of": wanted.asked_date,
     }
     packages = tuple(CondaPackage(**each) for each in _asked(request, wanted, conda, log, cancel)["packages"])
     python = python_of(packages)
@@ -109,7 +111,13 @@ def _asked(
         said = conda_causes.of_solving(failed.answer, wanted.conda, wanted.conda_channels)
         lacking = ", ".join(f"'{spec}'" for spec in wanted.conda if spec in wanted.only_conda)
         before = f"pip's registry has no {lacking}. " if lacking else ""
-        raise EnvironmentException(before + said) from failed
+        day = ""
+        if wanted.asked_date:
+            day = (
+                f" Packages are taken as of {wanted.asked_date}, as packages_as_of of the environment (or "
+                f"{package_date.VARIABLE}) says: a newer one does not count. Give a later day, or none."
+            )
+        raise EnvironmentException(before + said + day) from failed
 
 
 def _pythons(wanted: Wanted) -> list[str]:

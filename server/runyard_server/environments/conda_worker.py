@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ async def solve(request: Mapping[str, Any]) -> dict[str, object]:
         show_progress=False,
     )
     virtual = rattler.VirtualPackage.detect(rattler.VirtualPackageOverrides.from_env())
-    unsolvable = None
+    unsolvable, as_of = None, request.get("as_of")
     for constraints in request["constraints"] or [[]]:
         try:
             records = await rattler.solve(
@@ -76,6 +77,7 @@ async def solve(request: Mapping[str, Any]) -> dict[str, object]:
                 virtual_packages=virtual,
                 constraints=[_spec(text, request["alias"]) for text in constraints],
                 channel_relations="disabled",
+                exclude_newer=datetime.fromisoformat(f"{as_of}T00:00:00+00:00") if as_of else None,
             )
         except SolverError as error:
             unsolvable = unsolvable or error

@@ -45,7 +45,7 @@ class Wanted:
         options: arguments for uv that say where packages come from.
         exclude_newer: UTC date after which nothing is taken.
         conda_names: pip's name -> the conda spec that asked for it, for messages.
-        date_was_asked: whether the spec itself asks for that date; else it is the framework's own.
+        asked_date: the date that the spec itself asks for; conda's packages know no other.
         undated: projects that ``exclude_newer`` does not touch.
         horovod: that it is to have Horovod, of which ``lines`` then hold what that imports.
         warnings: notes that every run is to carry.
@@ -61,7 +61,7 @@ class Wanted:
     pythons: tuple[str, ...] = ()
     options: list[str] = field(default_factory=list)
     exclude_newer: str | None = None
-    date_was_asked: bool = False
+    asked_date: str | None = None
     framework: str | None = None
     conda_names: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -74,6 +74,11 @@ class Wanted:
     only_conda: frozenset[str] = frozenset()
     may_turn_to_conda: bool = False
     no_solver: str = ""
+
+    @property
+    def date_was_asked(self) -> bool:
+        """Whether the date that counts is the spec's; else it is the framework's own."""
+        return self.asked_date is not None and self.asked_date == self.exclude_newer
 
 
 def wanted(
@@ -156,7 +161,7 @@ def wanted(
         pythons=_pythons(python_version, pythons, title, asked, notes),
         options=uv_options(spec.pip_options),
         exclude_newer=as_of,
-        date_was_asked=as_of == asked is not None,
+        asked_date=asked,
         framework=title,
         conda_names=conda_names,
         notes=notes,

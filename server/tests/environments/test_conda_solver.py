@@ -100,6 +100,14 @@ def test_a_package_of_a_named_channel_comes_from_it_though_pip_has_it(with_conda
     assert pins(lock) == ["alpha=1.0"] and lock.conda[0].channel == channel.url
 
 
+def test_condas_packages_are_taken_as_of_the_day_that_was_asked_for_too(with_conda, channel, packages):
+    environments = with_conda(channel.url)  # whose packages are of November 2023
+    spec = packages(conda_packages=["tool"], python_version=OWN_MINOR)
+    assert pins(environments.resolve(replace(spec, packages_as_of="2023-12-01"), silent)) == ["libtool=1.0", "tool=1.0"]
+    with pytest.raises(EnvironmentException, match="as of 2023-11-01, as packages_as_of .* Give a later day, or none"):
+        environments.resolve(replace(spec, packages_as_of="2023-11-01"), silent)
+
+
 def test_a_build_is_had_as_it_was_asked_for(with_conda, channel, packages):
     channel.publish("tool", "1.0", build="other_1", files={"bin/other": "x"})
     lock = with_conda(channel.url).resolve(packages(conda_packages=["tool=1.0=other_1"]), silent)
@@ -296,7 +304,7 @@ def test_a_lock_without_conda_packages_has_the_key_that_it_always_had():
 
 def test_a_spec_that_leaves_the_solver_to_the_server_keeps_its_lock():
     spec = EnvironmentSpec(pip_packages=["six"])
-    later = ("mpi", "conda_solver")  # an older version knew no such things
+    later = ("mpi", "notebook", "packages_as_of", "conda_solver")  # an older version knew no such things
     content = {name: value for name, value in to_json(spec).items() if name not in later}
     assert spec_digest(spec) == hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     assert spec_digest(spec) != spec_digest(replace(spec, conda_solver="always"))
