@@ -459,6 +459,10 @@ _CLASSES = {"AmlCompute": AmlCompute, LocalCompute.KIND: LocalCompute}
 
 def _class_of(record: ComputeRecord, asked: type) -> type:
     found = _CLASSES.get(record.spec.type, ComputeTarget)
+    if record.spec.type == "Slurm":  # it derives from a class of this module
+        from runyard.slurm_compute import SlurmCompute
+
+        found = SlurmCompute
     if not issubclass(found, asked):
         raise ComputeTargetException(
             "The compute target '{}' is of type {}, not {}. ComputeTarget(workspace, '{}') opens it.".format(

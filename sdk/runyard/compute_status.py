@@ -108,8 +108,10 @@ class AmlComputeStatus:
             modified_time=moment(record.modified_at),
             node_state_counts=AmlComputeNodeStateCounts(
                 idle_node_count=record.nodes_idle,
+                leaving_node_count=record.nodes_leaving,
                 preparing_node_count=record.nodes_preparing,
                 running_node_count=record.nodes_running,
+                unusable_node_count=record.nodes_unusable,
             ),
             provisioning_state=record.provisioning_state,
             provisioning_state_transition_time=moment(record.state_changed_at),

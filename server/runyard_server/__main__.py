@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--plain-http", action="store_true", help="serve other machines too, though what travels can be read on the way"
     )
     parser.add_argument("--port", type=int, default=0, help="port to listen at (default: that of last time, or any)")
+    parser.add_argument("--public-url", metavar="URL", help="where nodes on other machines reach it, if not at --host")
     parser.add_argument("--database", help="SQLAlchemy URL (default: SQLite in the home)")
     parser.add_argument("--embedded", action="store_true", help="end by itself after an hour with nothing to do")
     parser.add_argument("--json", action="store_true", help="say where it listens as a JSON document")
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             host=given.host,
             port=given.port,
             database=given.database,
+            public_url=given.public_url,
             embedded=given.embedded,
             as_json=given.json,
         )

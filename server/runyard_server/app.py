@@ -162,7 +162,10 @@ def build(
     made_by.note(home, migrations)
     hub = Hub()
     sdk_path = node_sdk(home.parent.parent if settings.embedded else home)
-    executors = {"local": create_executor("local", sdk_path=str(sdk_path), standby_count=2)}
+    executors = {
+        "local": create_executor("local", sdk_path=str(sdk_path), standby_count=2),
+        "slurm": create_executor("slurm"),
+    }
     woken: list[Callable[[str | None], None]] = []
 
     def wake(run_id: str | None = None) -> None:
@@ -176,7 +179,18 @@ def build(
     store = FolderStore(home / "objects")
     file_service = FileService(database, clock, store)
     log_service = LogService(home / "logs", database, hub)
-    compute_service = ComputeService(database, clock, executors, gpu_count, usable_cpus(), changed=wake)
+    compute_service = ComputeService(
+        database,
+        clock,
+        executors,
+        gpu_count,
+        usable_cpus(),
+        default_executor=settings.default_executor,
+        changed=wake,
+        check=lambda name, spec: executors[name].check(spec),
+        count=lambda name, spec: executors[name].count_nodes(spec),
+        out_of_reach=settings.out_of_reach,
+    )
     snapshot_service = SnapshotService(database, clock, store)
     datastore_service = DatastoreService(database, clock, home / "datastores", settings.datastore_roots)
     datastore_service.ensure_defaults()
@@ -199,6 +213,7 @@ def build(
         tokens=tokens,
         interpreter=environment_service.interpreter,
         local_path=places.local_path,
+        public_address=settings.public_url,
     )
     services = Services(
         instance=uuid.uuid4().hex,
@@ -240,6 +255,7 @@ def build(
             environments=environment_service,
             assignments=assignments,
             closing=ClosingService(database, log_service, file_service, assignments, dataset_service),
+            compute=compute_service.asked,
             check=admission.check,
             log=append_log,
             wake=wake,

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runyard import home as places
 from runyard_server.environments.conda_channels import CondaSettings
@@ -29,6 +30,8 @@ class Settings:
         python_directories: searched first for interpreters.
         datastore_roots: folders below which a client may attach datastores.
         conda: how conda packages are answered.
+        public_url: where nodes on other machines reach the server, if not where it listens.
+        default_executor: who provides the nodes of a compute target that names no executor.
     """
 
     home: Path
@@ -44,6 +47,8 @@ class Settings:
     wheels: Path | None = None
     datastore_roots: tuple[Path, ...] = ()
     conda: CondaSettings = field(default_factory=CondaSettings)
+    public_url: str = ""
+    default_executor: str = "local"
 
     @property
     def database_url(self) -> str:
@@ -60,7 +65,21 @@ class Settings:
     @property
     def hosts(self) -> list[str]:
         """Host names that the server answers to; a name that somebody else's DNS leads here is none of them."""
-        return [self.host, "localhost"] if self.is_local else [self.host, "localhost", socket.gethostname().lower()]
+        names = [self.host, "localhost"]
+        if not self.is_local:
+            names.append(socket.gethostname().lower())
+        public = urlsplit(self.public_url).hostname
+        return [*names, public] if public else names
+
+    @property
+    def out_of_reach(self) -> str:
+        """Why nodes on other machines cannot reach the server, "" where they can as far as is known."""
+        if self.public_url or not (self.is_local or self.host in ("0.0.0.0", "::")):
+            return ""
+        return (
+            f"Nodes on other machines are told that this server is at {self.host}, which leads to themselves. Start it "
+            "with --host ADDRESS (one of this machine that they reach) or with --public-url URL."
+        )
 
     @property
     def server_file(self) -> Path:
@@ -73,7 +92,7 @@ def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
 
     ``RUNYARD_PYTHONS`` and ``RUNYARD_DATASTORE_ROOTS`` are lists of folders, ``RUNYARD_WHEELS`` is one,
     ``RUNYARD_IDLE_S`` seconds; of ``RUNYARD_CONDA``, ``RUNYARD_CONDA_CHANNELS`` and ``RUNYARD_CONDA_ALIAS`` see
-    ``CondaSettings``.
+    ``CondaSettings``. ``RUNYARD_PUBLIC_URL`` and ``RUNYARD_DEFAULT_EXECUTOR`` are the settings of these names.
 
     Raises:
         ValueError: a variable that cannot be read; says which and what is allowed.
@@ -81,10 +100,13 @@ def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
     folder = Path(os.path.abspath(home))
     identity = places.read_json(places.identity_file(str(folder))) or {}
     known = {key: value for key, value in given.items() if value is not None}
+    known.setdefault("public_url", environ.get("RUNYARD_PUBLIC_URL", ""))
+    known["public_url"] = str(known["public_url"]).rstrip("/")
     return Settings(
         home=folder,
         workspace=str(identity.get("name") or folder.name),
         idle_s=float(environ.get("RUNYARD_IDLE_S", IDLE_S)),
+        default_executor=environ.get("RUNYARD_DEFAULT_EXECUTOR") or "local",
         python_directories=_folders(environ.get("RUNYARD_PYTHONS", "")),
         wheels=Path(environ["RUNYARD_WHEELS"]) if environ.get("RUNYARD_WHEELS") else None,
         datastore_roots=_folders(environ.get("RUNYARD_DATASTORE_ROOTS", "")),

@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("name", metavar="NAME", help="the compute target")
     parser = noun.verb("create", create, "create a compute target, or change one of the same kind of node")
     parser.add_argument("name", metavar="NAME", help="its name")
-    _add_size(parser, required=True)
+    _add_size(parser)
     parser.add_argument("--vm-size", metavar="SIZE", default="", help="the kind of node, as `compute sizes` lists them")
     parser.add_argument("--vm-priority", metavar="WORD", default="dedicated", help="dedicated (default) or lowpriority")
     parser.add_argument("--executor", metavar="NAME", help="who provides the nodes (default: the workspace's own)")
@@ -28,6 +28,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--description", metavar="TEXT", help="what people should know of it")
     add_pairs(parser, "--tag", "a tag; may be repeated")
+    _add_slurm(parser)
     parser = noun.verb("update", update, "change how many nodes a compute target may have")
     parser.add_argument("name", metavar="NAME", help="the compute target")
     _add_size(parser)
@@ -35,6 +36,51 @@ def add(commands: Commands) -> None:
     parser.add_argument("name", metavar="NAME", help="the compute target")
     noun.verb("sizes", sizes, "the kinds of node that --vm-size takes")
     noun.describe()
+
+
+def _add_slurm(parser: Any) -> None:
+    group = parser.add_argument_group("with --executor slurm, what is asked of Slurm for each run (docs/slurm.md)")
+    for name, metavar, text in [
+        ("partition", "NAME", "default: the cluster's own"),
+        ("account", "NAME", "who pays"),
+        ("qos", "NAME", "the quality of service"),
+        ("constraint", "FEATURES", "features that each node must have"),
+        ("reservation", "NAME", "the reservation to run in"),
+        ("gres", "LIST", "what each node has: gpu:a100:4 says how many GPUs, of which a run gets what it asks for"),
+        ("time", "LIMIT", "minutes, or days-hours:minutes:seconds, after which Slurm ends a run"),
+        ("python", "PROGRAM", "what starts the job on a node: Python 3.7 or later (default: python3)"),
+    ]:
+        group.add_argument("--" + name, metavar=metavar, help=text)
+    for name, text in [
+        ("cpus-per-node", "processors of each node (default: what --vm-size says, else the partition's)"),
+        ("memory-mb", "memory of each node (default: what --vm-size says, else the partition's)"),
+    ]:
+        group.add_argument("--" + name, metavar="N", type=whole_number(1), help=text)
+    group.add_argument("--exclusive", action="store_true", help="whole nodes")
+    group.add_argument("--max-jobs", metavar="N", type=whole_number(1), help="runs with Slurm at a time (default: 100)")
+    group.add_argument("--setup", metavar="LINE", action="append", default=[], help="shell before a run; may be repeated")
+    group.add_argument("--sbatch", metavar="OPTION", action="append", default=[], help="--sbatch=--nice=10; may be repeated")
+
+
+def _slurm_options(given: Any) -> Dict[str, Any]:
+    """What was said of Slurm, by the names of ``SlurmCompute.provisioning_configuration``."""
+    said = {
+        "partition": given.partition,
+        "account": given.account,
+        "qos": given.qos,
+        "constraint": given.constraint,
+        "reservation": given.reservation,
+        "gres": given.gres,
+        "time_limit": given.time,
+        "python": given.python,
+        "cpus_per_node": given.cpus_per_node,
+        "memory_mb": given.memory_mb,
+        "exclusive": given.exclusive,
+        "max_jobs": given.max_jobs,
+        "setup": given.setup,
+        "options": given.sbatch,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _add_size(parser: Any, required: bool = False) -> None:
@@ -88,7 +134,8 @@ def show(call: Call) -> int:
             ("executor", record["executor"]),
             ("size", spec["vm_size"]),
             ("gpus", "{} on each node".format(record["gpus_per_node"]) if record["gpus_per_node"] else None),
-            ("nodes", "{} ({} in use, {} idle)".format(_nodes(record), record["nodes_running"], record["nodes_idle"])),
+            ("nodes", "{} ({})".format(_nodes(record), _states(record))),
+            ("slurm", pairs_text(_asked_of_slurm(spec.get("slurm") or {}))),
             ("created", local_time(record["created_at"]) if record["created_at"] else None),
             ("description", spec["description"]),
             ("tags", pairs_text(spec["tags"])),
@@ -108,6 +155,22 @@ def create(call: Call) -> int:
     from runyard.compute import AmlCompute, ComputeTarget
 
     given = call.given
+    slurm = _slurm_options(given)
+    if given.executor == "slurm" or (slurm and given.executor is None):
+        from runyard.slurm_compute import SlurmCompute
+
+        asked = SlurmCompute.provisioning_configuration(
+            max_nodes=given.max_nodes,
+            vm_size=given.vm_size,
+            tags=dict(given.tag),
+            description=given.description,
+            **slurm,
+        )
+        return _told(call, ComputeTarget.create(call.workspace, given.name, asked), "{} is ready: {} nodes.")
+    if slurm:
+        from runyard.errors import ComputeTargetException
+
+        raise ComputeTargetException("{} is for --executor slurm alone.".format(", ".join(sorted(slurm))))
     configuration = AmlCompute.provisioning_configuration(
         vm_size=given.vm_size,
         vm_priority=given.vm_priority,
@@ -168,6 +231,23 @@ def _told(call: Call, target: Any, text: str) -> int:
     for warning in record["warnings"]:
         call.out.note("warning: " + warning)
     return 0
+
+
+def _states(record: Dict[str, Any]) -> str:
+    """How many nodes are in which state; of those that there need not be any, only where there are."""
+    words = ["{} in use".format(record["nodes_running"]), "{} idle".format(record["nodes_idle"])]
+    for state in ("preparing", "leaving", "unusable"):
+        if record["nodes_" + state]:
+            words.append("{} {}".format(record["nodes_" + state], state))
+    return ", ".join(words)
+
+
+def _asked_of_slurm(slurm: Dict[str, Any]) -> Dict[str, str]:
+    return {
+        name: ", ".join(value) if isinstance(value, list) else str(value)
+        for name, value in slurm.items()
+        if value and not (name == "python" and value == "python3")
+    }
 
 
 def _nodes(record: Dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--port", metavar="N", type=whole_number(0), default=0, help="default: that of last time, or any"
     )
+    parser.add_argument("--public-url", metavar="URL", help="where nodes of a cluster reach it, if not at --host")
     commands.verb(
         "down",
         down,
@@ -66,6 +67,8 @@ def up(call: Call) -> int:
     command = command + ["--home", folder, "--host", call.given.host, "--port", str(call.given.port)]
     if call.given.plain_http:
         command.append("--plain-http")
+    if call.given.public_url:
+        command += ["--public-url", call.given.public_url]
     if call.out.as_json:
         command.append("--json")
     call.out.note("Workspace '{}' in {}. Ctrl-C ends the server.".format(place.name, _short(folder)))

@@ -5,8 +5,39 @@ from typing import Dict, List, Optional
 
 
 @dataclass(frozen=True)
+class SlurmSpec:
+    """What a target's jobs ask of Slurm: each field is the option of ``sbatch`` of that name; None or 0 leaves it out.
+
+    Attributes:
+        gres: what each node must have beside its GPUs, and which GPUs those are: ``"gpu:a100:4"`` says that a node of
+            this target has four, of which each run gets as many as it asks for.
+        time_limit_min: minutes after which Slurm ends a run's job.
+        cpus_per_node, memory_mb: of each node; by default what ``vm_size`` says, else what the partition gives.
+        python: the program that starts the job on a node, 3.7 or later.
+        setup: lines of shell that each run's script begins with.
+        options: further options, each as ``sbatch`` takes it on one line: ``"--nice=10"``.
+        max_jobs: jobs that are with Slurm at a time; further runs wait here for their turn.
+    """
+
+    partition: Optional[str] = None
+    account: Optional[str] = None
+    qos: Optional[str] = None
+    constraint: Optional[str] = None
+    reservation: Optional[str] = None
+    gres: Optional[str] = None
+    time_limit_min: Optional[int] = None
+    cpus_per_node: int = 0
+    memory_mb: int = 0
+    exclusive: bool = False
+    python: str = "python3"
+    setup: List[str] = field(default_factory=list)
+    options: List[str] = field(default_factory=list)
+    max_jobs: int = 100
+
+
+@dataclass(frozen=True)
 class ComputeSpec:
-    """A named cluster as asked for."""
+    """A named cluster as asked for. ``max_nodes`` 0: as many as the engine has, where it can tell."""
 
     name: str
     vm_size: str = ""
@@ -19,6 +50,7 @@ class ComputeSpec:
     tags: Dict[str, str] = field(default_factory=dict)
     description: Optional[str] = None
     type: str = "AmlCompute"
+    slurm: Optional[SlurmSpec] = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,8 @@ class ComputeRecord:
     nodes_running: int = 0
     nodes_idle: int = 0
     nodes_preparing: int = 0
+    nodes_leaving: int = 0
+    nodes_unusable: int = 0
     nodes_ready: int = 0
     gpus_per_node: int = 0
     warnings: List[str] = field(default_factory=list)

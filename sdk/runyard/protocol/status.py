@@ -48,6 +48,7 @@ class Reason(str, Enum):
     COLLECTION_FAILED = "collection_failed"
     JOB_LOST = "job_lost"
     NODE_LOST = "node_lost"
+    PREEMPTED = "preempted"
     GANG_BROKEN = "gang_broken"
     TIME_LIMIT = "time_limit"
     CANCEL_ASKED = "cancel_asked"

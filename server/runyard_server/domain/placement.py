@@ -22,12 +22,27 @@ _NAMED = 3  # runs that a reason names; the others are counted
 
 @dataclass(frozen=True)
 class Target:
-    """A compute target's room."""
+    """A compute target's room.
+
+    Attributes:
+        max_jobs: where its engine has a queue of its own: how many runs may be with it at a time. The nodes are the
+            engine's to give then, and a run waits here only for this.
+    """
 
     name: str
     max_nodes: int
     uses_host_gpus: bool = True  # False: its engine gives GPUs out
     gpus_per_node: int = 0  # of its node shape
+    max_jobs: int | None = None
+
+    @property
+    def room(self) -> int:
+        """How much it holds, in nodes or, where its engine has a queue, in runs."""
+        return self.max_nodes if self.max_jobs is None else self.max_jobs
+
+    def takes(self, node_count: int) -> int:
+        """How much of it a run of so many nodes takes."""
+        return node_count if self.max_jobs is None else 1
 
 
 @dataclass(frozen=True)
@@ -254,12 +269,12 @@ class _Room:
     """What is free now. Asked about the first of each line only: whoever waits is not asked about again."""
 
     def __init__(self, targets: Iterable[Target], running: Iterable[Placed], gpus: Callable[[], Sequence[Gpu]]) -> None:
-        self._targets = {target.name: _Nodes(target, target.max_nodes) for target in targets}
+        self._targets = {target.name: _Nodes(target, target.room) for target in targets}
         self._given: dict[int, str] = {}  # run id by index
         for run in running:
             nodes = self._targets.get(run.target)
             if nodes is not None:
-                nodes.free -= run.node_count
+                nodes.free -= nodes.target.takes(run.node_count)
                 nodes.holders.append(run.run_id)
             self._given.update((index, run.run_id) for node in run.gpus for index in node)
         self._inventory = gpus
@@ -279,7 +294,7 @@ class _Room:
         reason = self._obstacle(run, nodes, granted.per_node)
         if reason:
             return Decision(run.run_id, False, reason=reason, position=1, warning=granted.warning)
-        nodes.free -= run.node_count
+        nodes.free -= nodes.target.takes(run.node_count)
         nodes.holders.append(run.run_id)
         gpus = tuple(self._take(granted.per_node, run.run_id) for _ in range(run.node_count))
         return Decision(run.run_id, True, gpus=gpus, warning=granted.warning)
@@ -312,6 +327,11 @@ class _Room:
             most = _count(nodes.target.max_nodes, "node")
             cure = "raise its max_nodes or cancel the run"
             return f"asks for {run.node_count} nodes of '{name}', which has at most {most}: {cure}"
+        if nodes.target.max_jobs is not None:
+            if nodes.free > 0:
+                return ""
+            most = _count(nodes.target.max_jobs, "run")
+            return f"waits until fewer than {most} of '{name}' are with its engine (max_jobs)"
         if nodes.free < run.node_count:
             missing = run.node_count - max(nodes.free, 0)
             held = f"; in use by {_some(nodes.holders[:_NAMED], len(nodes.holders))}" if nodes.holders else ""

@@ -1,7 +1,7 @@
 """What a run's jobs, as seen and as heard, say about the run. Pure: no clock, no engine, no record."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from runyard.protocol.jobs import JobReport
@@ -21,6 +21,9 @@ class NodeView:
         is_over: its job's process is gone; ``cause`` says how that looked.
         salvages: how many further jobs were started to collect what the first one left.
         silent_s: seconds for which nothing was heard of it.
+        engine_cause: why its engine has ended its job, where it was the engine.
+        began: False where its job is over and was never started: there is nothing to collect.
+        engine_tells: whether its engine may end jobs by itself, and says so when they are over.
     """
 
     node: int
@@ -29,6 +32,17 @@ class NodeView:
     cause: str = ""
     salvages: int = 0
     silent_s: float = 0.0
+    engine_cause: Reason | None = None
+    began: bool = True
+    engine_tells: bool = False
+
+    @property
+    def awaits_engine(self) -> bool:
+        """Somebody else has ended its ranks, and its engine has not said yet whether that was itself."""
+        if not self.engine_tells or self.is_over or self.report is None:
+            return False
+        error = self.report.error
+        return self.report.canceled or (error is not None and error.signal is not None)
 
     @property
     def is_done(self) -> bool:
@@ -55,6 +69,10 @@ class NodeView:
     def has_lost_its_ranks(self) -> bool:
         """Its job is gone, and nobody saw how its ranks ended."""
         return self.is_lost and (self.report is None or self.report.phase not in ("collecting", "done"))
+
+
+# Codes of errors that say that a job is gone, whatever its ranks did.
+LOSSES = frozenset({Reason.JOB_LOST.value, Reason.NODE_LOST.value, Reason.PREEMPTED.value})
 
 
 class Next(Enum):
@@ -84,12 +102,12 @@ def must_be_ended(node: NodeView) -> bool:
 
 def needs_salvage(node: NodeView) -> bool:
     """Whether another job is to collect what this one left behind."""
-    return node.is_lost and node.salvages < MAX_SALVAGES
+    return node.is_lost and node.began and node.salvages < MAX_SALVAGES
 
 
 def is_settled(node: NodeView) -> bool:
     """Whether nothing more will come from this node."""
-    return node.is_done or (node.is_lost and node.salvages >= MAX_SALVAGES)
+    return node.is_done or (node.is_lost and (node.salvages >= MAX_SALVAGES or not node.began))
 
 
 @dataclass(frozen=True)
@@ -106,13 +124,16 @@ def verdict(nodes: Sequence[NodeView], known: RunError | None, cancelled: bool) 
 
     A cancelled run is Canceled whatever its script made of the signal. Else an error that was
     already known (the job was lost; the script called ``run.fail``) comes first, then the rank
-    that failed first.
+    that failed first. Where the engine has ended the job, that is why they failed.
     """
     if cancelled:
         return Verdict(RunStatus.CANCELED, Reason.CANCELED)
     error = known or first_error(nodes) or _stopped_error(nodes) or _uncollected_error(nodes)
     if error is None:
         return Verdict(RunStatus.COMPLETED, Reason.OUTPUTS_COLLECTED)
+    ended = next((node for node in nodes if node.engine_cause is not None), None)
+    if ended is not None and ended.engine_cause is not None:
+        error = replace(error, code=ended.engine_cause.value, message=_kept(ended.cause))
     return Verdict(RunStatus.FAILED, _reason_of(error), error)
 
 
@@ -129,11 +150,17 @@ def lost_error(nodes: Sequence[NodeView]) -> RunError | None:
     for node in nodes:
         if node.has_lost_its_ranks:
             what = node.cause.rstrip(".") or "its process is gone"
+            if node.engine_cause is not None:
+                return RunError(code=node.engine_cause.value, message=_kept(what))
             return RunError(
                 code=Reason.JOB_LOST.value,
-                message=f"The job on node {node.node} ended without a last word: {what}. What it had written was kept.",
+                message=_kept(f"The job on node {node.node} ended without a last word: {what}"),
             )
     return None
+
+
+def _kept(what: str) -> str:
+    return f"{what.rstrip('.')}. What it had written was kept."
 
 
 def _stopped_error(nodes: Sequence[NodeView]) -> RunError | None:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from runyard.errors import RunyardError
+from runyard.errors import ComputeTargetException, RunyardError
 from runyard.protocol.codec import to_json
+from runyard.protocol.compute import ComputeSpec
 from runyard.protocol.jobs import JobAssignment
+from runyard.protocol.status import Reason
 from runyard_server.domain.gpus import Gpu
 
 
@@ -22,6 +24,7 @@ class Ability(Enum):
     MULTI_NODE = "multi_node"  # all nodes of a gang, or none
     GPUS = "gpus"  # gives GPUs out by index
     SHARED_FOLDER = "shared_folder"  # the nodes of a gang see each other's directories
+    QUEUES = "queues"  # its engine has a queue of its own: what was started may be PENDING for long
     RESIZE = "resize"  # brings and removes nodes: it is a ResizableExecutor
 
 
@@ -42,13 +45,18 @@ class JobState(Enum):
 class JobRequest:
     """An attempt of a run to be started: one assignment per node.
 
-    ``argv`` replaces the job's own command: the contract suite runs stand-ins with it.
+    Attributes:
+        argv: replaces the job's own command: the contract suite runs stand-ins with it.
+        target: the compute target, for an engine that must know what its nodes are to be.
+        gpus_per_node: to be asked of an engine that gives GPUs out itself.
     """
 
     run_id: str
     attempt: int
     assignments: list[JobAssignment]
     argv: list[str] | None = None
+    target: ComputeSpec | None = None
+    gpus_per_node: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,11 +72,12 @@ class NodePlan:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """What an executor would do: a value, made without touching the engine."""
+    """What an executor would do: a value, made without touching the engine. ``script``: what the engine would get."""
 
     run_id: str
     attempt: int
     nodes: list[NodePlan]
+    script: str = ""
 
     def shown(self) -> list[dict[str, Any]]:
         """For people (``--dry-run``): one JSON object per node, without the run's token."""
@@ -104,12 +113,20 @@ class JobHandle:
 
 @dataclass(frozen=True)
 class JobObservation:
-    """What was seen of a job. ``exit_code`` and ``signal`` ("SIGKILL") exclude each other."""
+    """What was seen of a job. ``exit_code`` and ``signal`` ("SIGKILL") exclude each other.
+
+    Attributes:
+        message: how it ended; of one that waits, for what.
+        cause: why it ended, where the engine itself ended it.
+        began: False for one that is over and was never started on any node: it has left nothing.
+    """
 
     state: JobState
     exit_code: int | None = None
     signal: str | None = None
     message: str = ""
+    cause: Reason | None = None
+    began: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,6 +136,23 @@ class Inventory:
     nodes: int | None = None
     cpus: int = 0
     gpus: list[Gpu] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NodeCounts:
+    """How many nodes of a compute target are in which state."""
+
+    running: int = 0
+    idle: int = 0
+    preparing: int = 0
+    leaving: int = 0
+    unusable: int = 0
+
+
+class EngineAwayError(RunyardError):
+    """The engine does not answer now; what was asked may be asked again."""
+
+    code = "engine_away"
 
 
 class StartFailedError(RunyardError):
@@ -144,6 +178,27 @@ class Executor(ABC):
             ComputeTargetException: the request is beyond the executor's abilities.
         """
 
+    def check(self, spec: ComputeSpec) -> ComputeSpec:
+        """The compute target as this engine can have it.
+
+        Raises:
+            ComputeTargetException: it cannot; the message says what it has.
+            EngineAwayError: it cannot be asked.
+        """
+        if spec.slurm is not None:
+            raise ComputeTargetException(
+                f"The options of Slurm mean nothing to the executor {self.name!r}. Leave them out, or use 'slurm'."
+            )
+        return spec
+
+    def count_nodes(self, spec: ComputeSpec) -> NodeCounts | None:
+        """The target's nodes by state; None where the engine does not tell, and those that runs hold are all.
+
+        Raises:
+            EngineAwayError: it cannot be asked.
+        """
+        return None
+
     @abstractmethod
     def start(self, plan: JobPlan) -> list[JobHandle]:
         """Starts every node of the plan, or none; one handle per node, in the plan's order.
@@ -153,6 +208,7 @@ class Executor(ABC):
 
         Raises:
             StartFailedError: a node could not be started; the others were ended again.
+            EngineAwayError: the engine does not answer; whether the jobs were started shows when it does.
         """
 
     @abstractmethod
@@ -160,13 +216,19 @@ class Executor(ABC):
         """The present state of each job, many with one look at the engine.
 
         Once a job is reported as over, no process of it is left.
+
+        Raises:
+            EngineAwayError: the engine does not answer; its jobs may go on.
         """
 
     @abstractmethod
     def cancel(self, handles: Sequence[JobHandle], firmly: bool) -> None:
         """Asks the jobs to end (they stop their ranks and report), or ends them and all they started.
 
-        Harmless for a job that is over, and any number of times.
+        Harmless for a job that is over, and any number of times. One that has not begun is taken back.
+
+        Raises:
+            EngineAwayError: the engine does not answer.
         """
 
     @abstractmethod

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class LocalExecutor(Executor):
         self._standby: Standby | None = None
         if sdk_path is not None:
             argv = standby_argv or [*JOB, "--standby"]
-            self._standby = Standby(argv, lambda: {**_inherited(), "PYTHONPATH": sdk_path}, standby_count)
+            self._standby = Standby(argv, lambda: {**inherited(os.environ), "PYTHONPATH": sdk_path}, standby_count)
 
     def prepare(self) -> None:
         """Starts the process that stands by, where there is one; called once when a server starts."""
@@ -208,7 +208,7 @@ class LocalExecutor(Executor):
                 stdout=log,
                 stderr=log,
                 cwd=plan.directory,
-                env={**_inherited(), **plan.env},
+                env={**inherited(os.environ), **plan.env},
                 start_new_session=True,
             )
         _detach(process)
@@ -296,10 +296,11 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _inherited() -> dict[str, str]:
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a job gets of the server's variables: all that are neither its interpreter's nor runyard's own."""
     return {
         name: value
-        for name, value in os.environ.items()
+        for name, value in environment.items()
         if name not in _NOT_INHERITED and not name.startswith(_NOT_INHERITED_PREFIXES)
     }
 

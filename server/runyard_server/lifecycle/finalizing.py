@@ -25,13 +25,13 @@ class Finalizing:
         for node in nodes:
             if needs_salvage(node):
                 self._nodes.salvage(run, node.node)
-        if not all(is_settled(node) for node in nodes):
+        if not all(is_settled(node) and (cancelled or not node.awaits_engine) for node in nodes):
             return None
         ended: Verdict = verdict(nodes, run.error, cancelled)
         warnings = list(run.warnings)
         for node in nodes:
             said = list(node.report.warnings) if node.report else []
-            if node.is_lost:
+            if node.is_lost and node.began:
                 left = self._ports.assignments.directory(run.id, run.attempt, node.node)
                 said.append(f"What node {node.node} had left could not be collected. It was not removed: {left}")
             warnings += [text for text in said if text not in warnings]

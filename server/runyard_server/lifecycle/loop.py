@@ -99,7 +99,7 @@ class Lifecycle:
             RunStatus.RUNNING: Running(nodes),
             RunStatus.STARTING: Starting(ports),
             RunStatus.PREPARING: Preparing(ports),
-            RunStatus.QUEUED: Queued(ports),
+            RunStatus.QUEUED: Queued(ports, nodes),
             RunStatus.CANCEL_REQUESTED: CancelRequested(nodes, finalizing),
         }
         self._unfinished = Unfinished()

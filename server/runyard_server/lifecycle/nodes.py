@@ -10,7 +10,7 @@ from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.runs import ClientProcess, RunRecord
 from runyard_server.domain.patience import Patience
 from runyard_server.domain.supervision import HEARTBEAT_LIMIT_S, MAX_SALVAGES, NodeView, must_be_ended
-from runyard_server.executors.base import Ability, JobHandle, JobObservation, JobRequest
+from runyard_server.executors.base import Ability, JobHandle, JobObservation, JobRequest, JobState
 from runyard_server.lifecycle.ports import Ports
 from runyard_server.records import runs as records
 from runyard_server.records.runs import JobRow
@@ -37,36 +37,44 @@ class Nodes:
         with self._ports.database.read() as connection:
             rows = records.jobs_of_many(connection, runs)
         handles = [handle for jobs in rows.values() for row in jobs if (handle := _handle(row)) is not None]
+        seen = self.observe(handles)
+        views = {run_id: [self._view(row, seen) for row in jobs] for run_id, jobs in rows.items()}
+        if any(view.is_over for found in views.values() for view in found):
+            self._refresh_reports(rows, views)
+        return views
+
+    def observe(self, handles: Sequence[JobHandle]) -> Mapping[JobHandle, JobObservation]:
+        """What the engines show of jobs; those of an engine that is away are missing."""
         seen: dict[JobHandle, JobObservation] = {}
         for name, executor in self._ports.executors.items():
             mine = [handle for handle in handles if handle.executor == name]
             if mine:
                 try:
                     seen.update(executor.observe(mine))
-                except (RunyardError, OSError) as fault:  # the engine is away: its jobs are known by what they say
+                except (RunyardError, OSError) as fault:  # its jobs are known by what they say
                     log.warning("%s could not be asked for its jobs: %s", name, fault)
-        views = {run_id: [self._view(row, seen) for row in jobs] for run_id, jobs in rows.items()}
-        if any(view.is_over for found in views.values() for view in found):
-            self._refresh_reports(rows, views)
-        return views
+        return seen
 
     def _view(self, row: JobRow, seen: Mapping[JobHandle, JobObservation]) -> NodeView:
         now = self._ports.clock.monotonic()
         sign = (row.reported_at, row.salvages)  # a job that was just started is given its time to speak
         silent_s = self._heard.silence_of((row.run_id, row.attempt, row.node), sign, now)
         handle = _handle(row)
-        over, cause = False, ""
+        over, cause, code, began = False, "", None, True
         if handle is not None:
             observation = seen.get(handle)
             if observation is not None and observation.state.is_over:
-                over = True
+                over, code, began = True, observation.cause, observation.began
                 cause = observation.message or (observation.signal or f"exit code {observation.exit_code}")
+            if observation is not None and observation.state is JobState.PENDING:
+                silent_s = 0.0  # nobody is there yet who could speak
         elif row.handle is not None and "client" in row.handle:
             over, cause = self._client_is_gone(row)
         elif row.reported_at is None or silent_s > HEARTBEAT_LIMIT_S:
             # An earlier server died while it started this job, and the run was cancelled before it was started again.
             over, cause = True, "the server ended while it started the job"
-        return NodeView(row.node, row.report, over, cause, row.salvages, silent_s)
+        tells_late = handle is not None and Ability.QUEUES in self._ports.executors[handle.executor].abilities
+        return NodeView(row.node, row.report, over, cause, row.salvages, silent_s, code, began, tells_late)
 
     def end(self, run: RunRecord, nodes: Sequence[NodeView]) -> None:
         """Asks the jobs that go on to end; those that do not in ``FIRMLY_AFTER_S`` are ended. Call it at every look."""
@@ -105,6 +113,9 @@ class Nodes:
             lost = _handle(rows[node])
             executor = ports.executors[lost.executor if lost else ports.queue.executor_of(run)]
             share = Ability.SHARED_FOLDER in executor.abilities
+            if Ability.QUEUES in executor.abilities:
+                # The folder is this machine's too; in the engine's queue the run would wait for its end.
+                executor = ports.executors["local"]
             assignment = ports.assignments.salvage(run, node, count, share)
             (handle,) = executor.start(executor.plan(JobRequest(run.id, run.attempt, [assignment])))
         except OSError as fault:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from runyard.protocol.compute import ComputeRecord
 from runyard.protocol.runs import RunError, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.clock import Clock
@@ -29,6 +30,7 @@ class Ports:
     environments: EnvironmentService
     assignments: AssignmentService
     closing: ClosingService
+    compute: Callable[[str], ComputeRecord]
     check: Callable[[RunSpec], Admitted]
     log: Callable[[str, str, str], None]  # run id, log name, text
     wake: Callable[[], None]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from runyard.protocol.runs import RunError, RunRecord
 from runyard.protocol.status import Reason, RunStatus
-from runyard_server.domain.supervision import Next, NodeView, first_error, judge
+from runyard_server.domain.supervision import LOSSES, Next, NodeView, first_error, judge
 from runyard_server.lifecycle.nodes import Nodes
 from runyard_server.lifecycle.ports import Move
 
@@ -26,8 +26,8 @@ class Running:
         if step is Next.FINALIZE:
             # Noted now: a job that is lost while it collects is followed by one that knows nothing of the ranks.
             error = run.error or first_error(nodes)
-            lost = error is not None and error.code == Reason.JOB_LOST
-            reason = Reason.JOB_LOST if lost else Reason.SCRIPT_ENDED
+            lost = error is not None and error.code in LOSSES
+            reason = Reason(error.code) if error and lost else Reason.SCRIPT_ENDED
             return Move(run, RunStatus.FINALIZING, reason, error.message if error and lost else "", error)
         if step is Next.END_GANG:
             self._nodes.end(run, nodes)

@@ -402,14 +402,21 @@ def remove_jobs(connection: Connection, run_id: str, attempt: int) -> None:
 
 
 def set_handles(
-    connection: Connection, run_id: str, attempt: int, handles: Sequence[dict[str, Any]], now: float
+    connection: Connection, run_id: str, attempt: int, handles: Sequence[dict[str, Any]], now: float | None
 ) -> None:
+    """Notes by what each job is found again. ``now`` None: they wait in their engine's queue, see ``set_begun``."""
     for node, handle in enumerate(handles):
         connection.execute(
             update(jobs)
             .where(jobs.c.run_id == run_id, jobs.c.attempt == attempt, jobs.c.node == node)
             .values(handle=handle, started_at=now)
         )
+
+
+def set_begun(connection: Connection, run_id: str, attempt: int, now: float) -> None:
+    """The jobs of an attempt have left their engine's queue."""
+    ours = (jobs.c.run_id == run_id, jobs.c.attempt == attempt, jobs.c.started_at.is_(None))
+    connection.execute(update(jobs).where(*ours).values(started_at=now))
 
 
 def set_handle(connection: Connection, run_id: str, attempt: int, node: int, handle: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ class AssignmentService:
         runs_folder: below it every node of an attempt has its own directory.
         address: the server's URL as nodes reach it.
         server_file: the file that holds the present address, for nodes that see it.
+        public_address: the URL as nodes on other machines reach it; "" where ``address`` is good for them too.
         interpreter: the environment that stands for a spec and key; raises where it is gone.
         local_path: a data reference as a folder of this machine, None where it is none.
     """
@@ -37,6 +38,7 @@ class AssignmentService:
         tokens: TokenService,
         interpreter: Callable[[EnvironmentSpec, str | None], ReadyEnvironment],
         local_path: Callable[[DataReferenceSpec], Path | None],
+        public_address: str = "",
     ) -> None:
         self._runs_folder = runs_folder
         self._workspace = workspace
@@ -46,6 +48,13 @@ class AssignmentService:
         self._tokens = tokens
         self._interpreter = interpreter
         self._local_path = local_path
+        self._public_address = public_address
+
+    def as_seen_elsewhere(self, assignments: Sequence[JobAssignment]) -> list[JobAssignment]:
+        """The same for nodes on other machines. A configured address stays good: they look for no newer one."""
+        if not self._public_address:
+            return list(assignments)
+        return [replace(each, server_url=self._public_address, server_file=None) for each in assignments]
 
     def build(
         self, run: RunRecord, gpus: Sequence[Sequence[int]], ports: Sequence[int] = (), share_folder: bool = False

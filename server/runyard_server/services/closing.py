@@ -64,7 +64,8 @@ class ClosingService:
         """Removes the run's directories on this machine and the live copies of its logs."""
         with self._database.read() as connection:
             jobs = runs.jobs_of(connection, run.id, run.attempt)
-        if all(job.report is not None and job.report.phase == "done" for job in jobs if job.started_at is not None):
+        begun = [job for job in jobs if job.started_at is not None or job.report is not None]
+        if all(job.report is not None and job.report.phase == "done" for job in begun):
             shutil.rmtree(self._assignments.run_directory(run.id), ignore_errors=True)
         # else something was not collected: it is all that is left of it
         self._logs.remove(run.id)

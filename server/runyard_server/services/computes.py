@@ -10,14 +10,17 @@ from runyard.errors import ComputeTargetException, UnknownComputeError
 from runyard.names import check_compute_name
 from runyard.protocol.compute import ComputeChanges, ComputeNode, ComputeRecord, ComputeSpec, VmSizeRecord
 from runyard_server.domain.clock import Clock
+from runyard_server.domain.gres import gpus_of
 from runyard_server.domain.placement import Target, grant
 from runyard_server.domain.vm_sizes import VM_SIZES, vm_size
+from runyard_server.executors.base import EngineAwayError, NodeCounts
 from runyard_server.records import computes as records
 from runyard_server.records.engine import Database
 
 LOCAL = "local"
 SUCCEEDED = "Succeeded"
 _PRIORITIES = ("dedicated", "lowpriority")
+_TYPES = {"slurm": "Slurm"}  # the class that a target is opened as, by executor
 
 
 class ComputeService:
@@ -31,6 +34,9 @@ class ComputeService:
         gpu_count: number of GPUs on this host, asked only where it matters.
         cpus: CPUs that the server may use.
         default_executor: who provides the nodes of a target that names no executor.
+        check: a target as its executor can have it, or why it cannot.
+        count: a target's nodes as its executor counts them; None where those that runs hold are all.
+        out_of_reach: why nodes on other machines cannot reach this server; "" where they can.
         changed: called when room may have been made, so that the queue is looked at again.
     """
 
@@ -43,6 +49,9 @@ class ComputeService:
         cpus: int,
         default_executor: str = LOCAL,
         changed: Callable[[], None] = lambda: None,
+        check: Callable[[str, ComputeSpec], ComputeSpec] = lambda executor, spec: spec,
+        count: Callable[[str, ComputeSpec], NodeCounts | None] = lambda executor, spec: None,
+        out_of_reach: str = "",
     ) -> None:
         self._database = database
         self._clock = clock
@@ -50,6 +59,9 @@ class ComputeService:
         self._gpu_count = gpu_count
         self._default_executor = default_executor
         self._changed = changed
+        self._check = check
+        self._count = count
+        self._out_of_reach = out_of_reach
         now = clock.now()
         spec = ComputeSpec(name=LOCAL, max_nodes=cpus, executor=LOCAL, type="Local", description="This machine.")
         self._local = ComputeRecord(spec, LOCAL, SUCCEEDED, now, now, now)
@@ -62,9 +74,9 @@ class ComputeService:
         Raises:
             ComputeTargetException: the spec is impossible, or the name has nodes of another kind.
         """
-        spec = self._checked(spec)
-        now = self._clock.now()
         executor = spec.executor or self._default_executor
+        spec = self._checked(spec, executor)
+        now = self._clock.now()
         with self._database.write() as connection:
             stored = records.add(connection, ComputeRecord(spec, executor, SUCCEEDED, now, now, now))
             if stored.spec != spec:
@@ -107,10 +119,11 @@ class ComputeService:
             ComputeTargetException: numbers that do not fit together, or ``local``.
         """
         _refuse_local(name, "changed")
+        given = {field: value for field, value in vars(changes).items() if value is not None}
+        present = self.asked(name)
+        self._checked_by_engine(replace(present.spec, **given), present.executor)
         with self._database.write() as connection:
-            spec = self._stored(connection, name).spec
-            given = {field: value for field, value in vars(changes).items() if value is not None}
-            spec = replace(spec, **given)
+            spec = replace(self._stored(connection, name).spec, **given)
             _check_nodes(spec)
             records.change(connection, spec, self._clock.now())
         self._changed()
@@ -152,7 +165,9 @@ class ComputeService:
             record = self._local if name == LOCAL else records.get(connection, name)
         if record is None:
             return None
-        return Target(name, record.spec.max_nodes, record.executor == LOCAL, _gpus_of(record)), record.executor
+        spec = record.spec
+        max_jobs = spec.slurm.max_jobs if spec.slurm is not None else None
+        return Target(name, spec.max_nodes, record.executor == LOCAL, _gpus_of(record), max_jobs), record.executor
 
     def _stored(self, connection: Connection, name: str) -> ComputeRecord:
         found = self._local if name == LOCAL else records.get(connection, name)
@@ -168,14 +183,40 @@ class ComputeService:
         spec = record.spec
         running = busy.get(spec.name, 0)
         gpus = _gpus_of(record)
+        if record.executor != LOCAL:
+            return self._seen_by_engine(record, running)
         idle = 0 if spec.name == LOCAL else max(0, spec.min_nodes - running)
         return replace(
             record,
             nodes_running=running,
             nodes_idle=idle,
-            nodes_ready=spec.max_nodes if record.executor == LOCAL else running + idle,
+            nodes_ready=spec.max_nodes,
             gpus_per_node=gpus,
             warnings=self._gpu_warnings(record, gpus),
+        )
+
+    def _seen_by_engine(self, record: ComputeRecord, running: int) -> ComputeRecord:
+        """A target whose engine knows more of its nodes than that runs hold them."""
+        errors: builtins.list[str] = []
+        counts = None
+        try:
+            counts = self._count(record.executor, record.spec)
+        except EngineAwayError as away:
+            errors.append(str(away))
+        if counts is None:
+            idle = max(0, record.spec.min_nodes - running)
+            counts = NodeCounts(running=running, idle=idle)
+        return replace(
+            record,
+            nodes_running=counts.running,
+            nodes_idle=counts.idle,
+            nodes_preparing=counts.preparing,
+            nodes_leaving=counts.leaving,
+            nodes_unusable=counts.unusable,
+            nodes_ready=counts.running + counts.idle,
+            gpus_per_node=_gpus_of(record),
+            warnings=[self._out_of_reach] if self._out_of_reach else [],
+            errors=errors,
         )
 
     def _gpu_warnings(self, record: ComputeRecord, gpus: int) -> builtins.list[str]:
@@ -188,7 +229,7 @@ class ComputeService:
         then = "a run that asks for them is refused (strict)" if record.spec.strict else "runs go with what is here"
         return [f"A node of {record.spec.vm_size} has {gpus} GPU(s), this host has {has}: {then}."]
 
-    def _checked(self, spec: ComputeSpec) -> ComputeSpec:
+    def _checked(self, spec: ComputeSpec, executor: str) -> ComputeSpec:
         """The spec with its names as they are stored."""
         check_compute_name(spec.name)
         if spec.name.lower() == LOCAL:
@@ -200,19 +241,31 @@ class ComputeService:
             raise ComputeTargetException(
                 f"There is no vm_priority {spec.vm_priority!r}. Choose one of: {', '.join(_PRIORITIES)}."
             )
-        if spec.executor is not None and spec.executor not in self._executors:
+        if executor not in self._executors:
             raise ComputeTargetException(
-                f"There is no executor {spec.executor!r}. This server has: {', '.join(sorted(self._executors))}."
+                f"There is no executor {executor!r}. This server has: {', '.join(sorted(self._executors))}."
             )
-        _check_nodes(spec)
+        if spec.max_nodes:  # else the engine says how many it has
+            _check_nodes(spec)
         size = shape.name if shape is not None else ""
-        return replace(spec, vm_size=size, vm_priority=spec.vm_priority.lower(), type="AmlCompute")
+        kind = _TYPES.get(executor, "AmlCompute")
+        spec = replace(spec, vm_size=size, vm_priority=spec.vm_priority.lower(), type=kind)
+        return self._checked_by_engine(spec, executor)
+
+    def _checked_by_engine(self, spec: ComputeSpec, executor: str) -> ComputeSpec:
+        try:
+            spec = self._check(executor, spec)
+        except EngineAwayError as away:
+            raise ComputeTargetException(f"{away} Try again when it does.") from away
+        _check_nodes(spec)
+        return spec
 
 
 def _gpus_of(record: ComputeRecord) -> int:
-    """GPUs of each node, by its shape."""
-    shape = vm_size(record.spec.vm_size)
-    return shape.gpus if shape is not None else 0
+    """GPUs of each node, by what its engine was told of them, else by its shape."""
+    slurm, shape = record.spec.slurm, vm_size(record.spec.vm_size)
+    told = gpus_of(slurm.gres) if slurm is not None else 0
+    return told or (shape.gpus if shape is not None else 0)
 
 
 def _check_nodes(spec: ComputeSpec) -> None:

@@ -39,6 +39,22 @@ class QueueService:
         self._executors = executors
         self._target = target
         self._lines = Lines()
+        self._handed_over: dict[str, Placed] = {}  # to engines that have a queue of their own, and wait there
+        self._said: dict[str, str] = {}  # what those wait for, by run
+
+    def hand_over(self, run: RunRecord) -> None:
+        """A queued run waits with its engine from now on."""
+        assert run.spec is not None
+        self._handed_over[run.id] = Placed(run.id, _name(run.target), run.spec.node_count)
+
+    def say(self, run_id: str, waits_for: str) -> None:
+        """What a run waits for, by its engine's word."""
+        self._said[run_id] = waits_for
+
+    def take_back(self, run_id: str) -> None:
+        """The run is not queued any more."""
+        self._handed_over.pop(run_id, None)
+        self._said.pop(run_id, None)
 
     def executor_of(self, run: RunRecord) -> str:
         """Name of the executor that provides the run's nodes."""
@@ -47,6 +63,8 @@ class QueueService:
 
     def starts(self, queued: Sequence[RunRecord]) -> list[Decision]:
         """Those of all the queued runs that start now, in the order in which they are served.
+
+        Those that were handed over to an engine's own queue are not to be among them.
 
         A run that has nodes already starts on these: a server ended while it started it, or the start could not be
         recorded.
@@ -64,7 +82,7 @@ class QueueService:
         for run in new:
             if run.id not in again:
                 self._lines.join(_candidate(run))
-        placement = self._placement(self._lines, [*holding, *begun])
+        placement = self._placement(self._lines, [*holding, *begun], self._handed_over.values())
         for decision in placement.starts:
             # A run that is here again at the next call has not become Running: what it has is read anew then.
             self._lines.leave(decision.run_id)
@@ -74,6 +92,9 @@ class QueueService:
         """The present decision on one queued run; None if it is not queued."""
         if run.status is not RunStatus.QUEUED:
             return None
+        said = self._said.get(run.id)
+        if said is not None:
+            return Decision(run.id, starts=False, reason=said)
         with self._database.read() as connection:
             waiting = records.waiting(connection)
             holding = records.holders(connection, [*_HOLDING, RunStatus.QUEUED])
@@ -84,13 +105,13 @@ class QueueService:
             return self._placement(lines, holding).on(candidate)
         return Decision(run.id, starts=True) if run.id in {row.run_id for row in waiting} else None
 
-    def _placement(self, lines: Lines, holding: Iterable[Holder]) -> Placement:
+    def _placement(self, lines: Lines, holding: Iterable[Holder], handed: Iterable[Placed] = ()) -> Placement:
         targets = [found[0] for name in lines.targets() if (found := self._target(name)) is not None]
         placed = [
             Placed(held.run_id, _name(held.target), len(held.gpus), tuple(tuple(node) for node in held.gpus))
             for held in holding
         ]
-        return Placement(targets, placed, lines, self._gpus)
+        return Placement(targets, [*placed, *handed], lines, self._gpus)
 
     def _gpus(self) -> Sequence[Gpu]:
         return self._executors["local"].inventory().gpus

@@ -99,6 +99,7 @@ class RunServer:
                 environments=self.environments,
                 assignments=self.assignments,
                 closing=self.closing,
+                compute=self.computes.asked,
                 check=admission.check,
                 log=self._log,
                 wake=self.woken.set,

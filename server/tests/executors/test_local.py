@@ -22,6 +22,7 @@ from runyard_server.testing.executor_contract import (
     DEAF,
     REPORT,
     RUN_ID,
+    SDK_PATH,
     STAY,
     ExecutorContract,
     MakeExecutor,
@@ -88,7 +89,7 @@ class TestLocalExecutor(ExecutorContract):
         seen = json.loads(Path(handles[0].directory, "seen.json").read_text())["env"]
         assert seen["KEPT"] == "yes"
         assert not {"VIRTUAL_ENV", "RUNYARD_TOKEN", "AZUREML_RUN_ID"} & set(seen)
-        assert seen["PYTHONPATH"] == str(home)
+        assert seen["PYTHONPATH"] == SDK_PATH
 
     def test_a_job_leads_its_own_session(self, executor: Executor, home: Path) -> None:
         handles = executor.start(executor.plan(job_request(home, STAY)))

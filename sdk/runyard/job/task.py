@@ -1,0 +1,136 @@
+"""``python -m runyard.job.task DIRECTORY``: what an engine starts on a node of a run. It starts the job and keeps its end.
+
+The server has laid what the job is to be into ``task.json`` of that directory, which both see. The engine tells the
+rest: which nodes the run has got and which GPUs of this one. How the job ended is in ``exit.json``, written when no
+process of the job is left; who wants it to end in a friendly way makes the file ``end``.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import Any, Dict, List, Optional
+
+from runyard.home import read_json, write_json
+from runyard.job.processes import adopt_orphans, kill_group, node_environment, reap_orphans, send
+
+TASK_FILE = "task.json"
+END_FILE = "end"
+EXIT_FILE = "exit.json"
+WHERE_FILE = "where.json"
+LOG_FILE = "job.log"
+
+HOSTS = "RUNYARD_NODES"  # names of the run's nodes, by node
+STEP = "RUNYARD_STEP"  # names of the variables that make up the engine's name for this task, with dots between
+NOT_STARTED = 127  # a shell's code for a program that is not there
+
+_LOOK_EVERY_S = 0.3
+
+
+class Task:
+    """One node's job, from its beginning to its last process."""
+
+    def __init__(self, directory: str, task: Dict[str, Any]) -> None:
+        self._directory = directory
+        self._argv: List[str] = task["argv"]
+        self._environment: Dict[str, str] = task["env"]
+        self._assignment: Dict[str, Any] = task["assignment"]
+        self._asked = False
+        self._job: Optional["subprocess.Popen[bytes]"] = None
+
+    def run(self) -> int:
+        """Runs the job; the exit code is the job's own, as a shell would give it."""
+        here = {"host": socket.gethostname(), "pid": os.getpid(), "step": _step()}
+        write_json(os.path.join(self._directory, WHERE_FILE), here)
+        signal.signal(signal.SIGTERM, lambda *_: self._end())
+        try:
+            self._job = self._start()
+        except OSError as fault:
+            message = "{} could not be started on {}: {}".format(self._argv[0], here["host"], fault.strerror or fault)
+            self._note(NOT_STARTED, None, message)
+            return NOT_STARTED
+        if self._asked:
+            self._end()
+        threading.Thread(target=self._listen, args=(self._job,), name="end", daemon=True).start()
+        code = self._job.wait()
+        kill_group(self._environment["RUNYARD_JOB"], os.getpid(), but=[os.getpid()])
+        if code >= 0:
+            self._note(code, None, "")
+            return code
+        self._note(None, _signal_name(-code), "")
+        return 128 - code
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        own = self._assignment
+        hosts = os.environ.get(HOSTS, "").split()
+        if own["addresses"] and len(hosts) == own["node_count"]:  # of a job that salvages there is one
+            own["addresses"] = hosts
+        if not own["gpus"]:
+            own["gpus"] = [index for index in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if index]
+        environment = dict(os.environ)
+        environment.update(self._environment)
+        environment.update(node_environment(own["run_id"], own["attempt"], own["node"], own["gpus"]))
+        os.chdir(self._directory)
+        log = os.open(LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            # Without a name: it holds the run's token. A file, not a pipe: nobody has to read it for us to go on.
+            with tempfile.TemporaryFile(dir=self._directory) as line:
+                line.write(json.dumps(own).encode("utf-8") + b"\n")
+                line.seek(0)
+                return subprocess.Popen(self._argv, stdin=line, stdout=log, stderr=log, env=environment)
+        finally:
+            os.close(log)
+
+    def _listen(self, job: "subprocess.Popen[bytes]") -> None:
+        """Passes on that the job is to end, and buries what it leaves behind."""
+        pause = threading.Event()
+        asked = os.path.join(self._directory, END_FILE)
+        while job.returncode is None:
+            if not self._asked and os.path.exists(asked):
+                self._end()
+            reap_orphans([job.pid])
+            pause.wait(_LOOK_EVERY_S)
+
+    def _end(self) -> None:
+        self._asked = True
+        if self._job is not None and self._job.returncode is None:
+            send(self._job.pid, signal.SIGTERM)
+
+    def _note(self, code: Optional[int], name: Optional[str], message: str) -> None:
+        if not os.path.isdir(self._directory):
+            return  # everything is stored, and the server has cleared it away
+        end = {"exit_code": code, "signal": name, "message": message, "salvage": self._assignment.get("salvage", 0)}
+        try:
+            write_json(os.path.join(self._directory, EXIT_FILE), end)
+        except OSError as fault:  # a full disk: the engine's own word has to do
+            sys.stderr.write("{} cannot be written: {}\n".format(EXIT_FILE, fault))
+
+
+def main() -> int:
+    directory = sys.argv[1]
+    adopt_orphans()
+    task = read_json(os.path.join(directory, TASK_FILE))
+    if task is None:
+        sys.stderr.write("{} is not in {}: the nodes must see the server's folder.\n".format(TASK_FILE, directory))
+        return NOT_STARTED
+    return Task(directory, task).run()
+
+
+def _step() -> str:
+    """The engine's name for this task, put together of the variables whose names ``STEP`` holds."""
+    return ".".join(os.environ.get(name, "") for name in os.environ.get(STEP, "").split(".") if name)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name of its own
+        return "signal {}".format(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,495 @@
+"""One Slurm job for each attempt of a run; on each of its nodes a step that starts the run's job there.
+
+What a node's job is to be lies in its directory, which the server and the nodes both see (``runyard.job.task``), and
+how it ended is written there too. Slurm decides whether a job goes on: what lies in the directory only tells how it
+ended. Everything else that is needed to find a job again is in its handle.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runyard.errors import ComputeTargetException
+from runyard.home import read_json, write_json
+from runyard.job import task
+from runyard.job.processes import MARKER, marker_of
+from runyard.protocol.codec import to_json
+from runyard.protocol.compute import ComputeSpec, SlurmSpec
+from runyard_server.domain import gres
+from runyard_server.executors.base import (
+    Ability,
+    EngineAwayError,
+    Executor,
+    Inventory,
+    JobHandle,
+    JobObservation,
+    JobPlan,
+    JobRequest,
+    JobState,
+    NodeCounts,
+    NodePlan,
+    StartFailedError,
+)
+from runyard_server.executors.slurm import script as scripts
+from runyard_server.executors.slurm import states
+from runyard_server.executors.slurm.commands import Commands, Node, Seen, signal_name
+from runyard_server.executors.slurm.look import Look, Lookout
+
+_COUNTS_FOR_S = 5.0  # how long counted nodes are good
+_LOST_AFTER_S = 10.0  # a job that Slurm does not show is given so long to appear: it was submitted a moment ago
+_REMEMBERED = 4096
+_TAIL_BYTES = 2000
+
+
+@dataclass(frozen=True)
+class _JobId:
+    """A handle's word: Slurm's job, the node's place in it, and which salvage it is (0: the run's own job)."""
+
+    number: str
+    place: int
+    salvage: int
+
+    @classmethod
+    def of(cls, handle: JobHandle) -> "_JobId":
+        number, place, salvage = handle.job_id.split("/")
+        return cls(number, int(place), int(salvage))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.place}/{self.salvage}"
+
+
+class SlurmExecutor(Executor):
+    """Hands runs to Slurm.
+
+    Args:
+        commands: how Slurm is called.
+        look_every_s: seconds between two looks at its queue, at least.
+    """
+
+    name = "slurm"
+    abilities = frozenset({Ability.MULTI_NODE, Ability.QUEUES})
+
+    def __init__(self, commands: Commands | None = None, look_every_s: float = 1.0) -> None:
+        self._commands = commands or Commands()
+        self._lookout = Lookout(self._commands.jobs, look_every_s)
+        self._lock = threading.Lock()
+        self._over: dict[JobHandle, JobObservation] = {}
+        self._first_asked: dict[str, float] = {}  # by job: when it was first looked for
+        self._counted: dict[str | None, tuple[float, NodeCounts]] = {}
+
+    # Compute targets
+
+    def check(self, spec: ComputeSpec) -> ComputeSpec:
+        slurm = spec.slurm or SlurmSpec()
+        missing = self._commands.missing
+        if missing:
+            raise ComputeTargetException(
+                f"This server has no {missing} on its PATH. Start it on a machine from which jobs can be submitted to "
+                "Slurm (a login node), with Slurm's commands on its PATH."
+            )
+        scripts.check_options(slurm)
+        partitions = self._commands.partitions()
+        names = ", ".join(partition.name for partition in partitions) or "none"
+        if slurm.partition is None:
+            found = next((partition for partition in partitions if partition.is_default), None)
+            if found is None:
+                raise ComputeTargetException(f"Slurm has no default partition. Name one of: {names}.")
+        else:
+            found = next((partition for partition in partitions if partition.name == slurm.partition), None)
+            if found is None:
+                raise ComputeTargetException(f"Slurm has no partition {slurm.partition!r}. It has: {names}.")
+        nodes = self._commands.nodes(found.name)
+        limit = found.time_limit_min
+        if slurm.time_limit_min is not None and limit is not None and slurm.time_limit_min > limit:
+            raise ComputeTargetException(
+                f"time_limit_min={slurm.time_limit_min} is more than partition {found.name!r} allows, {limit} minutes."
+            )
+        able = [node for node in nodes if _is_able(node, spec)]
+        if not able:
+            raise ComputeTargetException(_nobody_is_able(spec, found.name, nodes))
+        most = min(len(able), found.max_nodes or len(able))
+        if spec.max_nodes > most:
+            raise ComputeTargetException(
+                f"max_nodes={spec.max_nodes} is more than partition {found.name!r} has for one run: {most}."
+            )
+        return replace(spec, slurm=slurm, max_nodes=spec.max_nodes or most)
+
+    def count_nodes(self, spec: ComputeSpec) -> NodeCounts:
+        partition = (spec.slurm or SlurmSpec()).partition
+        with self._lock:
+            counted_at, counts = self._counted.get(partition, (float("-inf"), NodeCounts()))
+        if time.monotonic() - counted_at <= _COUNTS_FOR_S:
+            return counts
+        numbers: dict[str, int] = {}
+        for node in self._commands.nodes(partition):
+            state = states.node_state(node.state)
+            numbers[state] = numbers.get(state, 0) + 1
+        numbers.pop("", None)
+        counts = NodeCounts(**numbers)
+        with self._lock:
+            self._counted[partition] = (time.monotonic(), counts)
+        return counts
+
+    def inventory(self) -> Inventory:
+        nodes = self._commands.nodes(None)
+        return Inventory(nodes=len(nodes), cpus=sum(node.cpus for node in nodes))
+
+    # Starting
+
+    def plan(self, request: JobRequest) -> JobPlan:
+        nodes = []
+        for given in request.assignments:
+            env = {MARKER: marker_of(request.run_id, request.attempt, given.node), "PYTHONPATH": given.sdk_path}
+            argv = list(request.argv or [_python(request), "-S", "-m", "runyard.job"])
+            nodes.append(NodePlan(given.directory, argv, env, given, list(given.gpus)))
+        first = request.assignments[0]
+        script = scripts.batch_script(
+            target=request.target or ComputeSpec(name="slurm"),
+            job_name=_job_name(nodes[0]),
+            folder=str(_folder(nodes[0])),
+            file_name=_file_name(nodes[0]),
+            sdk_path=first.sdk_path,
+            directories=[node.directory for node in nodes],
+            gpus_per_node=request.gpus_per_node,
+            max_run_duration_s=first.max_run_duration_s,
+        )
+        return JobPlan(request.run_id, request.attempt, nodes, script)
+
+    def start(self, plan: JobPlan) -> list[JobHandle]:
+        trouble = self._lookout.trouble()
+        if trouble is not None:
+            self._lookout.latest()  # raises it, until Slurm has answered again
+        number = self._started_before(plan)
+        if number is None:
+            self._lay_out(plan)
+            number = self._commands.submit(plan.script)
+            self._write_number(plan, number)
+            self._lookout.look_soon()
+        return [
+            JobHandle(
+                self.name,
+                plan.run_id,
+                plan.attempt,
+                node.assignment.node,
+                node.directory,
+                str(_JobId(number, place, node.assignment.salvage)),
+            )
+            for place, node in enumerate(plan.nodes)
+        ]
+
+    def _started_before(self, plan: JobPlan) -> str | None:
+        """The job of an earlier ``start`` whose answer got lost."""
+        first = plan.nodes[0]
+        base = _folder(first) / _file_name(first)
+        for ending in (".job", ".number"):  # what the job says of itself goes before what its server had heard
+            number = _read(base.with_name(base.name + ending))
+            if number:
+                return number
+        if not base.with_name(base.name + ".sh").exists():
+            return None
+        # A server died about when it submitted: only Slurm knows whether it did.
+        name = _job_name(first)
+        jobs = self._commands.jobs()
+        found = [number for number, seen in jobs.items() if seen.name == name and seen.state != "FAILED"]
+        if not found:
+            return None
+        self._write_number(plan, found[0])
+        return found[0]
+
+    def _lay_out(self, plan: JobPlan) -> None:
+        """Writes what the nodes will read. Nothing is left of it where it does not work."""
+        first = plan.nodes[0]
+        try:
+            for node in plan.nodes:
+                directory = Path(node.directory)
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                directory.chmod(0o700)
+                for name in (task.EXIT_FILE, task.END_FILE, scripts.CODE_FILE):  # of the job that this one follows
+                    (directory / name).unlink(missing_ok=True)
+                told = {"argv": node.argv, "env": node.env, "assignment": to_json(node.assignment)}
+                write_json(str(directory / task.TASK_FILE), told, private=True)
+            base = _folder(first) / _file_name(first)
+            base.with_name(base.name + ".sh").write_text(plan.script, encoding="utf-8")
+        except OSError as error:
+            raise StartFailedError(
+                f"Run {plan.run_id} could not be started: {error}. "
+                "Look at the folder's permissions and the free space of its disk."
+            ) from error
+
+    def _write_number(self, plan: JobPlan, number: str) -> None:
+        base = _folder(plan.nodes[0]) / _file_name(plan.nodes[0])
+        base.with_name(base.name + ".number").write_text(number)
+
+    # Observing
+
+    def observe(self, handles: Iterable[JobHandle]) -> dict[JobHandle, JobObservation]:
+        asked = list(handles)
+        with self._lock:
+            found = {handle: self._over[handle] for handle in asked if handle in self._over}
+        left = [handle for handle in asked if handle not in found]
+        if not left:
+            return found
+        look = self._lookout.latest()
+        seen, unknown = self._sorted(left, look)
+        if unknown:
+            known = self._commands.ended_jobs(sorted({_JobId.of(handle).number for handle in unknown}))
+            for handle in unknown:
+                seen[handle] = known.get(_JobId.of(handle).number)
+        for handle in left:
+            observation = self._translate(handle, seen[handle]) if handle in seen else JobObservation(JobState.PENDING)
+            found[handle] = observation
+            if observation.state.is_over:
+                self._remember(handle, observation)
+        return found
+
+    def _sorted(
+        self, handles: Sequence[JobHandle], look: Look
+    ) -> tuple[dict[JobHandle, Seen | None], list[JobHandle]]:
+        """What a look shows of each job, and those that Slurm does not know any more."""
+        seen: dict[JobHandle, Seen | None] = {}
+        unknown = []
+        now = time.monotonic()
+        with self._lock:
+            for handle in handles:
+                number = _JobId.of(handle).number
+                job = look.jobs.get(number)
+                asked_at = self._first_asked.setdefault(number, now)
+                if job is not None:
+                    seen[handle] = job
+                elif look.began_at > asked_at + _LOST_AFTER_S or _read_end(handle) is not None:
+                    unknown.append(handle)
+        return seen, unknown
+
+    def _remember(self, handle: JobHandle, seen: JobObservation) -> None:
+        with self._lock:
+            while len(self._over) >= _REMEMBERED:
+                del self._over[next(iter(self._over))]
+            self._over[handle] = seen
+            self._first_asked.pop(_JobId.of(handle).number, None)
+
+    def _translate(self, handle: JobHandle, seen: Seen | None) -> JobObservation:
+        """What a job is, by Slurm's word and, if it is over, by what lies in its directory."""
+        end = _read_end(handle)
+        if seen is None:
+            if end is not None:
+                return _ended(handle, end)
+            number = _JobId.of(handle).number
+            message = f"Slurm does not know its job {number} any more, and the job on node {handle.node} left no word."
+            return JobObservation(JobState.LOST, message=message + _tail(handle))
+        meaning = states.job_meaning(seen.state)
+        if meaning.state is JobState.PENDING:
+            return JobObservation(JobState.PENDING, message=_waiting(handle, seen, meaning))
+        if not meaning.state.is_over:
+            return self._translate_going(handle, seen, end, meaning)
+        began = _began(handle)
+        if meaning.cause is None and end is not None:
+            return _ended(handle, end)
+        observation = _ended_by_slurm(handle, seen, meaning, began)
+        if end is not None:  # how the job itself ended is known too, beside why
+            observation = replace(observation, exit_code=end.get("exit_code"), signal=end.get("signal"))
+        elif began:
+            _write_end(handle, observation)  # for servers that come when Slurm has forgotten it
+        return observation
+
+    def _translate_going(
+        self, handle: JobHandle, seen: Seen, end: dict[str, Any] | None, meaning: states.Meaning
+    ) -> JobObservation:
+        """One of several nodes may be over while the others go on."""
+        if end is not None:
+            return _ended(handle, end)
+        code = _read(Path(handle.directory, scripts.CODE_FILE))
+        if not code:
+            return JobObservation(JobState.RUNNING, message=f"Slurm's job {meaning.words}" if meaning.words else "")
+        number = int(code)
+        if number <= 128:
+            if seen.state == "COMPLETING":  # Slurm is about to say why
+                return JobObservation(JobState.RUNNING)
+            message = f"The step of Slurm's job {_JobId.of(handle).number} on node {handle.node} ended without a word."
+            return JobObservation(JobState.LOST, message=message + _tail(handle))
+        name = signal_name(number - 128)
+        message = f"The job process of node {handle.node} was ended by {name}.{_tail(handle)}"
+        return JobObservation(JobState.ENDED, None, name, message)
+
+    # Ending
+
+    def cancel(self, handles: Sequence[JobHandle], firmly: bool) -> None:
+        if not handles:
+            return
+        with self._lock:
+            going = [handle for handle in handles if handle not in self._over]
+        numbers = sorted({_JobId.of(handle).number for handle in going})
+        if not numbers:
+            return
+        if firmly:
+            steps = [step for handle in going if (step := _step_of(handle))]
+            if steps:
+                self._commands.cancel(steps, ["--signal=KILL"])
+            whole = [number for number in numbers if _is_whole(number, going)]
+            if whole:
+                self._commands.cancel(whole, ["--signal=KILL", "--full"])
+        else:
+            for handle in going:
+                _ask_to_end(handle)
+        # One that has not begun has nothing to end: it is taken out of the queue.
+        self._commands.cancel(numbers, ["--state=PENDING"])
+        self._lookout.look_soon()
+
+
+def _step_of(handle: JobHandle) -> str:
+    """Slurm's name of the step on the handle's node; "" where none has begun."""
+    here = read_json(str(Path(handle.directory, task.WHERE_FILE)))
+    step = str(here["step"]) if here is not None else ""
+    return step if step.split(".")[0] == _JobId.of(handle).number else ""  # else that of an earlier job
+
+
+def _is_whole(number: str, handles: Sequence[JobHandle]) -> bool:
+    """Whether these are all nodes of a job of Slurm's."""
+    mine = [handle for handle in handles if _JobId.of(handle).number == number]
+    told = read_json(str(Path(mine[0].directory, task.TASK_FILE)))
+    count = told["assignment"]["node_count"] if told else 1
+    return len(mine) >= count or _JobId.of(mine[0]).salvage > 0
+
+
+def _python(request: JobRequest) -> str:
+    target = request.target
+    return (target.slurm or SlurmSpec()).python if target is not None else SlurmSpec().python
+
+
+def _folder(node: NodePlan) -> Path:
+    """The attempt's own folder."""
+    return Path(node.directory).parent
+
+
+def _file_name(node: NodePlan) -> str:
+    own = node.assignment
+    return "slurm" if not own.salvage else f"slurm-salvage-{own.node}-{own.salvage}"
+
+
+def _job_name(node: NodePlan) -> str:
+    own = node.assignment
+    salvage = f".salvage-{own.node}-{own.salvage}" if own.salvage else ""
+    return f"{own.run_id}.{own.attempt}{salvage}"
+
+
+def _waiting(handle: JobHandle, seen: Seen, meaning: states.Meaning) -> str:
+    number = _JobId.of(handle).number
+    start = f"; expected to start at {seen.start}" if seen.start and not meaning.words else ""
+    return f"Slurm's job {number} {meaning.words or states.waits_for(seen.reason)}{start}"
+
+
+def _began(handle: JobHandle) -> bool:
+    """Whether its script ever ran: on no node was anything started before that."""
+    base = Path(handle.directory).parent
+    return any(base.glob("slurm*.job"))
+
+
+def _ask_to_end(handle: JobHandle) -> None:
+    directory = Path(handle.directory)
+    if directory.is_dir():
+        (directory / task.END_FILE).touch()
+
+
+def _ended(handle: JobHandle, end: dict[str, Any]) -> JobObservation:
+    """The end that the task on the node, or an earlier look, has written down."""
+    code, name = end.get("exit_code"), end.get("signal")
+    if code is None and name is None:
+        return JobObservation(JobState.LOST, message=str(end.get("message") or ""))
+    if code == 0:
+        return JobObservation(JobState.ENDED, exit_code=0)
+    how = f"was ended by {name}" if name else f"ended with exit code {code}"
+    said = end.get("message") or f"The job process of node {handle.node} {how}."
+    return JobObservation(JobState.ENDED, code, name, f"{said}{_tail(handle)}")
+
+
+_SCRIPTS_OWN = {
+    scripts.NO_FOLDER: "its first node does not see the server's folder {folder}, or it was removed. Nodes must see "
+    "it under the same path: start the server with a home on a shared disk (RUNYARD_HOME)",
+    scripts.NOT_MINE: "another job of Slurm had the same attempt",
+    scripts.OLD_PYTHON: "the Python on its node is missing or older than 3.7. Name another one: python=... of the "
+    "compute target, or a line of setup that brings one (module load ...)",
+}
+
+
+def _ended_by_slurm(handle: JobHandle, seen: Seen, meaning: states.Meaning, began: bool) -> JobObservation:
+    """A job that is over and of which its node has said nothing, or less than Slurm knows."""
+    number = _JobId.of(handle).number
+    code, by = seen.exit_code, seen.signal
+    words, reason = meaning.words or "ended", ""
+    if seen.state.startswith("FAILED") and code in _SCRIPTS_OWN:
+        words = "could not begin: " + _SCRIPTS_OWN[code].format(folder=Path(handle.directory).parent)
+    elif seen.reason not in ("", "None", "NonZeroExitCode"):
+        reason = f" ({seen.state}, {seen.reason})"
+    elif seen.state not in ("COMPLETED", "FAILED"):
+        reason = f" ({seen.state})"
+    message = f"Slurm's job {number} {words}{reason}.{_tail(handle)}"
+    if meaning.state is JobState.LOST:
+        return JobObservation(JobState.LOST, message=message, cause=meaning.cause, began=began)
+    if seen.state == "COMPLETED" and not by:  # its directory was cleared away, or it left no word: srun's is not enough
+        if Path(handle.directory).exists():
+            message = f"Slurm's job {number} ended, and the job on node {handle.node} left no word.{_tail(handle)}"
+            return JobObservation(JobState.LOST, message=message, began=began)
+        return JobObservation(JobState.ENDED, exit_code=0)
+    if seen.state == "FAILED" and not by and code <= 128:
+        return JobObservation(JobState.ENDED, code or 1, None, message, meaning.cause, began)
+    name = signal_name(by or max(code - 128, 0) or 9)
+    return JobObservation(JobState.ENDED, None, name, message, meaning.cause, began)
+
+
+def _read_end(handle: JobHandle) -> dict[str, Any] | None:
+    """How the job's task says that it ended; None if it has not, or another job of this directory has."""
+    end = read_json(str(Path(handle.directory, task.EXIT_FILE)))
+    if end is None or end.get("salvage") != _JobId.of(handle).salvage:
+        return None  # without a salvage it is the word of the job itself, whose task has not ended yet
+    return end
+
+
+def _write_end(handle: JobHandle, seen: JobObservation) -> None:
+    end = {"exit_code": seen.exit_code, "signal": seen.signal, "message": seen.message}
+    if Path(handle.directory).is_dir():
+        write_json(str(Path(handle.directory, task.EXIT_FILE)), {**end, "salvage": _JobId.of(handle).salvage})
+
+
+def _is_able(node: Node, spec: ComputeSpec) -> bool:
+    """Whether a node has what each node of the target is to have. Constraints are Slurm's to read."""
+    cpus, memory_mb = scripts.shape_of(spec)
+    text = (spec.slurm or SlurmSpec()).gres
+    gpus, kind = gres.gpus_of(text), gres.gpu_kind(text)
+    return node.cpus >= cpus and node.memory_mb >= memory_mb and gres.node_gpus(node.gres, kind) >= gpus
+
+
+def _nobody_is_able(spec: ComputeSpec, partition: str, nodes: Sequence[Node]) -> str:
+    if not nodes:
+        return f"The partition {partition!r} has no nodes."
+    cpus, memory_mb = scripts.shape_of(spec)
+    text = (spec.slurm or SlurmSpec()).gres
+    wanted = [f"{cpus} CPUs" if cpus else "", f"{memory_mb} MB" if memory_mb else "", text or ""]
+    shapes = sorted({(node.cpus, node.memory_mb, node.gres) for node in nodes})
+    has = "; ".join(f"{c} CPUs, {m} MB" + (f", {g}" if g else "") for c, m, g in shapes[:5])
+    return (
+        f"No node of partition {partition!r} has {', '.join(word for word in wanted if word)}. Its nodes have: {has}. "
+        "Choose another vm_size (or none), cpus_per_node, memory_mb or gres, or another partition."
+    )
+
+
+def _tail(handle: JobHandle) -> str:
+    """The end of the job's log, or of its batch script's, for the message: its cause is nowhere else."""
+    directory = Path(handle.directory)
+    salvage = _JobId.of(handle).salvage
+    log = "slurm.log" if not salvage else f"slurm-salvage-{handle.node}-{salvage}.log"
+    for path in (directory / task.LOG_FILE, directory.parent / log):
+        text = _read(path, _TAIL_BYTES)
+        if text:
+            return f" The end of its {path.name}:\n{text}"
+    return ""
+
+
+def _read(path: Path, last_bytes: int = 0) -> str:
+    """What a file holds, or its end; "" where there is none."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return ""
+    return data[-last_bytes:].decode("utf-8", "replace").strip()

@@ -1,0 +1,90 @@
+"""Looks at Slurm: one for everybody who asks within a moment, and nobody waits long for one that does not come."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from runyard_server.executors.base import EngineAwayError
+from runyard_server.executors.slurm.commands import Seen
+
+_SHARE = 20  # at most a twentieth of the time goes into looking
+_FIRST_PATIENCE_S = 6.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What Slurm showed. ``began_at``: when it was asked, by a clock that never goes back."""
+
+    jobs: dict[str, Seen] = field(default_factory=dict)
+    began_at: float = float("-inf")
+
+
+class Lookout:
+    """Keeps the newest look.
+
+    Args:
+        jobs: asks Slurm for this user's jobs; may take long.
+        every_s: how old a look may be at least before there is another one.
+        patience_s: how long somebody who asks waits for it.
+        stale_s: how old the newest look may become before Slurm counts as away.
+    """
+
+    def __init__(
+        self,
+        jobs: Callable[[], dict[str, Seen]],
+        every_s: float = 1.0,
+        patience_s: float = 1.0,
+        stale_s: float = 10.0,
+    ) -> None:
+        self._jobs = jobs
+        self._every_s, self._patience_s, self._stale_s = every_s, patience_s, stale_s
+        self._changed = threading.Condition()
+        self._newest = Look()
+        self._trouble: EngineAwayError | None = None
+        self._looking_since: float | None = None
+        self._next_at = float("-inf")
+
+    def latest(self) -> Look:
+        """A look that is as new as it should be; an older one where Slurm takes its time.
+
+        Raises:
+            EngineAwayError: it has not answered for long.
+        """
+        with self._changed:
+            if self._looking_since is None and time.monotonic() >= self._next_at:
+                self._looking_since = time.monotonic()
+                threading.Thread(target=self._look, name="squeue", daemon=True).start()
+            if self._looking_since is not None:  # those who come later wait for the rest of the first one's time
+                patience_s = self._patience_s if self._newest.began_at > 0 else _FIRST_PATIENCE_S
+                left = self._looking_since + patience_s - time.monotonic()
+                self._changed.wait_for(lambda: self._looking_since is None, max(0.0, left))
+            if time.monotonic() - self._newest.began_at <= self._stale_s:
+                return self._newest
+            raise self._trouble or EngineAwayError("Slurm does not answer: squeue takes long.")
+
+    def look_soon(self) -> None:
+        """Something was changed: who asks next is shown what came of it."""
+        with self._changed:
+            self._next_at = min(self._next_at, time.monotonic())
+
+    def trouble(self) -> EngineAwayError | None:
+        """Why the last look failed; None if it did not."""
+        with self._changed:
+            return self._trouble
+
+    def _look(self) -> None:
+        began_at = time.monotonic()
+        found, trouble = None, None
+        try:
+            found = Look(self._jobs(), began_at)
+        except EngineAwayError as fault:
+            trouble = fault
+        except Exception as fault:  # what it printed makes no sense: to who waits the same
+            trouble = EngineAwayError(f"Slurm's answer is not understood: {fault!r}")
+        with self._changed:
+            self._newest, self._trouble = found or self._newest, trouble
+            took_s = time.monotonic() - began_at
+            self._next_at = time.monotonic() + max(self._every_s - took_s, (_SHARE - 1) * took_s if found else 0.0)
+            self._looking_since = None
+            self._changed.notify_all()
