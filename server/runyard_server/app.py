@@ -67,6 +67,7 @@ from runyard_server.services.metrics import MetricService
 from runyard_server.services.models import ModelService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.pages import PageService
+from runyard_server.services.planning import PlanningService
 from runyard_server.services.queue import QueueService
 from runyard_server.services.ranks import RankService
 from runyard_server.services.reading import ReadingService
@@ -220,6 +221,7 @@ def build(
         hub=hub,
         tokens=tokens,
         pages=PageService(address, tokens),
+        planning=PlanningService(executors, compute_service.asked, assignments),
         workspace=WorkspaceService(database, clock, settings.workspace),
         experiments=ExperimentService(database, clock),
         runs=run_service,

@@ -58,8 +58,12 @@ def _add_slurm(parser: Any) -> None:
         group.add_argument("--" + name, metavar="N", type=whole_number(1), help=text)
     group.add_argument("--exclusive", action="store_true", help="whole nodes")
     group.add_argument("--max-jobs", metavar="N", type=whole_number(1), help="runs with Slurm at a time (default: 100)")
-    group.add_argument("--setup", metavar="LINE", action="append", default=[], help="shell before a run; may be repeated")
-    group.add_argument("--sbatch", metavar="OPTION", action="append", default=[], help="--sbatch=--nice=10; may be repeated")
+    group.add_argument(
+        "--setup", metavar="LINE", action="append", default=[], help="shell before a run; may be repeated"
+    )
+    group.add_argument(
+        "--sbatch", metavar="OPTION", action="append", default=[], help="--sbatch=--nice=10; may be repeated"
+    )
 
 
 def _slurm_options(given: Any) -> Dict[str, Any]:

@@ -171,13 +171,16 @@ def _after(call: Call, run: "Run") -> int:
 def _check(call: Call, spec: "RunSpec") -> int:
     from runyard.protocol.codec import to_json
 
-    warnings = call.transport.call("POST", "/runs/check", json=to_json(spec))["warnings"]
+    checked = call.transport.call("POST", "/runs/check", json=to_json(spec))
+    warnings, script = checked["warnings"], checked.get("script") or ""
     if call.out.as_json:
-        call.out.json({"spec": to_json(spec), "warnings": warnings})
+        call.out.json({"spec": to_json(spec), "warnings": warnings, "script": script})
         return 0
     call.out.fields(_spec_fields(spec))
     for warning in warnings:
         call.out.say("warning      " + warning)
+    if script:
+        call.out.say("\nThe script that its engine would get:\n\n" + script)
     call.out.say("\nIt could be submitted. Nothing was.")
     return 0
 

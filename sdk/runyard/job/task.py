@@ -40,7 +40,7 @@ class Task:
         self._environment: Dict[str, str] = task["env"]
         self._assignment: Dict[str, Any] = task["assignment"]
         self._asked = False
-        self._job: Optional["subprocess.Popen[bytes]"] = None
+        self._job: Optional[subprocess.Popen[bytes]] = None
 
     def run(self) -> int:
         """Runs the job; the exit code is the job's own, as a shell would give it."""

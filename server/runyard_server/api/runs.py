@@ -26,7 +26,9 @@ def submit(spec: RunSpec, request: Request) -> Any:
 @router.post("/runs/check")
 def check(spec: RunSpec, request: Request) -> Any:
     """A dry run: the spec as it would go ahead, and warnings; refused as a submission would be."""
-    return to_json(services(request).admission.check(spec))
+    held = services(request)
+    admitted = held.admission.check(spec)
+    return to_json(replace(admitted, script=held.planning.script(admitted.spec)))
 
 
 @router.post("/interactive-runs")

@@ -34,10 +34,14 @@ class Places(Protocol):
 
 @dataclass(frozen=True)
 class Admitted:
-    """A spec that may run, with what this workspace makes of it, and what to tell about that."""
+    """A spec that may run, with what this workspace makes of it, and what to tell about that.
+
+    ``script``: of a dry run, what its engine would get.
+    """
 
     spec: RunSpec
     warnings: list[str]
+    script: str = ""
 
 
 class AdmissionService:

@@ -77,6 +77,12 @@ class AssignmentService:
             data.append(DataMount(reference, str(folder) if folder is not None else None))
         return self._for_nodes(run, spec, gpus, ports, python, data, share_folder)
 
+    def sketch(self, run: RunRecord) -> list[JobAssignment]:
+        """What each node of a run would be told, as far as that is known before it has an environment."""
+        assert run.spec is not None
+        nobody: list[Sequence[int]] = [()] * run.spec.node_count
+        return self._for_nodes(run, run.spec, nobody, (), "python", [], False)
+
     def salvage(self, run: RunRecord, node: int, number: int, share_folder: bool = False) -> JobAssignment:
         """For the job that collects what a lost one left: it starts nothing, so it needs neither environment nor data.
 

@@ -17,6 +17,7 @@ from runyard_server.services.metrics import MetricService
 from runyard_server.services.models import ModelService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.pages import PageService
+from runyard_server.services.planning import PlanningService
 from runyard_server.services.queue import QueueService
 from runyard_server.services.ranks import RankService
 from runyard_server.services.reading import ReadingService
@@ -35,6 +36,7 @@ class Services:
     hub: Hub
     tokens: TokenService
     pages: PageService
+    planning: PlanningService
     workspace: WorkspaceService
     experiments: ExperimentService
     runs: RunService

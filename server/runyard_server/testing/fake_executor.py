@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runyard.protocol.jobs import JobAssignment
+from runyard.protocol.status import Reason
 from runyard_server.domain.gpus import Gpu
 from runyard_server.executors.base import (
     Ability,
@@ -59,9 +60,22 @@ class FakeJob:
         """It is gone, and the engine cannot say how it ended."""
         self._end(JobObservation(JobState.LOST, message=f"The job of node {self.handle.node} is gone."))
 
-    def wait_for_room(self) -> None:
+    def wait_for_room(self, why: str = "") -> None:
         """The engine has it and has not started it yet."""
-        self.seen = JobObservation(JobState.PENDING)
+        self.seen = JobObservation(JobState.PENDING, message=why)
+
+    def take_out(self, said: str = "taken out of the queue") -> None:
+        """It leaves the engine's queue without having begun."""
+        self._end(JobObservation(JobState.ENDED, None, "SIGKILL", said, began=False))
+
+    def end_by_engine(self, cause: Reason, said: str) -> None:
+        """The engine itself ends it."""
+        self._end(JobObservation(JobState.ENDED, None, "SIGKILL", said, cause))
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is in the engine's queue."""
+        return self.seen.state is JobState.PENDING
 
     def begin(self) -> None:
         """The engine starts it after all."""
@@ -78,6 +92,7 @@ class FakeEngine:
     Args:
         name: under which its executors are known.
         gpus: number of GPUs that it shows.
+        queues: whether it has a queue of its own.
         interrupt: called after each thing that happens to the engine: where a server may die.
     Attributes:
         jobs: all that were ever started, in order.
@@ -87,8 +102,15 @@ class FakeEngine:
         refuses: nodes that cannot be started, and what the engine says of them.
     """
 
-    def __init__(self, name: str = "local", gpus: int = 0, interrupt: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        name: str = "local",
+        gpus: int = 0,
+        interrupt: Callable[[], None] = lambda: None,
+        queues: bool = False,
+    ) -> None:
         self.name = name
+        self.queues = queues
         self.gpus = [Gpu(index, f"gpu-{index}", "Fake", 16 << 30, 16 << 30) for index in range(gpus)]
         self.interrupt = interrupt
         self.jobs: list[FakeJob] = []
@@ -120,6 +142,8 @@ class FakeExecutor(Executor):
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
         self.name = engine.name
+        if engine.queues:
+            self.abilities = self.abilities | {Ability.QUEUES}
 
     def plan(self, request: JobRequest) -> JobPlan:
         nodes = [
@@ -157,6 +181,8 @@ class FakeExecutor(Executor):
             if firmly:
                 for of_node in self._engine.jobs_of(handle.run_id, handle.node):
                     of_node.kill()  # whatever was started there for the run: it carries the same marker
+            elif job.waits:
+                job.take_out()
             elif not job.is_over:
                 job.asked_to_end += 1
                 if job.when_asked is not None:

@@ -81,7 +81,7 @@ class PlayedJob:
 
     def act(self, server: RunServer) -> None:
         """Does the next thing, unless it is over or hangs."""
-        if self.job.is_over or self.hangs:
+        if self.job.is_over or self.job.waits or self.hangs:
             return
         if not self.is_told:
             self._report(server)

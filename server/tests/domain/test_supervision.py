@@ -114,3 +114,39 @@ def test_outputs_that_nobody_could_collect_fail_a_run_whose_script_went_well() -
     node = NodeView(0, ended(0, "collecting").report, is_over=True, cause="SIGKILL", salvages=MAX_SALVAGES)
     found = verdict([node], None, cancelled=False)
     assert (found.status, found.reason) == (RunStatus.FAILED, Reason.COLLECTION_FAILED)
+
+
+def stopped(node: int = 0, is_over: bool = False, cause: Reason | None = None) -> NodeView:
+    """A node whose rank a signal of somebody else's has ended; all is collected."""
+    error = RunError(code="signaled", message="The script was ended by SIGTERM.", rank=node, signal="SIGTERM")
+    report = JobReport(1, node, 3, "done", error=error)
+    return NodeView(
+        node, report, is_over, "Slurm's job 7 reached its time limit.", engine_cause=cause, engine_tells=True
+    )
+
+
+def test_what_the_engine_says_is_waited_for_where_somebody_else_ended_the_ranks() -> None:
+    assert stopped().awaits_engine
+    assert not stopped(is_over=True).awaits_engine
+    assert not replace(stopped(), engine_tells=False).awaits_engine
+    assert not replace(failed(0, 0, NOON), engine_tells=True).awaits_engine
+
+
+def test_that_the_engine_ended_the_job_is_why_its_ranks_failed() -> None:
+    ended_by_engine = verdict([stopped(is_over=True, cause=Reason.TIME_LIMIT)], None, cancelled=False)
+    assert (ended_by_engine.status, ended_by_engine.reason) == (RunStatus.FAILED, Reason.TIME_LIMIT)
+    assert ended_by_engine.error is not None
+    assert ended_by_engine.error.message.startswith("Slurm's job 7 reached its time limit.")
+    assert ended_by_engine.error.signal == "SIGTERM"
+    assert verdict([stopped(is_over=True)], None, cancelled=False).reason is Reason.SIGNALED
+
+
+def test_a_run_that_was_over_before_its_engine_ended_the_job_has_completed() -> None:
+    node = replace(ended(), engine_cause=Reason.TIME_LIMIT, engine_tells=True)
+    assert verdict([node], None, cancelled=False).status is RunStatus.COMPLETED
+
+
+def test_a_job_that_never_began_leaves_nothing_to_collect() -> None:
+    node = NodeView(0, None, is_over=True, cause="taken out of the queue", began=False)
+    assert not needs_salvage(node)
+    assert is_settled(node)

@@ -21,7 +21,6 @@ from runyard.protocol.compute import ComputeSpec, SlurmSpec
 from runyard_server.domain import gres
 from runyard_server.executors.base import (
     Ability,
-    EngineAwayError,
     Executor,
     Inventory,
     JobHandle,
@@ -42,6 +41,7 @@ _COUNTS_FOR_S = 5.0  # how long counted nodes are good
 _LOST_AFTER_S = 10.0  # a job that Slurm does not show is given so long to appear: it was submitted a moment ago
 _REMEMBERED = 4096
 _TAIL_BYTES = 2000
+_NOISE = "lacks support for cpu binding"  # srun says so of --cpu-bind=none where nothing would be bound anyway
 
 
 @dataclass(frozen=True)
@@ -245,9 +245,7 @@ class SlurmExecutor(Executor):
                 self._remember(handle, observation)
         return found
 
-    def _sorted(
-        self, handles: Sequence[JobHandle], look: Look
-    ) -> tuple[dict[JobHandle, Seen | None], list[JobHandle]]:
+    def _sorted(self, handles: Sequence[JobHandle], look: Look) -> tuple[dict[JobHandle, Seen | None], list[JobHandle]]:
         """What a look shows of each job, and those that Slurm does not know any more."""
         seen: dict[JobHandle, Seen | None] = {}
         unknown = []
@@ -480,7 +478,7 @@ def _tail(handle: JobHandle) -> str:
     salvage = _JobId.of(handle).salvage
     log = "slurm.log" if not salvage else f"slurm-salvage-{handle.node}-{salvage}.log"
     for path in (directory / task.LOG_FILE, directory.parent / log):
-        text = _read(path, _TAIL_BYTES)
+        text = "\n".join(line for line in _read(path, _TAIL_BYTES).splitlines() if _NOISE not in line)
         if text:
             return f" The end of its {path.name}:\n{text}"
     return ""

@@ -27,7 +27,7 @@ class Lookout:
         jobs: asks Slurm for this user's jobs; may take long.
         every_s: how old a look may be at least before there is another one.
         patience_s: how long somebody who asks waits for it.
-        stale_s: how old the newest look may become before Slurm counts as away.
+        stale_s: how old the newest look may become, while others fail or do not come, before Slurm counts as away.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Lookout:
                 patience_s = self._patience_s if self._newest.began_at > 0 else _FIRST_PATIENCE_S
                 left = self._looking_since + patience_s - time.monotonic()
                 self._changed.wait_for(lambda: self._looking_since is None, max(0.0, left))
-            if time.monotonic() - self._newest.began_at <= self._stale_s:
+            answered = self._trouble is None and self._looking_since is None
+            if answered or time.monotonic() - self._newest.began_at <= self._stale_s:
                 return self._newest
             raise self._trouble or EngineAwayError("Slurm does not answer: squeue takes long.")
 

@@ -17,7 +17,18 @@ GRACE_MIN = 5  # beyond a run's own limit, for fetching and collecting
 _PLAIN = re.compile(r"[\w.,:/@+=*-]+")
 _FORBIDDEN = re.compile(r'["\\`$\x00-\x1f\x7f]')
 # Options that would take the script's own ones back, or make several jobs of one.
-_OURS: tuple[str, ...] = ("--array", "-a", "--requeue", "--nodes", "-N", "--ntasks", "-n", "--ntasks-per-node", "--wrap", "--job-name")
+_OURS: tuple[str, ...] = (
+    "--array",
+    "-a",
+    "--requeue",
+    "--nodes",
+    "-N",
+    "--ntasks",
+    "-n",
+    "--ntasks-per-node",
+    "--wrap",
+    "--job-name",
+)
 _OURS += ("-J", "--output", "-o", "--error", "-e", "--chdir", "-D", "--input", "-i", "--export", "--parsable")
 
 # What is in braces is filled in; the rest is for people to read who look for a job's script.
