@@ -9,6 +9,7 @@ from runyard.protocol.runs import RunError
 from runyard.protocol.status import Reason, RunStatus
 
 HEARTBEAT_LIMIT_S = 30.0
+REACH_LIMIT_S = 120.0  # how long a job that its engine has started may take to say its first word
 MAX_SALVAGES = 3  # jobs that try to collect what a lost one left, before its node is given up
 
 
@@ -23,6 +24,7 @@ class NodeView:
         silent_s: seconds for which nothing was heard of it.
         engine_cause: why its engine has ended its job, where it was the engine.
         began: False where its job is over and was never started: there is nothing to collect.
+        is_cut_off: its engine has started it, and yet it has never been heard of: its node does not reach the server.
         engine_tells: whether its engine may end jobs by itself, and says so when they are over.
     """
 
@@ -35,6 +37,7 @@ class NodeView:
     engine_cause: Reason | None = None
     began: bool = True
     engine_tells: bool = False
+    is_cut_off: bool = False
 
     @property
     def awaits_engine(self) -> bool:
@@ -88,7 +91,7 @@ def judge(nodes: Sequence[NodeView]) -> Next:
     """What the nodes of a running attempt call for."""
     if all(node.has_ended for node in nodes):
         return Next.FINALIZE
-    if any(node.is_lost or _failed(node) for node in nodes):
+    if any(node.is_lost or node.is_cut_off or _failed(node) for node in nodes):
         return Next.END_GANG
     if any(node.is_silent and not node.has_ended for node in nodes):
         return Next.NOT_RESPONDING

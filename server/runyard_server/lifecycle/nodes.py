@@ -9,8 +9,8 @@ from runyard.job.processes import look_up, machine_name
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.runs import ClientProcess, RunRecord
 from runyard_server.domain.patience import Patience
-from runyard_server.domain.supervision import HEARTBEAT_LIMIT_S, MAX_SALVAGES, NodeView, must_be_ended
-from runyard_server.executors.base import Ability, JobHandle, JobObservation, JobRequest, JobState
+from runyard_server.domain.supervision import HEARTBEAT_LIMIT_S, MAX_SALVAGES, REACH_LIMIT_S, NodeView, must_be_ended
+from runyard_server.executors.base import Ability, EngineAwayError, JobHandle, JobObservation, JobRequest, JobState
 from runyard_server.lifecycle.ports import Ports
 from runyard_server.records import runs as records
 from runyard_server.records.runs import JobRow
@@ -29,6 +29,7 @@ class Nodes:
         self._ports = ports
         self._heard = Patience()  # of jobs and of clients
         self._asked_to_end = Patience()
+        self._cut_off: set[tuple[str, int, int]] = set()
 
     def look(self, runs: Sequence[RunRecord]) -> Mapping[str, list[NodeView]]:
         """Each run's nodes by run id; an empty list for a run without any."""
@@ -74,7 +75,20 @@ class Nodes:
             # An earlier server died while it started this job, and the run was cancelled before it was started again.
             over, cause = True, "the server ended while it started the job"
         tells_late = handle is not None and Ability.QUEUES in self._ports.executors[handle.executor].abilities
-        return NodeView(row.node, row.report, over, cause, row.salvages, silent_s, code, began, tells_late)
+        cut_off = tells_late and not over and row.report is None and silent_s > REACH_LIMIT_S
+        key = (row.run_id, row.attempt, row.node)
+        if cut_off:
+            self._cut_off.add(key)
+        elif key in self._cut_off and over:
+            cause = f"{self._unreachable()}. It was ended"
+        return NodeView(row.node, row.report, over, cause, row.salvages, silent_s, code, began, tells_late, cut_off)
+
+    def _unreachable(self) -> str:
+        address = self._ports.assignments.address_elsewhere
+        return (
+            f"its engine started it, but in {REACH_LIMIT_S:.0f} s nothing was heard of it: its node does not reach this "
+            f"server at {address}. Start the server with --public-url and an address that nodes reach"
+        )
 
     def end(self, run: RunRecord, nodes: Sequence[NodeView]) -> None:
         """Asks the jobs that go on to end; those that do not in ``FIRMLY_AFTER_S`` are ended. Call it at every look."""
@@ -118,7 +132,7 @@ class Nodes:
                 executor = ports.executors["local"]
             assignment = ports.assignments.salvage(run, node, count, share)
             (handle,) = executor.start(executor.plan(JobRequest(run.id, run.attempt, [assignment])))
-        except OSError as fault:
+        except (OSError, EngineAwayError) as fault:
             log.warning("%s cannot be salvaged now: %s", run.id, fault)
             return  # the engine is away: the next look tries it again
         except RunyardError as fault:

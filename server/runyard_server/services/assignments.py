@@ -50,6 +50,11 @@ class AssignmentService:
         self._local_path = local_path
         self._public_address = public_address
 
+    @property
+    def address_elsewhere(self) -> str:
+        """The server's URL as nodes on other machines are told."""
+        return self._public_address or self._address()
+
     def as_seen_elsewhere(self, assignments: Sequence[JobAssignment]) -> list[JobAssignment]:
         """The same for nodes on other machines. A configured address stays good: they look for no newer one."""
         if not self._public_address:

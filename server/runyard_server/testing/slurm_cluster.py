@@ -214,9 +214,7 @@ class SlurmCluster:
     def call(self, *argv: str, check: bool = True) -> str:
         """What a command prints that is run on the machine of the controller."""
         environment = {**os.environ, **self.environment}
-        done = subprocess.run(
-            self.enter(argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, check=False
-        )
+        done = subprocess.run(self.enter(argv), capture_output=True, text=True, env=environment, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
@@ -242,7 +240,7 @@ class SlurmCluster:
     def node_states(self) -> dict[str, str]:
         """Each node's state, in Slurm's short word."""
         lines = self.call("sinfo", "-h", "-N", "-p", "main", "-o", "%N %t").splitlines()
-        return {name: state for name, state in (line.split() for line in lines)}
+        return dict(line.split() for line in lines)
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Looks until ``is_so()``."""

@@ -215,7 +215,8 @@ def _waits_for(held: Services, run: RunRecord) -> str:
     decision = held.queue.why(run)
     if decision is None or decision.starts:
         return ""
-    return f"{decision.reason[:1].upper()}{decision.reason[1:]} (place {decision.position} in the queue)"
+    place = f" (place {decision.position} in the queue)" if decision.position else ""  # else it is in an engine's queue
+    return f"{decision.reason[:1].upper()}{decision.reason[1:]}{place}"
 
 
 def _command(run: RunRecord) -> str:

@@ -38,5 +38,5 @@ class TestSlurmExecutor(ExecutorContract):
         for executor in made:
             executor.close()
 
-    def test_it_promises_gangs_and_its_own_queue(self, executor: Executor) -> None:
-        assert executor.abilities == {Ability.MULTI_NODE, Ability.QUEUES}
+    def test_it_promises_gangs_in_one_folder_and_a_queue_of_its_own(self, executor: Executor) -> None:
+        assert executor.abilities == {Ability.MULTI_NODE, Ability.SHARED_FOLDER, Ability.QUEUES}

@@ -111,3 +111,22 @@ def test_a_job_that_its_engine_ends_is_salvaged_and_told_with_the_engines_cause(
     assert (run.status, run.reason) == (RunStatus.FAILED, Reason.PREEMPTED)
     assert run.error is not None and "was preempted (PREEMPTED). What it had written was kept." in run.error.message
     assert len(yard.engine.jobs) == 2
+
+
+def test_a_node_that_does_not_reach_the_server_fails_the_run_and_says_what_to_do(yard: Yard) -> None:
+    yard.plays = {0: [Play(lines=None), Play()]}
+    run_id = yard.submit()
+    yard.looks(2)
+    job = yard.engine.jobs[0]
+    job.begin()
+    yard.jobs(run_id)[0].hangs = True
+    yard.looks(100)
+    assert yard.run(run_id).status is RunStatus.NOT_RESPONDING
+    assert job.asked_to_end == 0
+    yard.looks(100)
+    assert job.asked_to_end == 1 and job.is_over
+    yard.engine.jobs[-1].begin()
+    yard.until(yard.has_ended(run_id))
+    run = yard.run(run_id)
+    assert run.error is not None and run.status is RunStatus.FAILED
+    assert "does not reach this server at http://127.0.0.1:1. Start the server with --public-url" in run.error.message

@@ -172,8 +172,7 @@ class Commands:
             done = subprocess.run(
                 argv,
                 input=text,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 text=True,
                 env=_environment(os.environ),
                 timeout=_TIMEOUT_S,

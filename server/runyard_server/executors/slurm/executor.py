@@ -70,7 +70,7 @@ class SlurmExecutor(Executor):
     """
 
     name = "slurm"
-    abilities = frozenset({Ability.MULTI_NODE, Ability.QUEUES})
+    abilities = frozenset({Ability.MULTI_NODE, Ability.SHARED_FOLDER, Ability.QUEUES})
 
     def __init__(self, commands: Commands | None = None, look_every_s: float = 1.0) -> None:
         self._commands = commands or Commands()
