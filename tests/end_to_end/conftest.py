@@ -14,6 +14,8 @@ import pytest
 from runyard import Environment, Experiment, ScriptRunConfig, Workspace, embedded
 from runyard import home as places
 from runyard.run import Run
+from runyard_server.testing.slurm_cluster import started_cluster
+from runyard_server.testing.slurm_yard import SlurmYard
 from tests.end_to_end.compile_horovod import wheel_cache
 
 
@@ -98,3 +100,12 @@ def python37() -> str:
     if found.returncode != 0:
         pytest.skip("no Python 3.7 here. Put one on PATH, or its folder into RUNYARD_PYTHONS.")
     return found.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def slurm_yard(runyard_home: Path) -> Iterator[SlurmYard]:
+    """A workspace on a Slurm cluster of this module's own; the module's tests stand in the cluster's network."""
+    with started_cluster() as cluster, cluster.inside():
+        yard = SlurmYard(cluster, "on-slurm")
+        yield yard
+        yard.close()

@@ -255,7 +255,9 @@ class SlurmExecutor(Executor):
                 number = _JobId.of(handle).number
                 job = look.jobs.get(number)
                 asked_at = self._first_asked.setdefault(number, now)
-                if job is not None:
+                if job is not None and job.exit_code == scripts.NOT_MINE:
+                    seen[handle] = look.jobs.get(_taker(handle), job)
+                elif job is not None:
                     seen[handle] = job
                 elif look.began_at > asked_at + _LOST_AFTER_S or _read_end(handle) is not None:
                     unknown.append(handle)
@@ -270,6 +272,10 @@ class SlurmExecutor(Executor):
 
     def _translate(self, handle: JobHandle, seen: Seen | None) -> JobObservation:
         """What a job is, by Slurm's word and, if it is over, by what lies in its directory."""
+        if seen is not None:
+            meaning = states.job_meaning(seen.state)
+            if meaning.state is JobState.PENDING:
+                return JobObservation(JobState.PENDING, message=_waiting(handle, seen, meaning))
         end = _read_end(handle)
         if seen is None:
             if end is not None:
@@ -277,9 +283,6 @@ class SlurmExecutor(Executor):
             number = _JobId.of(handle).number
             message = f"Slurm does not know its job {number} any more, and the job on node {handle.node} left no word."
             return JobObservation(JobState.LOST, message=message + _tail(handle))
-        meaning = states.job_meaning(seen.state)
-        if meaning.state is JobState.PENDING:
-            return JobObservation(JobState.PENDING, message=_waiting(handle, seen, meaning))
         if not meaning.state.is_over:
             return self._translate_going(handle, seen, end, meaning)
         began = _began(handle)
@@ -318,7 +321,9 @@ class SlurmExecutor(Executor):
             return
         with self._lock:
             going = [handle for handle in handles if handle not in self._over]
-        numbers = sorted({_JobId.of(handle).number for handle in going})
+        numbers = sorted(
+            {number for handle in going for number in (_JobId.of(handle).number, _taker(handle)) if number}
+        )
         if not numbers:
             return
         if firmly:
@@ -340,12 +345,13 @@ def _step_of(handle: JobHandle) -> str:
     """Slurm's name of the step on the handle's node; "" where none has begun."""
     here = read_json(str(Path(handle.directory, task.WHERE_FILE)))
     step = str(here["step"]) if here is not None else ""
-    return step if step.split(".")[0] == _JobId.of(handle).number else ""  # else that of an earlier job
+    # Else it is that of an earlier job of the same directory.
+    return step if step.split(".")[0] in (_JobId.of(handle).number, _taker(handle)) else ""
 
 
 def _is_whole(number: str, handles: Sequence[JobHandle]) -> bool:
     """Whether these are all nodes of a job of Slurm's."""
-    mine = [handle for handle in handles if _JobId.of(handle).number == number]
+    mine = [handle for handle in handles if number in (_JobId.of(handle).number, _taker(handle))]
     told = read_json(str(Path(mine[0].directory, task.TASK_FILE)))
     count = told["assignment"]["node_count"] if told else 1
     return len(mine) >= count or _JobId.of(mine[0]).salvage > 0
@@ -370,6 +376,16 @@ def _job_name(node: NodePlan) -> str:
     own = node.assignment
     salvage = f".salvage-{own.node}-{own.salvage}" if own.salvage else ""
     return f"{own.run_id}.{own.attempt}{salvage}"
+
+
+def _taker(handle: JobHandle) -> str:
+    """The job of Slurm's that has taken the handle's attempt; "" while none has begun.
+
+    It is another one than the handle's where a server died while it submitted and Slurm got both.
+    """
+    salvage = _JobId.of(handle).salvage
+    name = "slurm" if not salvage else f"slurm-salvage-{handle.node}-{salvage}"
+    return _read(Path(handle.directory).with_name(f"{name}.job"))
 
 
 def _waiting(handle: JobHandle, seen: Seen, meaning: states.Meaning) -> str:

@@ -1,0 +1,45 @@
+"""MPI over the nodes of a real Slurm: MPICH's process manager is started by the jobs that stand on the nodes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runyard import Environment
+from runyard.runconfig import MpiConfiguration
+from runyard_server.testing.slurm_yard import SlurmYard
+
+pytestmark = pytest.mark.slurm
+
+SUM = """
+import os
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+print(world.allreduce(world.rank + 1), os.environ["OMPI_COMM_WORLD_RANK"], os.environ["SLURMD_NODENAME"], flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def with_mpi(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment that stands ready: from inside the cluster's network no package can be fetched."""
+    folder = tmp_path_factory.mktemp("mpi") / "venv"
+    uv = str(Path(sys.executable).with_name("uv"))
+    python = str(folder / "bin" / "python")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "mpi4py==4.1.2", "mpich"], check=True)
+    environment = Environment("with-mpi")
+    environment.python.user_managed_dependencies = True
+    environment.python.interpreter_path = python
+    return environment
+
+
+@pytest.mark.network
+def test_mpi_brings_the_ranks_of_two_nodes_together(
+    with_mpi: Environment, slurm_yard: SlurmYard, tmp_path: Path
+) -> None:
+    config = MpiConfiguration(process_count_per_node=2, node_count=2)
+    run = slurm_yard.submit(tmp_path / "source", SUM, with_mpi, distributed_job_config=config)
+    assert slurm_yard.end(run)["status"] == "Completed", slurm_yard.end(run)
+    said = [run._read_log(f"azureml-logs/70_driver_log_{rank}.txt").split() for rank in range(4)]
+    assert said == [["10", "0", "n1"], ["10", "1", "n1"], ["10", "2", "n2"], ["10", "3", "n2"]]
