@@ -92,7 +92,8 @@ class ComputeService:
             UnknownComputeError: there is none of that name.
         """
         with self._database.read() as connection:
-            return self._seen(self._stored(connection, name), records.busy_nodes(connection))
+            stored, busy = self._stored(connection, name), records.busy_nodes(connection)
+        return self._seen(stored, busy)  # its engine is asked, which may take a while
 
     def asked(self, name: str) -> ComputeRecord:
         """The target as it was asked for, without what it does now: asked at every submission.

@@ -12,7 +12,7 @@ from runyard.job.task import TASK_FILE
 from runyard.protocol.compute import ComputeSpec, SlurmSpec
 from runyard.protocol.status import Reason
 from runyard_server.domain.gres import gpus_of, job_gres, node_gpus
-from runyard_server.executors.base import EngineAwayError, JobHandle, JobState
+from runyard_server.executors.base import EngineAwayError, JobHandle, JobState, NodeCounts
 from runyard_server.executors.slurm import SlurmExecutor
 from runyard_server.executors.slurm.commands import Commands, minutes
 from runyard_server.executors.slurm.script import check_options
@@ -298,3 +298,24 @@ def test_a_server_without_slurms_commands_says_where_to_start_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ComputeTargetException, match="This server has no sbatch on its PATH. Start it on a machine"):
         SlurmExecutor().check(ComputeSpec(name="c"))
+
+
+def test_nodes_are_counted_by_state_and_asked_for_once_in_a_while(prints: Prints) -> None:
+    nodes = [("n1", "idle"), ("n2", "mixed"), ("n3", "down*"), ("n4", "idle~"), ("n5", "idle#")]
+    prints("sinfo", "".join(f"{name}|{state}|8|64000|(null)|(null)|main\n" for name, state in nodes))
+    commands = Commands()
+    executor = SlurmExecutor(commands)
+    spec = ComputeSpec(name="c", slurm=SlurmSpec(partition="main"))
+    for _ in range(3):
+        assert executor.count_nodes(spec) == NodeCounts(running=1, idle=1, preparing=1, unusable=1)
+    assert commands.calls == {"sinfo": 1}
+
+
+def test_that_slurm_does_not_answer_is_remembered_for_a_moment(prints: Prints) -> None:
+    prints("sinfo", "", code=1, said="slurm_load_node: Unable to contact slurm controller (connect failure)\n")
+    commands = Commands()
+    executor = SlurmExecutor(commands)
+    for _ in range(3):
+        with pytest.raises(EngineAwayError, match="Slurm does not answer"):
+            executor.count_nodes(ComputeSpec(name="c", slurm=SlurmSpec(partition="main")))
+    assert commands.calls == {"sinfo": 1}

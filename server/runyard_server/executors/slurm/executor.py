@@ -21,6 +21,7 @@ from runyard.protocol.compute import ComputeSpec, SlurmSpec
 from runyard_server.domain import gres
 from runyard_server.executors.base import (
     Ability,
+    EngineAwayError,
     Executor,
     Inventory,
     JobHandle,
@@ -78,7 +79,7 @@ class SlurmExecutor(Executor):
         self._lock = threading.Lock()
         self._over: dict[JobHandle, JobObservation] = {}
         self._first_asked: dict[str, float] = {}  # by job: when it was first looked for
-        self._counted: dict[str | None, tuple[float, NodeCounts]] = {}
+        self._counted: dict[str | None, tuple[float, NodeCounts | EngineAwayError]] = {}
 
     # Compute targets
 
@@ -120,18 +121,17 @@ class SlurmExecutor(Executor):
     def count_nodes(self, spec: ComputeSpec) -> NodeCounts:
         partition = (spec.slurm or SlurmSpec()).partition
         with self._lock:
-            counted_at, counts = self._counted.get(partition, (float("-inf"), NodeCounts()))
-        if time.monotonic() - counted_at <= _COUNTS_FOR_S:
-            return counts
-        numbers: dict[str, int] = {}
-        for node in self._commands.nodes(partition):
-            state = states.node_state(node.state)
-            numbers[state] = numbers.get(state, 0) + 1
-        numbers.pop("", None)
-        counts = NodeCounts(**numbers)
-        with self._lock:
-            self._counted[partition] = (time.monotonic(), counts)
-        return counts
+            counted_at, counted = self._counted.get(partition, (float("-inf"), NodeCounts()))
+        if time.monotonic() - counted_at > _COUNTS_FOR_S:
+            try:
+                counted = _count(self._commands.nodes(partition))
+            except EngineAwayError as away:  # kept as well: not everybody who asks is to wait for it
+                counted = away
+            with self._lock:
+                self._counted[partition] = (time.monotonic(), counted)
+        if isinstance(counted, EngineAwayError):
+            raise counted
+        return counted
 
     def inventory(self) -> Inventory:
         nodes = self._commands.nodes(None)
@@ -464,6 +464,15 @@ def _write_end(handle: JobHandle, seen: JobObservation) -> None:
     end = {"exit_code": seen.exit_code, "signal": seen.signal, "message": seen.message}
     if Path(handle.directory).is_dir():
         write_json(str(Path(handle.directory, task.EXIT_FILE)), {**end, "salvage": _JobId.of(handle).salvage})
+
+
+def _count(nodes: Sequence[Node]) -> NodeCounts:
+    numbers: dict[str, int] = {}
+    for node in nodes:
+        state = states.node_state(node.state)
+        if state:
+            numbers[state] = numbers.get(state, 0) + 1
+    return NodeCounts(**numbers)
 
 
 def _is_able(node: Node, spec: ComputeSpec) -> bool:
