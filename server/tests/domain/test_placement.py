@@ -311,3 +311,13 @@ def test_the_hosts_gpus_are_not_asked_for_where_nobody_wants_one() -> None:
 
     placement = Placement([CLUSTER], [], Lines([run("a"), run("b", nodes=4, at=1)]), inventory)
     assert [decision.run_id for decision in placement.starts] == ["a"]
+
+
+def test_a_target_whose_engine_queues_is_limited_in_runs_not_in_nodes() -> None:
+    cluster = Target("cluster", max_nodes=4, uses_host_gpus=False, max_jobs=2)
+    with_engine = [Placed("r1", "cluster", node_count=4)]
+    queued = [Candidate(f"r{number}", "cluster", node_count=4, queued_at=number) for number in (2, 3)]
+    second, third = place([cluster], with_engine, queued, [])
+    assert second.starts
+    assert (third.starts, third.position) == (False, 1)
+    assert third.reason == "waits until fewer than 2 runs of 'cluster' are with its engine (max_jobs)"
