@@ -11,6 +11,7 @@ from runyard.errors import (
     FileNotInRunError,
     RunEnvironmentException,
     ServerUnavailableError,
+    SnapshotException,
     UserErrorException,
 )
 from runyard.metric_logging import MetricLogging
@@ -552,15 +553,24 @@ class Run(MetricLogging):
 
     # Code and models
 
-    def get_snapshot_id(self) -> str:
-        """Id of the code that ran."""
-        return str(self._record()["snapshot"])
+    def get_snapshot_id(self) -> Optional[str]:
+        """Id of the code that ran; None for an interactive run whose code was not kept."""
+        found: Optional[str] = self._record()["snapshot"]
+        return found
 
     def restore_snapshot(self, snapshot_id: Optional[str] = None, path: Optional[str] = None) -> str:
-        """Writes the code that ran to ``path`` (default: a folder named by the snapshot) and gives that path."""
+        """Writes the code that ran to ``path`` (default: a folder named by the snapshot) and gives that path.
+
+        Raises:
+            SnapshotException: no code was kept with this run, and ``snapshot_id`` names none.
+        """
         from runyard.transfer import fetch_snapshot
 
         wanted = snapshot_id or self.get_snapshot_id()
+        if wanted is None:
+            raise SnapshotException(
+                "No code was kept with run {}. start_logging(snapshot_directory='.') keeps it.".format(self.id)
+            )
         target = path or wanted
         fetch_snapshot(self._transport, wanted, target)
         return os.path.abspath(target)

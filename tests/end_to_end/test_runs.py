@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runyard import Experiment, Run, Workspace
-from runyard.errors import ActivityFailedException, RunException, UserErrorException
+from runyard.errors import ActivityFailedException, RunException, SnapshotException, UserErrorException
 from runyard.job.processes import command_of, processes_of
 
 Submit = Callable[..., Run]
@@ -232,6 +232,9 @@ def test_an_interactive_run_logs_ends_and_is_listed(workspace: Workspace, tmp_pa
     assert "outputs/report.txt" in run.get_file_names()
     assert [found.id for found in experiment.get_runs()] == [run.id]
     assert run.verify()["ok"]
+    assert run.get_snapshot_id() is None
+    with pytest.raises(SnapshotException, match="No code was kept"):
+        run.restore_snapshot(path=str(tmp_path / "code"))
 
 
 def test_an_interactive_run_that_raises_has_failed(workspace: Workspace) -> None:
