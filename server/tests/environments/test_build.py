@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runyard.errors import EnvironmentException, StorageFullError
+from runyard.job import processes
 from runyard.protocol.codec import to_json
 from runyard.protocol.environments import EnvironmentLock, EnvironmentSpec
 from runyard_server.environments.provision import Environments
@@ -120,8 +122,10 @@ def test_a_build_killed_halfway_is_rebuilt(root, lock, stand_in, tmp_path, envir
         assert versions(environments.ensure(lock, lines.append)) == "1.0"
         assert lines[0].startswith("Building environment")
         assert not (root / lock.key / "1").exists(), "what the killed build left is removed"
+        assert not processes.is_alive(orphan), "and so is its process, which would write it anew"
     finally:
-        os.kill(orphan, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(orphan, signal.SIGKILL)
 
 
 def test_a_build_that_failed_leaves_nothing_that_looks_ready(root, lock, stand_in):
