@@ -180,6 +180,7 @@ def test_nothing_is_mapped_where_nothing_is_configured(monkeypatch):
 
 def program(text, **variables):
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     environment.update(variables)
     return subprocess.run(
         [sys.executable, "-c", text],

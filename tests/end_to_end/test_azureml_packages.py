@@ -1,7 +1,5 @@
 """A package list that names Microsoft's azureml-* gets ours: what the script imports then, on a new and on an old Python."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,26 +63,18 @@ def submitted(workspace: Workspace, folder: Path, environment: Environment) -> R
     return run
 
 
-def python37() -> str:
-    # The tests' own virtual environment must not be found instead of the one that is asked for.
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    folders = [folder for folder in (environment.get("PATH"), environment.get("RUNYARD_PYTHONS")) if folder]
-    environment["PATH"] = os.pathsep.join(folders)
-    command = [sys.executable, "-m", "uv", "python", "find", "3.7", "--no-python-downloads", "--no-project"]
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        pytest.skip("no Python 3.7 here. Put one on PATH, or its folder into RUNYARD_PYTHONS.")
-    return found.stdout.strip()
-
-
 @pytest.mark.parametrize("version", [f"3.{sys.version_info[1]}", pytest.param("3.7", marks=pytest.mark.python37)])
 def test_a_script_in_an_environment_of_azures_packages_imports_ours(
-    workspace: Workspace, tmp_path: Path, azureml_sdk: Callable[[str], Environment], version: str
+    workspace: Workspace,
+    tmp_path: Path,
+    azureml_sdk: Callable[[str], Environment],
+    version: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     from runyard.protocol.version import VERSION
 
     if version == "3.7":
-        python37()
+        request.getfixturevalue("python37")  # skips where there is none
     run = submitted(workspace, tmp_path, azureml_sdk(version))
 
     assert run._read_log("azureml-logs/70_driver_log.txt") == "azureml.train.automl is not there \n1.0 []\n"
