@@ -4,7 +4,7 @@ import hashlib
 import os
 import threading
 from queue import SimpleQueue
-from typing import Any, Callable, Iterable, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
 
 from runyard.protocol.digest import LARGE, PIECE, of_pieces
 
@@ -26,9 +26,11 @@ class Hashing:
         self._taken = 0
         self._in_order = hashlib.sha256()
         self._gathered: List[memoryview] = []
-        self._pieces = [b""] * -(-size // PIECE) if size >= LARGE else []
+        self._in_pieces = size >= LARGE
+        self._count = -(-size // PIECE)
+        self._pieces: Dict[int, bytes] = {}  # as they come: a size is only what somebody says
         self._todo: SimpleQueue[Optional[_Piece]] = SimpleQueue()
-        self._threads = started(self._work, min(cores(), len(self._pieces)))
+        self._threads = started(self._work, min(cores(), self._count) if self._in_pieces else 0)
         self._room = threading.Semaphore(_AHEAD * len(self._threads))
 
     def add(self, data: memoryview, release: Optional[Release] = None) -> None:
@@ -38,12 +40,12 @@ class Hashing:
             data: not to be changed before it is hashed.
             release: is called then; ``data`` is a whole piece, or the last one.
         """
-        if not self._pieces:
+        if not self._in_pieces:
             self._taken += len(data)
             self._in_order.update(data)
             if release is not None:
                 release()
-        while self._pieces and data:
+        while self._in_pieces and data:
             part = data[: PIECE - self._taken % PIECE]
             data = data[len(part) :]
             self._gathered.append(part)
@@ -55,8 +57,10 @@ class Hashing:
     def digest(self) -> Optional[str]:
         """The digest in hex, None where other bytes came than were announced."""
         self.close()
-        if self._pieces:
-            return of_pieces(self._size, self._pieces) if self._taken == self._size else None
+        if self._in_pieces:
+            if self._taken != self._size:
+                return None
+            return of_pieces(self._size, [self._pieces[number] for number in range(self._count)])
         return self._in_order.hexdigest() if self._taken < LARGE else None
 
     def close(self) -> None:
@@ -83,7 +87,7 @@ class Hashing:
             self._room.release()
 
     def _hash(self, piece: "_Piece") -> None:
-        if piece.number < len(self._pieces):  # more may come than was announced
+        if piece.number < self._count:  # more may come than was announced
             self._pieces[piece.number] = sha256_of(piece.parts)
         if piece.release is not None:
             piece.release()

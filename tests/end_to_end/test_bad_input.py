@@ -82,7 +82,9 @@ def test_an_unknown_framework_version_lists_the_known_ones(workspace: Workspace,
         Experiment(workspace, "bad").submit(config)
 
 
-def test_what_only_conda_has_is_refused_with_the_cure_where_conda_is_not_to_be_asked(workspace: Workspace, source: str) -> None:
+def test_what_only_conda_has_is_refused_with_the_cure_where_conda_is_not_to_be_asked(
+    workspace: Workspace, source: str
+) -> None:
     environment = Environment("without-conda")
     environment.python.conda_dependencies.add_conda_package("cudatoolkit=10.0")
     environment.python.conda_solver = "never"
