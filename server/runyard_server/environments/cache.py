@@ -12,8 +12,9 @@ from runyard.protocol.environments import CachedEnvironment, PrunedEnvironments
 from runyard_server.environments import conda_cache
 from runyard_server.environments.build import Builds
 from runyard_server.environments.conda_command import Conda
+from runyard_server.environments.disk import JUST_USED_S, last_used_at
 from runyard_server.environments.uv_command import Log, masked
-from runyard_server.environments.wheels import JUST_USED_S, Wheels
+from runyard_server.environments.wheels import Wheels
 
 _COMPILED = re.compile(r"^([\w.]+) @ file://\S*/[0-9a-f]{40}/\1-([^-\s]+)-\S+\.whl", re.MULTILINE)
 
@@ -64,7 +65,7 @@ class EnvironmentCache:
         """Removes one under its lock; the reason where it turns out to be wanted."""
         home = self._builds.root / entry.key
         with self._builds.locked(entry.key, log, None):
-            if _last_used_at(home) > entry.last_used_at:
+            if last_used_at(home, "ready.json") > entry.last_used_at:
                 return "it was used just now"
             (home / "ready.json").unlink(missing_ok=True)  # first: what is half removed must not look ready
             shutil.rmtree(home, ignore_errors=True)
@@ -83,7 +84,7 @@ class EnvironmentCache:
             size_bytes=marker.size_bytes if marker else 0,
             file_count=marker.file_count if marker else 0,
             built_at=marker.built_at if marker else None,
-            last_used_at=_last_used_at(home),
+            last_used_at=last_used_at(home, "ready.json"),
             in_use=f"{home}{os.sep}" in running,
             directory=str(home),
             requirements=[*conda_cache.pins(home), *_pins(home)],
@@ -101,15 +102,6 @@ def _reason_to_keep(entry: CachedEnvironment, keep: Collection[str], now: float,
     if not entry.ready and unused_s < JUST_USED_S:
         return "it may be under construction"
     return None
-
-
-def _last_used_at(home: Path) -> float:
-    for name in ("used", "ready.json", ""):
-        try:
-            return (home / name).stat().st_mtime
-        except OSError:
-            continue
-    return 0.0
 
 
 def _lock(home: Path) -> str:

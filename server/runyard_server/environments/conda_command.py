@@ -15,7 +15,7 @@ from runyard.errors import EnvironmentException, StorageFullError
 from runyard.protocol.environments import CondaPackage
 from runyard_server.environments import conda_cache, conda_causes, orphans
 from runyard_server.environments.conda_channels import CondaSettings
-from runyard_server.environments.uv_command import FOREIGN_VARIABLES, Log, end_when_set, masked, read_errors
+from runyard_server.environments.uv_command import FOREIGN_VARIABLES, Log, masked, run_to_end
 
 _WORKER = "runyard_server.environments.conda_worker"
 
@@ -79,25 +79,8 @@ class Conda:
             env=self._environment(),
             start_new_session=True,
         )
-        said: list[str] = []
-        reader = threading.Thread(target=read_errors, args=(process, log, said), daemon=True)
-        reader.start()
-        ended = threading.Event()
-        if cancel is not None:
-            threading.Thread(target=end_when_set, args=(process, cancel, ended), daemon=True).start()
-        assert process.stdin is not None and process.stdout is not None
-        with process.stdout as stream:
-            try:
-                with process.stdin as entry:
-                    json.dump({**request, "do": do, "alias": self.settings.alias}, entry)
-            except BrokenPipeError:
-                pass  # it has ended; its exit code says the rest
-            output = stream.read()
-        exit_code = process.wait()
-        ended.set()
-        reader.join()
-        if cancel is not None and cancel.is_set():
-            raise EnvironmentException("Preparing the environment was cancelled.")
+        entry = json.dumps({**request, "do": do, "alias": self.settings.alias})
+        output, said, exit_code = run_to_end(process, log, cancel, entry)
         if exit_code != 0:
             raise EnvironmentException(
                 f"The conda solver broke down (exit code {exit_code}) at '{do}'. It said:\n" + "\n".join(said)[-2000:]

@@ -1,4 +1,4 @@
-"""What building on this host's disk needs: one builder at a time, and a full disk called by its name."""
+"""What building on this host's disk needs: one builder at a time, a full disk called by its name, and what is in use."""
 
 import errno
 import threading
@@ -10,6 +10,23 @@ from filelock import FileLock, Timeout
 
 from runyard.errors import EnvironmentException, StorageFullError
 from runyard_server.environments.uv_command import Log
+
+# What was used this recently may be about to be used by a run that has not started its processes yet.
+JUST_USED_S = 600.0
+
+
+def last_used_at(home: Path, marker: str) -> float:
+    """When what lies in ``home`` was used last (seconds since the epoch), else when it was finished, else begun.
+
+    Args:
+        marker: the file that is written last when it is built.
+    """
+    for name in ("used", marker, ""):
+        try:
+            return (home / name).stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
 
 
 @contextmanager

@@ -119,20 +119,7 @@ class Uv:
             EnvironmentException: no usable ``uv``, or ``cancel`` was set.
         """
         process = self._start(arguments, variables or {})
-        said: list[str] = []
-        reader = threading.Thread(target=read_errors, args=(process, log, said), daemon=True)
-        reader.start()
-        ended = threading.Event()
-        if cancel is not None:
-            threading.Thread(target=end_when_set, args=(process, cancel, ended), daemon=True).start()
-        assert process.stdout is not None
-        with process.stdout as stream:
-            output = stream.read()
-        exit_code = process.wait()
-        ended.set()
-        reader.join()
-        if cancel is not None and cancel.is_set():
-            raise EnvironmentException("Preparing the environment was cancelled.")
+        output, said, exit_code = run_to_end(process, log, cancel)
         if exit_code != 0:
             text = "\n".join(said)
             if _NO_SPACE.search(text):
@@ -195,7 +182,42 @@ def _check_version(path: str) -> None:
         )
 
 
-def read_errors(process: "subprocess.Popen[str]", log: Log, said: list[str]) -> None:
+def run_to_end(
+    process: "subprocess.Popen[str]", log: Log, cancel: threading.Event | None, entry: str | None = None
+) -> tuple[str, list[str], int]:
+    """What a program that leads its own session wrote on standard output and standard error, and its exit code.
+
+    Args:
+        log: gets each line of standard error when it is written.
+        cancel: kills the program's session when set.
+        entry: for its standard input, if that is a pipe.
+    Raises:
+        EnvironmentException: ``cancel`` was set.
+    """
+    said: list[str] = []
+    reader = threading.Thread(target=_read_errors, args=(process, log, said), daemon=True)
+    reader.start()
+    ended = threading.Event()
+    if cancel is not None:
+        threading.Thread(target=end_when_set, args=(process, cancel, ended), daemon=True).start()
+    assert process.stdout is not None
+    with process.stdout as stream:
+        if process.stdin is not None:
+            try:
+                with process.stdin as sink:
+                    sink.write(entry or "")
+            except BrokenPipeError:
+                pass  # it has ended; its exit code says the rest
+        output = stream.read()
+    exit_code = process.wait()
+    ended.set()
+    reader.join()
+    if cancel is not None and cancel.is_set():
+        raise EnvironmentException("Preparing the environment was cancelled.")
+    return output, said, exit_code
+
+
+def _read_errors(process: "subprocess.Popen[str]", log: Log, said: list[str]) -> None:
     """Gives each line of standard error to ``log`` and ``said``, secrets masked, until the process ends."""
     assert process.stderr is not None
     with process.stderr as stream:

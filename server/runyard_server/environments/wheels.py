@@ -6,7 +6,7 @@ One lies in ``<root>/<key>/``::
     wheel.json   its name, digest and size; written last
     used         its modification time is the last use
 
-A folder of ``work`` is where it is compiled. The root may lie in a folder that outlives homes (``RUNYARD_WHEELS``).
+A folder of ``compiling`` is where it is compiled. The root may lie in a folder that outlives homes (``RUNYARD_WHEELS``).
 """
 
 import hashlib
@@ -25,12 +25,10 @@ from filelock import FileLock, Timeout
 from runyard.protocol.codec import to_json
 from runyard.protocol.environments import CompiledPackage
 from runyard_server.environments import orphans
-from runyard_server.environments.disk import full_disk_named, held
+from runyard_server.environments.disk import JUST_USED_S, full_disk_named, held, last_used_at
 from runyard_server.environments.uv_command import Log
 
 Compile = Callable[[Path], Path]
-# What was used this recently may be about to be used by a run that has not started its processes yet.
-JUST_USED_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class Wheels:
     def _compiled(self, key: str, package: CompiledPackage, compile_in: Compile, log: Log) -> CompiledWheel:
         started = time.monotonic()
         orphans.end()  # before their folder is removed: they would write it anew
-        work = self._root / "work" / key
+        work = self._root / "compiling" / key
         with full_disk_named():
             shutil.rmtree(work, ignore_errors=True)  # of a compilation that was killed
             work.mkdir(parents=True, mode=0o700)
@@ -151,12 +149,12 @@ class Wheels:
             needed: the locks of these environments, as they name their wheels.
         """
         if not dry_run:
-            for key in _folders(self._root / "work"):
+            for key in _folders(self._root / "compiling"):
                 self._cleared(key)
         freed = 0
         for key in _folders(self._root):
             home = self._root / key
-            if key in needed or now - _last_used_at(home) < max(unused_for_s, JUST_USED_S):
+            if key in needed or now - last_used_at(home, "wheel.json") < max(unused_for_s, JUST_USED_S):
                 continue
             marker = self._marker(key)
             freed += marker.size_bytes if marker else 0
@@ -168,7 +166,7 @@ class Wheels:
         """What a compilation left that was killed; not what one works on now."""
         try:
             with FileLock(self._root / "locks" / f"{key}.lock").acquire(timeout=0):
-                shutil.rmtree(self._root / "work" / key, ignore_errors=True)
+                shutil.rmtree(self._root / "compiling" / key, ignore_errors=True)
         except Timeout:
             pass  # it is being compiled
 
@@ -177,7 +175,7 @@ class Wheels:
         lock = FileLock(self._root / "locks" / f"{key}.lock")
         try:
             with lock.acquire(timeout=0):
-                if now - _last_used_at(home) < JUST_USED_S:
+                if now - last_used_at(home, "wheel.json") < JUST_USED_S:
                     return False
                 (home / "wheel.json").unlink(missing_ok=True)  # first: what is half removed must not look whole
                 shutil.rmtree(home, ignore_errors=True)
@@ -197,15 +195,6 @@ def _folders(root: Path) -> list[str]:
     if not root.is_dir():
         return []
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and len(entry.name) == 40)
-
-
-def _last_used_at(home: Path) -> float:
-    for name in ("used", "wheel.json", ""):
-        try:
-            return (home / name).stat().st_mtime
-        except OSError:
-            continue
-    return 0.0
 
 
 def _on_disk(path: Path) -> None:

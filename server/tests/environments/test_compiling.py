@@ -18,8 +18,8 @@ from runyard.errors import EnvironmentException
 from runyard.job import processes
 from runyard.protocol.codec import to_json
 from runyard.protocol.environments import CompiledPackage, EnvironmentLock
+from runyard_server.environments.disk import JUST_USED_S
 from runyard_server.environments.provision import Environments
-from runyard_server.environments.wheels import JUST_USED_S
 from runyard_server.testing.package_index import PackageIndex
 
 # Calls the compiler as a real one does, and writes a wheel that tells what it was compiled with.
@@ -185,10 +185,10 @@ def test_a_compilation_that_was_killed_with_its_server_leaves_nothing_and_is_don
     server.send_signal(signal.SIGKILL)
     server.communicate()
     assert list(root.glob("wheels/*/wheel.json")) == []
-    assert len(list(root.glob("wheels/work/*/environment"))) == 1
+    assert len(list(root.glob("wheels/compiling/*/environment"))) == 1
     assert told_in(environments.ensure(lock, silent))
     assert calls.read_text() == "called\n" * 2
-    assert list(root.glob("wheels/work/*")) == []
+    assert list(root.glob("wheels/compiling/*")) == []
     assert not processes.is_alive(orphan)
 
 
@@ -201,12 +201,12 @@ def test_prune_clears_away_what_a_killed_compilation_left_and_nothing_that_goes_
     server = ensure_in_a_process(root, lock)
     compiling = int(started.read_text())
     environments.cache.prune(0.0, [], False, silent)
-    assert len(list(root.glob("wheels/work/*/environment"))) == 1
+    assert len(list(root.glob("wheels/compiling/*/environment"))) == 1
     server.send_signal(signal.SIGKILL)
     server.communicate()
     os.kill(compiling, signal.SIGKILL)
     environments.cache.prune(0.0, [], False, silent)
-    assert list(root.glob("wheels/work/*")) == []
+    assert list(root.glob("wheels/compiling/*")) == []
 
 
 def test_without_a_compiler_the_message_says_how_to_get_one(environments, root, lock, monkeypatch):
@@ -233,7 +233,7 @@ def test_a_compiler_that_fails_is_named_with_its_first_error_and_nothing_is_kept
     assert first.endswith(": lib.cc:3:1: error: no such thing")
     assert "CXX" in cure and "framework_version" in cure
     assert "lib.cc:9:9: error: another" in lines
-    assert list(root.glob("wheels/*/wheel.json")) == [] and list(root.glob("wheels/work/*")) == []
+    assert list(root.glob("wheels/*/wheel.json")) == [] and list(root.glob("wheels/compiling/*")) == []
     compiler("")
     assert told_in(environments.ensure(lock, silent))
 
