@@ -92,11 +92,36 @@ def test_the_job_alone_is_told_to_end(lay_out, way):
     while not (directory / "job.log").exists() or "up" not in (directory / "job.log").read_text():
         assert process.poll() is None
     if way == "file":
-        (directory / "end").touch()
+        (directory / "end").write_text("0")
     else:
         process.send_signal(signal.SIGTERM)
     assert end_of(process)[0] == 7
     assert written(directory)["exit_code"] == 7
+
+
+def test_a_job_is_killed_by_its_file(lay_out):
+    directory = lay_out(WAITS.replace("sys.exit(7)", "None"))
+    process = start(directory)
+    while not (directory / "job.log").exists() or "up" not in (directory / "job.log").read_text():
+        assert process.poll() is None
+    (directory / "kill").write_text("0")
+    assert end_of(process)[0] == 128 + signal.SIGKILL
+    assert written(directory)["signal"] == "SIGKILL"
+
+
+def test_a_job_that_was_killed_before_it_began_never_begins(lay_out):
+    directory = lay_out("open('ran', 'w')")
+    (directory / "kill").write_text("0")
+    assert end_of(start(directory))[0] == 128 + signal.SIGKILL
+    assert (written(directory)["exit_code"], written(directory)["signal"]) == (None, "SIGKILL")
+    assert not (directory / "ran").exists()
+
+
+def test_what_an_earlier_job_of_the_directory_was_told_is_not_this_ones(lay_out):
+    directory = lay_out(REPORTS, salvage=1)
+    for name in ("end", "kill"):
+        (directory / name).write_text("0")
+    assert end_of(start(directory))[0] == 3
 
 
 def test_a_program_that_is_not_there_is_named(lay_out):

@@ -2,7 +2,9 @@
 
 The server has laid what the job is to be into ``task.json`` of that directory, which both see. The engine tells the
 rest: which nodes the run has got and which GPUs of this one. How the job ended is in ``exit.json``, written when no
-process of the job is left; who wants it to end in a friendly way makes the file ``end``.
+process of the job is left. Who wants it to end in a friendly way makes the file ``end``, and who wants that at once
+the file ``kill``, each with the job's salvage in it (a directory can have several jobs, one after the other): an engine
+ends only what it has begun already.
 """
 
 import json
@@ -20,6 +22,7 @@ from runyard.job.processes import adopt_orphans, kill_group, node_environment, r
 
 TASK_FILE = "task.json"
 END_FILE = "end"
+KILL_FILE = "kill"
 EXIT_FILE = "exit.json"
 WHERE_FILE = "where.json"
 LOG_FILE = "job.log"
@@ -47,6 +50,10 @@ class Task:
         here = {"host": socket.gethostname(), "pid": os.getpid(), "step": _step()}
         write_json(os.path.join(self._directory, WHERE_FILE), here)
         signal.signal(signal.SIGTERM, lambda *_: self._end())
+        # Looked for after the file that says where: who made it before that has not found a step to end.
+        if self._is_wanted(KILL_FILE):
+            self._note(None, signal.Signals.SIGKILL.name, "")
+            return 128 + signal.SIGKILL
         try:
             self._job = self._start()
         except OSError as fault:
@@ -88,12 +95,21 @@ class Task:
     def _listen(self, job: "subprocess.Popen[bytes]") -> None:
         """Passes on that the job is to end, and buries what it leaves behind."""
         pause = threading.Event()
-        asked = os.path.join(self._directory, END_FILE)
         while job.returncode is None:
-            if not self._asked and os.path.exists(asked):
+            if self._is_wanted(KILL_FILE):
+                send(job.pid, signal.SIGKILL)
+            elif not self._asked and self._is_wanted(END_FILE):
                 self._end()
             reap_orphans([job.pid])
             pause.wait(_LOOK_EVERY_S)
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether such a file is there and speaks of this job."""
+        try:
+            with open(os.path.join(self._directory, name), encoding="ascii") as file:
+                return file.read() == str(self._assignment["salvage"])
+        except FileNotFoundError:
+            return False
 
     def _end(self) -> None:
         self._asked = True

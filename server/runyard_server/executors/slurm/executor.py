@@ -207,7 +207,7 @@ class SlurmExecutor(Executor):
                 directory = Path(node.directory)
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 directory.chmod(0o700)
-                for name in (task.EXIT_FILE, task.END_FILE, scripts.CODE_FILE):  # of the job that this one follows
+                for name in (task.EXIT_FILE, task.END_FILE, task.KILL_FILE, scripts.CODE_FILE):  # of an earlier job
                     (directory / name).unlink(missing_ok=True)
                 told = {"argv": node.argv, "env": node.env, "assignment": to_json(node.assignment)}
                 write_json(str(directory / task.TASK_FILE), told, private=True)
@@ -326,16 +326,15 @@ class SlurmExecutor(Executor):
         )
         if not numbers:
             return
-        if firmly:
+        for handle in going:
+            _ask_to_end(handle, firmly)
+        if firmly:  # a step that has begun; one that begins from now on finds the file
             steps = [step for handle in going if (step := _step_of(handle))]
             if steps:
                 self._commands.cancel(steps, ["--signal=KILL"])
             whole = [number for number in numbers if _is_whole(number, going)]
             if whole:
                 self._commands.cancel(whole, ["--signal=KILL", "--full"])
-        else:
-            for handle in going:
-                _ask_to_end(handle)
         # One that has not begun has nothing to end: it is taken out of the queue.
         self._commands.cancel(numbers, ["--state=PENDING"])
         self._lookout.look_soon()
@@ -400,10 +399,10 @@ def _began(handle: JobHandle) -> bool:
     return any(base.glob("slurm*.job"))
 
 
-def _ask_to_end(handle: JobHandle) -> None:
+def _ask_to_end(handle: JobHandle, firmly: bool) -> None:
     directory = Path(handle.directory)
     if directory.is_dir():
-        (directory / task.END_FILE).touch()
+        (directory / (task.KILL_FILE if firmly else task.END_FILE)).write_text(str(_JobId.of(handle).salvage))
 
 
 def _ended(handle: JobHandle, end: dict[str, Any]) -> JobObservation:
