@@ -23,11 +23,13 @@ from pathlib import Path
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentLock
 from runyard_server.environments import causes, conda_cache, conda_solve, listing, orphans
+from runyard_server.environments.bytecode import compile_modules
 from runyard_server.environments.compiling import compile_package
 from runyard_server.environments.conda_command import Conda
 from runyard_server.environments.disk import full_disk_named, held
 from runyard_server.environments.interpreters import Interpreter, Interpreters
-from runyard_server.environments.uv_command import Log, Uv, UvFailed, patience
+from runyard_server.environments.programs import Log
+from runyard_server.environments.uv_command import Uv, UvFailed, patience
 from runyard_server.environments.wheels import Wheels
 
 _LOST = re.compile(
@@ -150,6 +152,7 @@ class Builds:
         )
         venv = directory / "venv"
         self._install(lock, interpreter, venv, log, cancel)
+        compile_modules(venv / "bin" / "python", venv, log, cancel)
         with full_disk_named():
             file_count, size_bytes = listing.write(venv, directory / "files.txt")
             build_s = round(time.monotonic() - started, 3)

@@ -13,7 +13,7 @@ from runyard_server.environments import conda_cache
 from runyard_server.environments.build import Builds
 from runyard_server.environments.conda_command import Conda
 from runyard_server.environments.disk import JUST_USED_S, last_used_at
-from runyard_server.environments.uv_command import Log, masked
+from runyard_server.environments.programs import Log, masked
 from runyard_server.environments.wheels import Wheels
 
 _COMPILED = re.compile(r"^([\w.]+) @ file://\S*/[0-9a-f]{40}/\1-([^-\s]+)-\S+\.whl", re.MULTILINE)

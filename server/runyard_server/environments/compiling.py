@@ -9,18 +9,18 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from runyard.errors import EnvironmentException, StorageFullError
+from runyard.errors import EnvironmentException
 from runyard.protocol.environments import CompiledPackage, EnvironmentLock
-from runyard_server.environments import drive_setup, horovod, orphans
+from runyard_server.environments import disk, drive_setup, horovod, orphans
 from runyard_server.environments.interpreters import Interpreter
-from runyard_server.environments.uv_command import Log, Uv, UvFailed, end_when_set, patience
+from runyard_server.environments.programs import Log, run_to_end
+from runyard_server.environments.uv_command import Uv, UvFailed, patience
 
 _BYTES_OF_A_COMPILER = 1_500_000_000  # what one takes at most with TensorFlow's headers
 _ERROR = re.compile(r"\b(?:fatal )?error: |undefined reference|cannot find -l|^\w*Error: |^CMake Error")
 # Settings of whatever the server itself runs in must not lead a compilation astray.
 _FOREIGN = re.compile(r"HOROVOD_|CMAKE_|PYTHON|VIRTUAL_ENV$|CONDA_PREFIX$|(C|CXX|CPP|LD|MAKE)FLAGS$")
 _WAY_OUT = "A run that needs no Horovod gets none when it names tensorflow as a pip package, without a framework."
-_NO_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 
 # uv fetches, verifies and unpacks a source, but only to build it. What it calls for that is this: it takes the source.
 _TAKER = """\
@@ -183,30 +183,13 @@ def _run(
         errors="replace",
         start_new_session=True,
     )
-    ended = threading.Event()
-    if cancel is not None:
-        threading.Thread(target=end_when_set, args=(process, cancel, ended), daemon=True).start()
-    said: list[str] = []
-    assert process.stdout is not None
-    with process.stdout as lines:
-        for line in lines:
-            if line.strip():
-                said.append(line.rstrip())
-                log(line.rstrip())
-    process.wait()
-    ended.set()
-    if cancel is not None and cancel.is_set():
-        raise EnvironmentException("Preparing the environment was cancelled.")
-    return said
+    return run_to_end(process, log, cancel)[1]
 
 
 def _failure(package: CompiledPackage, compiler: str, said: list[str]) -> str:
     text = "\n".join(said)
-    if _NO_SPACE.search(text):
-        raise StorageFullError(
-            f"The disk has no room to compile {package.name} (some 3 GB). Free some ('runyard env prune' removes "
-            "environments that are no longer used) and submit again."
-        )
+    if disk.is_full(text):
+        raise disk.full(wanted=f"to compile {package.name} (some 3 GB)")
     first = next(
         (line.strip() for line in said if _ERROR.search(line)), said[-1].strip() if said else "it said nothing"
     )

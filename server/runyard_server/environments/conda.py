@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from runyard.errors import EnvironmentException
 from runyard_server.environments.conda_channels import ALWAYS, NEVER
-from runyard_server.environments.uv_command import masked
+from runyard_server.environments.programs import masked
 
 _SPEC = re.compile(r"^(?:(?P<channel>\S+)::)?(?P<name>[A-Za-z0-9_][\w.\-]*)\s*(?P<rest>.*)$")
 _BRACKET = re.compile(r"\[.*\]$")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runyard_server.environments import conda
-from runyard_server.environments.uv_command import masked
+from runyard_server.environments.programs import masked
 
 _ABSENT = re.compile(r"No candidates were found for ([\w.\-]+) (.*?)\.?$", re.MULTILINE)
 _NOT_HERE = re.compile(r"(__\w+)[^,\n]*, for which no candidates were found")

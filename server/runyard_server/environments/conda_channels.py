@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runyard.errors import EnvironmentException
-from runyard_server.environments.uv_command import masked
+from runyard_server.environments.programs import masked
 
 WHEN_NEEDED = "when-needed"
 ALWAYS = "always"

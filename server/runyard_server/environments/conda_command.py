@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from runyard.errors import EnvironmentException, StorageFullError
+from runyard.errors import EnvironmentException
 from runyard.protocol.environments import CondaPackage
-from runyard_server.environments import conda_cache, conda_causes, orphans
+from runyard_server.environments import conda_cache, conda_causes, disk, orphans
 from runyard_server.environments.conda_channels import CondaSettings
-from runyard_server.environments.uv_command import FOREIGN_VARIABLES, Log, masked, run_to_end
+from runyard_server.environments.programs import Log, masked, run_to_end
+from runyard_server.environments.uv_command import FOREIGN_VARIABLES
 
 _WORKER = "runyard_server.environments.conda_worker"
 
@@ -89,10 +90,7 @@ class Conda:
         if "failed" in answer:
             failed = CondaFailed(json.loads(masked(output)))
             if failed.kind == "disk":
-                raise StorageFullError(
-                    "The disk has no room for the environment. Free some ('runyard env prune' removes environments "
-                    f"that are no longer used) and submit again. The conda solver said: {failed}"
-                ) from failed
+                raise disk.full(f"The conda solver said: {failed}") from failed
             raise failed
         return answer
 

@@ -1,6 +1,7 @@
 """What building on this host's disk needs: one builder at a time, a full disk called by its name, and what is in use."""
 
 import errno
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from runyard.errors import EnvironmentException, StorageFullError
-from runyard_server.environments.uv_command import Log
+from runyard_server.environments.programs import Log
 
 # What was used this recently may be about to be used by a run that has not started its processes yet.
 JUST_USED_S = 600.0
+_IS_FULL = re.compile(r"no space left on device|disk quota exceeded|os error 28", re.IGNORECASE)
 
 
 def last_used_at(home: Path, marker: str) -> float:
@@ -60,11 +62,26 @@ def full_disk_named() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFullError(
-                f"The disk has no room for the environment ({error.filename}). Free some ('runyard env prune' removes "
-                "environments that are no longer used) and submit again."
-            ) from error
+            raise full(f"It was full at {error.filename}.") from error
         raise
+
+
+def is_full(said: str) -> bool:
+    """Whether what a program said means that the disk is full."""
+    return bool(_IS_FULL.search(said))
+
+
+def full(said: str = "", wanted: str = "for the environment") -> StorageFullError:
+    """The error of a full disk, with the cure.
+
+    Args:
+        said: what is known beside that.
+        wanted: what there was no room for.
+    """
+    return StorageFullError(
+        f"The disk has no room {wanted}. Free some ('runyard env prune' removes environments that are no longer used) "
+        f"and submit again. {said}".rstrip()
+    )
 
 
 def _acquire(lock: FileLock, cancel: threading.Event | None) -> None:

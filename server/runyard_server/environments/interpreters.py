@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runyard.errors import EnvironmentException
-from runyard_server.environments.uv_command import Log, Uv, UvFailed
+from runyard_server.environments.programs import Log
+from runyard_server.environments.uv_command import Uv, UvFailed
 
 _PROBE = "import sys, platform; print(platform.python_implementation(), *sys.version_info[:3])"
 _NAME = re.compile(r"^python3(\.\d+)?$")

@@ -14,7 +14,8 @@ from runyard_server.environments.cache import EnvironmentCache
 from runyard_server.environments.conda_channels import CondaSettings
 from runyard_server.environments.conda_command import Conda
 from runyard_server.environments.interpreters import Interpreters, matches, on_path, probe
-from runyard_server.environments.uv_command import Log, Uv
+from runyard_server.environments.programs import Log
+from runyard_server.environments.uv_command import Uv
 from runyard_server.environments.wheels import Wheels
 
 __all__ = ["Environments", "ReadyEnvironment"]

@@ -14,7 +14,7 @@ from runyard_server.environments import conda, conda_channels, frameworks, horov
 from runyard_server.environments.conda_channels import CondaSettings
 from runyard_server.environments.horovod import Wish
 from runyard_server.environments.pythons_of_date import is_newer, pythons_of
-from runyard_server.environments.uv_command import masked
+from runyard_server.environments.programs import masked
 
 OLDEST_PYTHON = (3, 7)
 MPI = "mpich"

@@ -3,23 +3,17 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from runyard.errors import EnvironmentException, StorageFullError
-from runyard_server.environments import orphans
-
-Log = Callable[[str], None]
+from runyard.errors import EnvironmentException
+from runyard_server.environments import disk, orphans
+from runyard_server.environments.programs import Log, run_to_end
 
 OLDEST_UV = (0, 5)
-_CREDENTIALS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*://)[^/@\s]+@")
-_SECRET_PARAMETER = re.compile(r"([?&](?:token|key|password|secret|sig|access_token)=)[^&\s]+", re.IGNORECASE)
-_TOKEN_IN_PATH = re.compile(r"(://[^\s/]+/t/)[^/\s]+")  # as conda channels have it
-_NO_SPACE = re.compile(r"no space left on device|disk quota exceeded|os error 28", re.IGNORECASE)
 _NO_NETWORK = re.compile(
     r"error sending request|dns error|connection refused|connection reset|network is unreachable"
     r"|operation timed out|tcp connect error|network connectivity is disabled|could not resolve host"
@@ -47,12 +41,6 @@ FOREIGN_VARIABLES = (
 def patience() -> dict[str, str]:
     """Variables for a uv that has no other way than the network; the user's own choice counts more."""
     return {"UV_HTTP_RETRIES": os.environ.get("UV_HTTP_RETRIES", PATIENT_RETRIES)}
-
-
-def masked(text: str) -> str:
-    """``text`` with the user and password of addresses, and secret query parameters and tokens, as ``****``."""
-    text = _TOKEN_IN_PATH.sub(r"\1****", _CREDENTIALS.sub(r"\1****@", text))
-    return _SECRET_PARAMETER.sub(r"\1****", text)
 
 
 class UvFailed(Exception):
@@ -122,11 +110,8 @@ class Uv:
         output, said, exit_code = run_to_end(process, log, cancel)
         if exit_code != 0:
             text = "\n".join(said)
-            if _NO_SPACE.search(text):
-                raise StorageFullError(
-                    "The disk has no room for the environment. Free some ('runyard env prune' removes "
-                    f"environments that are no longer used) and submit again. uv said: {said[-1]}"
-                )
+            if disk.is_full(text):
+                raise disk.full(f"uv said: {said[-1]}")
             raise UvFailed(f"uv {arguments[0]}", text, exit_code)
         return output
 
@@ -180,60 +165,3 @@ def _check_version(path: str) -> None:
             f"uv at {path} is {match[1]}.{match[2]}; {oldest} is the oldest that serves. "
             "Update it with: pip install --upgrade uv"
         )
-
-
-def run_to_end(
-    process: "subprocess.Popen[str]", log: Log, cancel: threading.Event | None, entry: str | None = None
-) -> tuple[str, list[str], int]:
-    """What a program that leads its own session wrote on standard output and standard error, and its exit code.
-
-    Args:
-        log: gets each line of standard error when it is written.
-        cancel: kills the program's session when set.
-        entry: for its standard input, if that is a pipe.
-    Raises:
-        EnvironmentException: ``cancel`` was set.
-    """
-    said: list[str] = []
-    reader = threading.Thread(target=_read_errors, args=(process, log, said), daemon=True)
-    reader.start()
-    ended = threading.Event()
-    if cancel is not None:
-        threading.Thread(target=end_when_set, args=(process, cancel, ended), daemon=True).start()
-    assert process.stdout is not None
-    with process.stdout as stream:
-        if process.stdin is not None:
-            try:
-                with process.stdin as sink:
-                    sink.write(entry or "")
-            except BrokenPipeError:
-                pass  # it has ended; its exit code says the rest
-        output = stream.read()
-    exit_code = process.wait()
-    ended.set()
-    reader.join()
-    if cancel is not None and cancel.is_set():
-        raise EnvironmentException("Preparing the environment was cancelled.")
-    return output, said, exit_code
-
-
-def _read_errors(process: "subprocess.Popen[str]", log: Log, said: list[str]) -> None:
-    """Gives each line of standard error to ``log`` and ``said``, secrets masked, until the process ends."""
-    assert process.stderr is not None
-    with process.stderr as stream:
-        for raw in stream:
-            line = masked(raw.rstrip())
-            if line:
-                said.append(line)
-                log(line)
-
-
-def end_when_set(process: "subprocess.Popen[str]", cancel: threading.Event, ended: threading.Event) -> None:
-    """Kills the session of ``process`` when ``cancel`` is set before ``ended`` is."""
-    while not ended.is_set():
-        if cancel.wait(0.2):
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it ended by itself
-            return

@@ -26,7 +26,7 @@ from runyard.protocol.codec import to_json
 from runyard.protocol.environments import CompiledPackage
 from runyard_server.environments import orphans
 from runyard_server.environments.disk import JUST_USED_S, full_disk_named, held, last_used_at
-from runyard_server.environments.uv_command import Log
+from runyard_server.environments.programs import Log
 
 Compile = Callable[[Path], Path]
 

@@ -15,6 +15,7 @@ from runyard.errors import EnvironmentException, StorageFullError
 from runyard.job import processes
 from runyard.protocol.codec import to_json
 from runyard.protocol.environments import EnvironmentLock, EnvironmentSpec
+from runyard_server.environments import bytecode
 from runyard_server.environments.provision import Environments
 
 ENSURE = """
@@ -225,6 +226,52 @@ def test_what_scripts_leave_behind_does_no_harm(environments, lock):
     assert versions(ready) == "1.0"  # writes __pycache__
     module(ready).with_name("a-cache.json").write_text("{}")
     assert environments.is_ready(lock.key) == ready
+
+
+def compiled(ready) -> list[Path]:
+    return list(ready.directory.glob("lib/python*/site-packages/__pycache__/alpha.*.pyc"))
+
+
+def test_modules_are_compiled_before_anyone_imports_them(environments, lock, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # as in many images: no import would ever keep what it compiled
+    ready = environments.ensure(lock, silent)
+    (file,) = compiled(ready)
+    code = "import sys, alpha; print(alpha.__cached__)"
+    said = subprocess.run([ready.python, "-v", "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == str(file)
+    assert f"code object from '{file}'" in said.stderr, "it was compiled anew"
+
+
+def test_a_module_that_was_compiled_is_no_part_of_what_is_verified(environments, lock):
+    ready = environments.ensure(lock, silent)
+    (file,) = compiled(ready)
+    file.unlink()
+    assert environments.is_ready(lock.key) == ready
+    assert versions(ready) == "1.0"
+
+
+def test_a_module_for_another_python_ends_no_build(environments, wheel, tmp_path):
+    folder = tmp_path / "other"
+    wheel(folder, "alpha", "1.0")
+    wheel(folder, "old", "1.0", content="print 'Python 2'\n")
+    spec = EnvironmentSpec(pip_packages=["alpha", "old"], pip_options=["--no-index", f"--find-links {folder}"])
+    lines = []
+    ready = environments.ensure(environments.resolve(spec, silent), lines.append)
+    assert versions(ready) == "1.0"
+    assert len(compiled(ready)) == 1
+    assert not any("compiled" in line for line in lines), "a package's own business"
+
+
+def test_a_compiler_of_modules_that_breaks_down_ends_no_build(tmp_path):
+    python = tmp_path / "bin" / "python"
+    site = tmp_path / "lib" / "python3.11" / "site-packages"
+    for folder in (python.parent, site):
+        folder.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho no semaphores here >&2\nexit 1\n")
+    python.chmod(0o755)
+    lines = []
+    bytecode.compile_modules(python, tmp_path, lines.append, None)
+    assert lines == ["Not all modules were compiled; that is done when they are imported. no semaphores here"]
 
 
 def test_an_environment_whose_python_is_gone_is_rebuilt(environments, lock):
