@@ -5,7 +5,14 @@ import json
 import pytest
 
 from runyard.distributed import mpi
-from runyard.distributed.topology import port_count, rank_environment, ranks, ranks_of_node
+from runyard.distributed.topology import (
+    note_of_defaults,
+    port_count,
+    rank_defaults,
+    rank_environment,
+    ranks,
+    ranks_of_node,
+)
 from runyard.protocol.jobs import JobAssignment
 from runyard.protocol.runs import DistributionSpec
 
@@ -115,6 +122,25 @@ def test_torch_is_told_where_its_first_rank_listens():
         "ROLE_WORLD_SIZE": "4",
         "AZUREML_CR_NODE_RANK": "1",
     }
+
+
+@pytest.mark.parametrize(
+    ("per_node", "addresses", "beside"),
+    [(1, ["host0"], 1), (2, ["host0"], 2), (1, ["host0", "host1"], 1), (1, ["host0", "host0"], 2), (2, ["a", "b"], 2)],
+)
+def test_ranks_of_torch_that_share_a_machine_get_one_thread_each(per_node, addresses, beside):
+    own = assignment(DistributionSpec("torch", process_count_per_node=per_node), 0, len(addresses), addresses, [1])
+    assert rank_defaults(own) == ({"OMP_NUM_THREADS": "1"} if beside > 1 else {})
+    note = note_of_defaults(own)
+    assert (note is None) == (beside == 1)
+    if note:
+        assert "OMP_NUM_THREADS=1 is set for each of the 2 ranks that share this machine" in note
+
+
+@pytest.mark.parametrize("kind", ["none", "mpi", "tensorflow"])
+def test_nobody_elses_threads_are_counted(kind):
+    own = assignment(DistributionSpec(kind, process_count_per_node=2, worker_count=2), ports=[1, 2])
+    assert rank_defaults(own) == {} and note_of_defaults(own) is None
 
 
 def test_mpiexec_starts_no_process_on_a_node_by_itself():

@@ -28,7 +28,7 @@ class Node:
             (folder / name).mkdir(parents=True)
         self.events = queue.SimpleQueue()
         self.opened = []
-        self.ranks = None
+        self.ranks = self.script = None
 
     def run(self, program, count=1, data=None, started=lambda: None, **changes):
         (self.folder / "code" / "train.py").write_text(program)
@@ -45,9 +45,9 @@ class Node:
             sdk_path="", **given
         )  # fmt: skip
         folders = [str(self.folder / name) for name in ("code", "spool", "logs")]
-        script = Script(assignment, *folders, data or {})
+        self.script = Script(assignment, *folders, data or {})
         opened = lambda name, descriptor: self.opened.append(name)  # noqa: E731
-        self.ranks = Ranks(assignment, script, self.events, opened, lambda launch: None)
+        self.ranks = Ranks(assignment, self.script, self.events, opened, lambda launch: None)
         return self.ranks.run(started, lambda: None)
 
     def log(self, name="70_driver_log.txt"):
@@ -117,6 +117,21 @@ def test_each_rank_has_a_log_and_finds_the_others(node):
     program = "import os; print(os.environ['RANK'], os.environ['WORLD_SIZE'], os.environ['MASTER_PORT'])"
     assert node.run(program, count=2) is None
     assert [node.log("70_driver_log_{}.txt".format(rank)) for rank in (0, 1)] == ["0 2 29500\n", "1 2 29500\n"]
+
+
+@pytest.mark.parametrize(("own", "seen"), [({}, "1\n"), ({"OMP_NUM_THREADS": "3"}, "3\n")])
+def test_threads_are_those_that_the_run_asks_for_else_one_for_each_rank(node, monkeypatch, own, seen):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert node.run("import os; print(os.environ['OMP_NUM_THREADS'])", count=2, variables=own) is None
+    assert [node.log("70_driver_log_{}.txt".format(rank)) for rank in (0, 1)] == [seen, seen]
+    assert (node.script.note() is None) == bool(own), "it is said where nobody asked for it"
+
+
+def test_a_machine_that_has_a_number_of_threads_keeps_it(node, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert node.run("import os; print(os.environ['OMP_NUM_THREADS'])", count=2) is None
+    assert node.log("70_driver_log_1.txt") == "5\n"
+    assert node.script.note() is None
 
 
 def test_a_cancelled_rank_may_end_by_itself(node):

@@ -376,6 +376,17 @@ def test_the_ranks_of_pytorch_meet_where_they_are_told(
     assert left_of(run) == []
 
 
+def test_the_log_says_once_that_ranks_on_one_machine_get_one_thread_each(submit: Submit, nodes: str) -> None:
+    torch = PyTorchConfiguration("Gloo", 4, 2)
+    code = "import os; print(os.environ['OMP_NUM_THREADS'])"
+    run = submit(code, compute_target=nodes, distributed_job_config=torch)
+    assert run.wait_for_completion()["status"] == "Completed"
+    assert set(logs_of(run).values()) == {"1\n"}
+    logs = [run._read_log(name) for name in run.get_file_names() if name.startswith("azureml-logs/")]
+    said = [line for text in logs for line in text.splitlines() if "OMP_NUM_THREADS" in line]
+    assert len(said) == 1 and "each of the 4 ranks that share this machine" in said[0]
+
+
 @pytest.mark.parametrize("node_count", [1, 2])
 @pytest.mark.parametrize(
     ("fault", "code", "exit_code", "signal"),

@@ -85,6 +85,24 @@ def rank_environment(assignment: JobAssignment, rank: Rank) -> Dict[str, str]:
     return said
 
 
+def rank_defaults(assignment: JobAssignment) -> Dict[str, str]:
+    """Variables that a rank gets where neither the run nor its node has them."""
+    if assignment.distribution.kind != "torch":
+        return {}
+    from runyard.distributed import torch
+
+    return torch.rank_defaults(assignment)
+
+
+def note_of_defaults(assignment: JobAssignment) -> Optional[str]:
+    """What is to be said of ``rank_defaults`` where they count."""
+    if assignment.distribution.kind != "torch":
+        return None
+    from runyard.distributed import torch
+
+    return torch.note_of_defaults(assignment)
+
+
 def port_count(distribution: DistributionSpec) -> int:
     """How many ports a run's processes listen on at addresses that they must know before they start."""
     if distribution.kind == "tensorflow":

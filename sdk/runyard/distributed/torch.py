@@ -1,9 +1,35 @@
 """PyTorch: one process per rank, told where the first one listens."""
 
-from typing import Dict
+from typing import Dict, Optional
 
 from runyard.distributed.topology import Rank
 from runyard.protocol.jobs import JobAssignment
+
+
+THREADS = "OMP_NUM_THREADS"
+
+
+def rank_defaults(assignment: JobAssignment) -> Dict[str, str]:
+    """One thread for each rank where several share a machine, as torchrun has it: each would take all cores else."""
+    return {THREADS: "1"} if _ranks_beside(assignment) > 1 else {}
+
+
+def note_of_defaults(assignment: JobAssignment) -> Optional[str]:
+    """What is to be said of ``rank_defaults`` where they count."""
+    beside = _ranks_beside(assignment)
+    if beside < 2:
+        return None
+    return (
+        "{0}=1 is set for each of the {1} ranks that share this machine, as torchrun does, so that they do not all take "
+        "all of its cores. A rank that computes on the CPU may want more, the cores divided by {1}: give the run "
+        'environment_variables={{"{0}": ...}}.'
+    ).format(THREADS, beside)
+
+
+def _ranks_beside(assignment: JobAssignment) -> int:
+    """How many of the run's ranks stand on this node's machine: several nodes may be slots of one."""
+    own = assignment.addresses[assignment.node]
+    return assignment.addresses.count(own) * assignment.distribution.process_count_per_node
 
 
 def rank_environment(assignment: JobAssignment, rank: Rank) -> Dict[str, str]:

@@ -83,6 +83,9 @@ class NodeJob:
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=repr(fault))
             return
         script = Script(self.assignment, self.code, self.spool, self.logs, data, activated)
+        note = script.note() if self.assignment.node == 0 else None
+        if note:
+            self._log("65_job_prep", note)
         self.ranks = Ranks(self.assignment, script, self.events, self.shipper.hold, self.reporter.tell_nodes)
         self.reporter.ranks, self.reporter.notes = self.ranks.reports, self.ranks.notes
         if self.assignment.distribution.kind == "mpi" and self.assignment.node > 0:

@@ -4,7 +4,7 @@ import os
 import re
 from typing import Dict, List, Optional
 
-from runyard.distributed.topology import Rank, is_alone, log_of, rank_environment
+from runyard.distributed.topology import Rank, is_alone, log_of, note_of_defaults, rank_defaults, rank_environment
 from runyard.job.processes import node_environment
 from runyard.notebook_parameters import is_notebook
 from runyard.protocol.jobs import JobAssignment
@@ -56,11 +56,18 @@ class Script:
 
     def environment(self, rank: Rank) -> Dict[str, str]:
         """All variables of one rank."""
-        return dict(
-            self.node_environment(),
-            RUNYARD_RUN_RANK=str(rank.number),
+        return {
+            **rank_defaults(self._assignment),
+            **self.node_environment(),
+            "RUNYARD_RUN_RANK": str(rank.number),
             **rank_environment(self._assignment, rank),
-        )
+        }
+
+    def note(self) -> Optional[str]:
+        """What the log is to say, once for all ranks, of variables that nobody asked for."""
+        given = self.node_environment()
+        count = any(name not in given for name in rank_defaults(self._assignment))
+        return note_of_defaults(self._assignment) if count else None
 
     def node_environment(self) -> Dict[str, str]:
         """The variables that all ranks of this node share."""
