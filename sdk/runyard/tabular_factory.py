@@ -93,16 +93,14 @@ class TabularDatasetFactory:
         """
         if not isinstance(separator, str) or not separator:
             raise UserErrorException("separator is text such as ','; this is {!r}.".format(separator))
-        reading = {
-            "format": table_reading.DELIMITED,
-            "include_path": bool(include_path),
+        words = {
             "infer": bool(infer_column_types),
-            "types": _types(set_column_types),
             "separator": separator,
             "header": _header(header),
             "empty_as_string": bool(empty_as_string),
             "encoding": str(encoding),
         }
+        reading = _reading(table_reading.DELIMITED, include_path, set_column_types, **words)
         return _made(path, reading, partition_format, validate)
 
     @staticmethod
@@ -114,12 +112,7 @@ class TabularDatasetFactory:
         partition_format: Optional[str] = None,
     ) -> TabularDataset:
         """A table in Parquet files, which pandas reads with pyarrow. Arguments as of ``from_delimited_files``."""
-        reading = {
-            "format": table_reading.PARQUET,
-            "include_path": bool(include_path),
-            "infer": True,
-            "types": _types(set_column_types),
-        }
+        reading = _reading(table_reading.PARQUET, include_path, set_column_types)
         return _made(path, reading, partition_format, validate)
 
     @staticmethod
@@ -139,14 +132,8 @@ class TabularDatasetFactory:
         """
         if invalid_lines not in ("error", "drop"):
             raise UserErrorException("invalid_lines is 'error' or 'drop'; this is {!r}.".format(invalid_lines))
-        reading = {
-            "format": table_reading.JSON_LINES,
-            "include_path": bool(include_path),
-            "infer": True,
-            "types": _types(set_column_types),
-            "invalid_lines": invalid_lines,
-            "encoding": str(encoding),
-        }
+        words = {"invalid_lines": invalid_lines, "encoding": str(encoding)}
+        reading = _reading(table_reading.JSON_LINES, include_path, set_column_types, **words)
         return _made(path, reading, partition_format, validate)
 
     @staticmethod
@@ -171,6 +158,13 @@ class TabularDatasetFactory:
         return table_writing.register(
             dataframe, target, name, description, tags, show_progress, row_group_size, make_target_path_unique
         )
+
+
+def _reading(
+    kind: str, include_path: bool, types: Optional[Mapping[str, DataType]], infer: bool = True, **words: Any
+) -> Dict[str, Any]:
+    """How a table's files are read: what all kinds of files have, and the kind's own ``words``."""
+    return dict(words, format=kind, include_path=bool(include_path), infer=infer, types=_types(types))
 
 
 def _made(path: Any, reading: Mapping[str, Any], partition_format: Optional[str], validate: bool) -> TabularDataset:

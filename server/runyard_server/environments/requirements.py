@@ -19,6 +19,8 @@ from runyard_server.environments.programs import masked
 OLDEST_PYTHON = (3, 7)
 MPI = "mpich"
 NOTEBOOK = ("papermill", "ipykernel")
+# Called azureml-something without having a part of the package azureml: it goes beside ours, and is what was asked for.
+_MICROSOFTS_OWN = frozenset({"azureml-inference-server-http"})
 _PYTHON_VERSION = re.compile(r"^3(\.\d{1,2}(\.\d{1,2})?)?$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OPTION = re.compile(r"^(--?[A-Za-z][A-Za-z\-]*)(?:[\s=]\s*(.*))?$", re.DOTALL)
@@ -280,6 +282,8 @@ def _project(line: str) -> str:
 
 
 def _is_ours(name: str) -> bool:
+    if name in _MICROSOFTS_OWN:
+        return False
     return name in ("azureml", "runyard", "runyard-azureml") or name.startswith("azureml-")
 
 

@@ -29,6 +29,12 @@ def test_a_release_for_python_37_alone_has_a_date_as_of_which_it_is_resolved():
         assert all(release.as_of for release in table.releases if release.pythons[0] in ("3.7", "3.8"))
 
 
+def test_each_scikit_learn_but_the_newest_is_taken_as_of_the_day_before_the_next():
+    days = [release.as_of for release in FRAMEWORKS["scikit-learn"].releases]
+    assert days[-1] is None
+    assert None not in days[:-1] and days[:-1] == sorted(days[:-1])
+
+
 def test_tensorflow_1_13_is_azures_patch_on_python_37_as_of_its_own_date():
     choice = choose("tensorflow", "1.13", False)
     assert (choice.requirements, choice.pythons, choice.as_of) == (("tensorflow==1.13.1",), ("3.7",), "2019-08-13")

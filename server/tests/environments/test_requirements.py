@@ -5,6 +5,14 @@ from runyard.protocol.environments import EnvironmentSpec
 from runyard_server.environments.requirements import uv_options, wanted
 
 
+def test_a_package_that_is_only_called_as_azures_is_installed():
+    asked = wanted(
+        EnvironmentSpec(pip_packages=["azureml-inference-server-http==1.3.4", "azureml_inference_server_http"])
+    )
+    assert asked.lines == ["azureml-inference-server-http==1.3.4", "azureml_inference_server_http"]
+    assert asked.notes == []
+
+
 def test_azures_own_packages_are_answered_by_runyard():
     asked = wanted(
         EnvironmentSpec(pip_packages=["azureml-sdk==1.0.57", "azureml_core", "six", "runyard"], conda_packages=[])
