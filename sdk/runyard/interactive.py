@@ -8,11 +8,12 @@ import uuid
 import weakref
 from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
+from runyard.background_shipping import BackgroundShipper
 from runyard.errors import RunyardError
 from runyard.leftovers import SpoolFolder, open_folder, spool_root
 from runyard.protocol.codec import to_json
 from runyard.protocol.runs import ClientProcess, InteractiveRunSpec
-from runyard.shipping import BackgroundShipper, Shipper
+from runyard.shipping import Shipper
 from runyard.spool import Spool
 from runyard.transport.base import Transport, url_path
 

@@ -6,7 +6,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from runyard import shipping
+from runyard import stream
+from runyard.background_shipping import BackgroundShipper
 from runyard.errors import (
     OffsetGapError,
     PathRefusedError,
@@ -14,7 +15,7 @@ from runyard.errors import (
     StorageFullError,
     UserErrorException,
 )
-from runyard.shipping import BackgroundShipper, Shipper
+from runyard.shipping import Shipper
 from runyard.spool import Spool
 from runyard.transport.base import Answer, Transport
 
@@ -135,7 +136,7 @@ def test_a_large_file_goes_in_bounded_requests_and_leaves_other_files_their_turn
     append(job / "logs" / "b.txt", b"small")
     first = shipper.ship_once(str(job))
     assert not first.complete and server.streams["b.txt"] == b"small"
-    assert max(size for _, _, size in server.requests) == shipping.REQUEST_BYTES
+    assert max(size for _, _, size in server.requests) == stream.REQUEST_BYTES
     assert shipper.drain(str(job), 60).complete
     assert server.streams["a.txt"] == content
 

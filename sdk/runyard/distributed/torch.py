@@ -5,7 +5,6 @@ from typing import Dict, Optional
 from runyard.distributed.topology import Rank
 from runyard.protocol.jobs import JobAssignment
 
-
 THREADS = "OMP_NUM_THREADS"
 
 
