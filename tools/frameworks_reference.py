@@ -22,6 +22,15 @@ What `framework_version` of an estimator means: the Python, the packages, and th
 - With `use_gpu` on a node that has a GPU the package is the GPU build (`tensorflow-gpu`, `tensorflow[and-cuda]`, `cupy`).
 """
 
+PYTORCH = """### PyTorch without CUDA
+
+pip's registry has one PyTorch for Linux on x86-64, the one with CUDA: it works on the CPU, and takes some gigabytes that no CPU needs. (For macOS and Windows it has the CPU build alone.) The CPU builds lie on an index of their makers', or a mirror of it, and are taken from there where the server is told of it:
+
+- `RUNYARD_PYTORCH_CPU` of the server: the address below which `torch/` and `torchvision/` list the builds, or a whole path of a folder of wheels. It counts for the estimator where no GPU is wanted, or the compute target has none. Nothing but these two packages is looked for there; what it lacks comes from the registry.
+- Those builds have no date. The row's day holds for everything beside them; where `packages_as_of` (`RUNYARD_PACKAGES_AS_OF`) asks for a day, the registry's build is taken, and the log says so.
+- Without that setting an environment chooses for itself: `CondaDependencies.set_pip_option("--find-links ...")`, or conda's `pytorch-cpu` as a conda package, without a framework.
+"""
+
 HOROVOD = """## Horovod
 
 A TensorFlow environment has Horovod in an MPI run (`MpiConfiguration`, `distributed_backend="mpi"`), and in any run when `pip_packages` name `horovod`. Its makers give only its source, so the server compiles it: once per Python, TensorFlow and MPICH, in `Preparing`, for some minutes; its output is in the run's `azureml-logs/20_image_build_log.txt`.
@@ -60,6 +69,8 @@ def section(table: Framework, name: str) -> str:
     lines += [f"| {' | '.join(row[: len(head)])} |" for row in rows]
     if table.raised:
         lines += ["", f"{', '.join(table.raised)} were never built for Python 3.7, the oldest that runs here."]
+    if name == "pytorch":
+        lines += ["", PYTORCH.rstrip()]
     return "\n".join(lines) + "\n"
 
 

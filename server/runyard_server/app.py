@@ -199,7 +199,14 @@ def build(
     environment_service = EnvironmentService(
         database,
         clock,
-        Environments(settings.environments, None, settings.python_directories, settings.wheels, settings.conda),
+        Environments(
+            settings.environments,
+            None,
+            settings.python_directories,
+            settings.wheels,
+            settings.conda,
+            settings.pytorch_cpu,
+        ),
     )
     places = Places(compute_service, snapshot_service, environment_service, datastore_service, file_service)
     admission = AdmissionService(places, executors, gpu_count)

@@ -30,6 +30,7 @@ class Settings:
         python_directories: searched first for interpreters.
         datastore_roots: folders below which a client may attach datastores.
         conda: how conda packages are answered.
+        pytorch_cpu: where PyTorch's CPU builds are: the address of an index, or a folder of wheels.
         public_url: where nodes on other machines reach the server, if not where it listens.
         default_executor: who provides the nodes of a compute target that names no executor.
     """
@@ -47,6 +48,7 @@ class Settings:
     wheels: Path | None = None
     datastore_roots: tuple[Path, ...] = ()
     conda: CondaSettings = field(default_factory=CondaSettings)
+    pytorch_cpu: str = ""
     public_url: str = ""
     default_executor: str = "local"
 
@@ -92,7 +94,8 @@ def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
 
     ``RUNYARD_PYTHONS`` and ``RUNYARD_DATASTORE_ROOTS`` are lists of folders, ``RUNYARD_WHEELS`` is one,
     ``RUNYARD_IDLE_S`` seconds; of ``RUNYARD_CONDA``, ``RUNYARD_CONDA_CHANNELS`` and ``RUNYARD_CONDA_ALIAS`` see
-    ``CondaSettings``. ``RUNYARD_PUBLIC_URL`` and ``RUNYARD_DEFAULT_EXECUTOR`` are the settings of these names.
+    ``CondaSettings``. ``RUNYARD_PYTORCH_CPU``, ``RUNYARD_PUBLIC_URL`` and ``RUNYARD_DEFAULT_EXECUTOR`` are the settings
+    of these names.
 
     Raises:
         ValueError: a variable that cannot be read; says which and what is allowed.
@@ -111,6 +114,7 @@ def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
         wheels=Path(environ["RUNYARD_WHEELS"]) if environ.get("RUNYARD_WHEELS") else None,
         datastore_roots=_folders(environ.get("RUNYARD_DATASTORE_ROOTS", "")),
         conda=CondaSettings.read(environ),
+        pytorch_cpu=_place(environ.get("RUNYARD_PYTORCH_CPU", "")),
         **known,  # type: ignore[arg-type]
     )
 
@@ -131,6 +135,16 @@ def secrets_of(home: Path) -> Secrets:
         known = {"token": secrets.token_urlsafe(32), "signing_key": secrets.token_hex(32)}
         places.write_json(str(path), known, private=True)
     return Secrets(known["token"], bytes.fromhex(known["signing_key"]))
+
+
+def _place(text: str) -> str:
+    """Raises ValueError for what is neither an address nor a whole path."""
+    if text and not (os.path.isabs(text) or text.startswith(("http://", "https://"))):
+        raise ValueError(
+            f"RUNYARD_PYTORCH_CPU is {text!r}. Allowed: the http(s) address of a package index, or the whole path of a "
+            "folder of wheels."
+        )
+    return text
 
 
 def _folders(text: str) -> tuple[Path, ...]:

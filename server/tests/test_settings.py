@@ -35,3 +35,13 @@ def test_the_public_address_is_one_that_the_server_answers_to(tmp_path: Path) ->
 def test_who_provides_nodes_by_default_can_be_said(tmp_path: Path) -> None:
     assert load(str(tmp_path), {"RUNYARD_DEFAULT_EXECUTOR": "slurm"}).default_executor == "slurm"
     assert load(str(tmp_path), {}).default_executor == "local"
+
+
+@pytest.mark.parametrize("place", ["", "https://builds.example.org/cpu/", "/mirror/wheels"])
+def test_the_place_of_pytorchs_cpu_builds_is_an_address_or_a_whole_path(tmp_path: Path, place: str) -> None:
+    assert load(str(tmp_path), {"RUNYARD_PYTORCH_CPU": place}).pytorch_cpu == place
+
+
+def test_another_place_of_pytorchs_cpu_builds_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="RUNYARD_PYTORCH_CPU is 'cpu'. Allowed: the http"):
+        load(str(tmp_path), {"RUNYARD_PYTORCH_CPU": "cpu"})

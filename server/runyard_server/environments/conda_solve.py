@@ -16,8 +16,8 @@ from runyard.errors import EnvironmentException
 from runyard.protocol.environments import CondaPackage
 from runyard_server.environments import conda_cache, conda_causes, interpreters
 from runyard_server.environments.conda_command import Conda, CondaFailed
-from runyard_server.environments.requirements import OLDEST_PYTHON, Wanted
 from runyard_server.environments.programs import Log, masked
+from runyard_server.environments.requirements import OLDEST_PYTHON, Wanted
 
 _NEVER = "9999-01-01T00:00:00Z"
 

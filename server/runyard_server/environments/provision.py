@@ -30,6 +30,7 @@ class Environments:
         python_directories: directories that hold Python executables, searched first.
         wheels: folder of the wheels that are compiled here; None puts it beside the environments.
         conda: how conda packages are answered.
+        pytorch_cpu: where PyTorch's CPU builds are: the address of an index, or a folder of wheels.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class Environments:
         python_directories: Sequence[Path] = (),
         wheels: Path | None = None,
         conda: CondaSettings | None = None,
+        pytorch_cpu: str = "",
     ) -> None:
         root = Path(os.path.abspath(root))
         compiled = Wheels(Path(os.path.abspath(wheels)) if wheels else root / "wheels")
+        self._pytorch_cpu = pytorch_cpu
         self._uv = Uv(uv, root)
         self._interpreters = Interpreters(self._uv, python_directories)
         self._conda = Conda(root, conda or CondaSettings())
@@ -91,7 +94,7 @@ class Environments:
 
     def _wanted(self, spec: EnvironmentSpec, only_conda: Collection[str] = ()) -> requirements.Wanted:
         absence = self._conda.absence or conda_specs.NOT_WANTED
-        return requirements.wanted(spec, self._conda.usable, absence, only_conda)
+        return requirements.wanted(spec, self._conda.usable, absence, only_conda, self._pytorch_cpu)
 
     def ensure(self, lock: EnvironmentLock, log: Log, cancel: threading.Event | None = None) -> ReadyEnvironment:
         """The environment of ``lock``: at once where it is built and whole, else it is built now.

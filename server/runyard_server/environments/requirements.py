@@ -10,11 +10,11 @@ from packaging.utils import canonicalize_name
 from runyard import package_date
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import EnvironmentSpec
-from runyard_server.environments import conda, conda_channels, frameworks, horovod
+from runyard_server.environments import conda, conda_channels, cpu_builds, frameworks, horovod
 from runyard_server.environments.conda_channels import CondaSettings
 from runyard_server.environments.horovod import Wish
-from runyard_server.environments.pythons_of_date import is_newer, pythons_of
 from runyard_server.environments.programs import masked
+from runyard_server.environments.pythons_of_date import is_newer, pythons_of
 
 OLDEST_PYTHON = (3, 7)
 MPI = "mpich"
@@ -88,6 +88,7 @@ def wanted(
     settings: CondaSettings | None = None,
     no_solver: str = conda.NOT_WANTED,
     only_conda: Collection[str] = (),
+    pytorch_cpu: str = "",
 ) -> Wanted:
     """Merges everything that ``spec`` asks for.
 
@@ -95,6 +96,7 @@ def wanted(
         settings: how conda packages are answered; None where there is no solver.
         no_solver: why there is none.
         only_conda: conda specs that pip's registry turned out to lack.
+        pytorch_cpu: where PyTorch's CPU builds are, "" where no place is known: see ``cpu_builds``.
     Raises:
         EnvironmentException: a package line, version, framework or option that cannot be served.
     """
@@ -138,14 +140,21 @@ def wanted(
     notes.extend(_notes_of_date(as_of, asked, title))
     if asked:
         pythons = _pythons_of_date(pythons, asked)
+    options = uv_options(spec.pip_options)
+    has_cpu_builds = bool(pytorch_cpu) and not spec.use_gpu and any(line.startswith("torch=") for line in lines)
+    if has_cpu_builds:
+        notes.append(cpu_builds.note(pytorch_cpu, asked))
+    undated: tuple[str, ...] = ()
+    if has_cpu_builds and not asked:
+        options += cpu_builds.uv_options(pytorch_cpu)
+        undated += cpu_builds.PROJECTS  # their index tells no upload times; the pin bounds them
     lines += [line for _, line in own]
     named = {name for name, _ in own}
-    undated: tuple[str, ...] = ()
     to_solver = [conda.name_of(each) for each in from_conda.solver]
     if (spec.mpi or with_horovod) and MPI not in named and MPI not in to_solver:
         # It is a program beside the packages, not one that they import: its date says nothing about them.
         lines.append(MPI)
-        undated = (MPI,)
+        undated += (MPI,)
         notes.append(f"{MPI}: starts the ranks of an MPI run")
     if spec.mpi and spec.framework == "chainer" and "mpi4py" not in named:
         lines.append("mpi4py")  # as on Azure ML: ChainerMN speaks through it
@@ -161,7 +170,7 @@ def wanted(
     return Wanted(
         lines=lines,
         pythons=_pythons(python_version, pythons, title, asked, notes),
-        options=uv_options(spec.pip_options),
+        options=options,
         exclude_newer=as_of,
         asked_date=asked,
         framework=title,

@@ -19,8 +19,8 @@ from runyard.protocol.environments import CompiledPackage, EnvironmentLock
 from runyard_server.environments import causes, conda_cache, horovod, orphans
 from runyard_server.environments.conda_solve import Solution
 from runyard_server.environments.interpreters import Interpreter, matches
-from runyard_server.environments.requirements import Wanted
 from runyard_server.environments.programs import Log, masked
+from runyard_server.environments.requirements import Wanted
 from runyard_server.environments.uv_command import Uv, UvFailed, patience
 
 _NEVER = "9999-01-01T00:00:00Z"
