@@ -73,6 +73,7 @@ def test_the_articles_import_of_urllib_alone_is_enough():
         "from azureml.telemetry import set_diagnostics_collection",
         "from azureml.widgets import RunDetails",
         "import azureml.contrib",
+        "from azureml.contrib.notebook import NotebookRunConfig, AzureMLNotebookHandler",
         "from azureml.exceptions import UserErrorException, ActivityFailedException, AzureMLException",
         "from azureml.exceptions import WebserviceException, ProjectSystemException, ComputeTargetException",
         "import azureml.core; azureml.core.Workspace; azureml.core.VERSION.split('.')",
@@ -83,6 +84,7 @@ def test_the_import_lines_of_public_notebooks_work(line):
 
 
 MODULES = [
+    "azureml.contrib.notebook",
     "azureml.core",
     "azureml.core.authentication",
     "azureml.core.compute",
@@ -141,7 +143,7 @@ def test_every_public_name_of_a_module_is_there(name):
         ("from azureml.pipeline.steps import PythonScriptStep", "Submit the steps as runs"),
         ("import azureml.dataprep as dprep", "Read and change tables with pandas"),
         ("from azureml.opendatasets import MNIST", "an Azure service that runyard does not replace"),
-        ("from azureml.contrib.notebook import NotebookRunConfig", "notebooks as entry scripts: planned"),
+        ("from azureml.contrib.notebook import NotebookRunnerStep", "pipelines of Azure ML: an Azure service"),
         ("from azureml.contrib.explain.model import explainer", "azureml.contrib.explain is not there"),
         ("from azureml.core import Sweep", "azureml.core.Sweep is not a name that runyard answers"),
         ("from azureml.core.model import Modell", "azureml.core.model has Model"),

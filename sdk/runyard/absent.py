@@ -105,11 +105,6 @@ _MLFLOW = Absence(
     "MLflow's tracking interface",
     "Log with run.log() and its relatives; they are on the run's page.",
 )
-_NOTEBOOK_RUNS = Absence(
-    PLANNED,
-    "notebooks as entry scripts",
-    "Convert the notebook with 'jupyter nbconvert --to script' and submit the .py file.",
-)
 _MACHINES = Absence(
     PLANNED,
     "machines and clusters attached from elsewhere",
@@ -232,7 +227,7 @@ TABLE: Dict[str, Absence] = {
     "azureml.mlflow": _MLFLOW,
     "azureml.contrib.mlflow": _MLFLOW,
     "azureml.core.Workspace.get_mlflow_tracking_uri": _MLFLOW,
-    "azureml.contrib.notebook": _NOTEBOOK_RUNS,
+    "azureml.contrib.notebook.NotebookRunnerStep": _PIPELINES,
     "azureml.contrib.train": _REINFORCEMENT,
     "azureml.datadrift": _MONITORING,
     "azureml.contrib.datadrift": _MONITORING,

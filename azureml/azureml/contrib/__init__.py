@@ -1,4 +1,4 @@
-"""Azure's previews. None is here; each says by its own name whether it is planned."""
+"""Azure's previews. Notebooks as what is run are here; the others say by their own names whether they are planned."""
 
 from azureml._names import reexport
 
