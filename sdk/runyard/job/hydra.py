@@ -15,7 +15,6 @@ import threading
 from typing import Any, Callable, List, Optional
 
 from runyard.distributed import mpi
-from runyard.home import write_json
 from runyard.job import rank as rank_program
 from runyard.job.script import Script, bin_folder
 from runyard.notebook_parameters import is_notebook
@@ -46,7 +45,7 @@ class Hydra:
         self._events = events
         self._tell = tell
         self._pipe = os.path.join(assignment.directory, "ranks.pipe")
-        self._launch = os.path.join(assignment.directory, "launch.json")
+        self._launch = os.path.join(assignment.directory, "rank.launch")
 
     def start(self) -> None:
         """Makes ready; on the first node it calls for the others.
@@ -56,13 +55,9 @@ class Hydra:
         """
         own = self._assignment
         self._proxy = self._program(mpi.PROXY)
-        launch = {
-            "command": self._command(),
-            "code": self._script.code,
-            "output": self._script.output("{}"),
-            "pipe": self._pipe,
-        }
-        write_json(self._launch, launch, private=True)
+        launch = rank_program.written(self._pipe, self._script.code, self._script.output("{}"), self._command())
+        with os.fdopen(os.open(self._launch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(launch)
         if os.path.exists(self._pipe):
             os.unlink(self._pipe)
         os.mkfifo(self._pipe, 0o600)
@@ -124,7 +119,8 @@ class Hydra:
                 found = lines.read(raw.decode("utf-8", "replace")) if lines else None
                 if found is not None:
                     lines = None
-                    self._tell(found)
+                    if len(found) > 1:
+                        self._tell(found)
                     self._events.put(("launch", found[0]))
         self._part_ended("mpiexec", mpiexec.wait())
         if lines is not None:
