@@ -58,7 +58,9 @@ class NotebookRunConfig(ScriptRunConfig):
         run_config: Optional[RunConfiguration] = None,
     ) -> None:
         if not is_notebook(notebook):
-            raise UserErrorException("notebook is the path of a file such as 'train.ipynb'; this is {!r}.".format(notebook))
+            raise UserErrorException(
+                "notebook is the path of a file such as 'train.ipynb'; this is {!r}.".format(notebook)
+            )
         kept = "outputs/{}.output{}".format(os.path.basename(notebook)[: -len(SUFFIX)], SUFFIX)
         if output_notebook not in (None, kept, os.path.basename(kept)):
             raise UserErrorException(

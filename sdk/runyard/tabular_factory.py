@@ -93,7 +93,7 @@ class TabularDatasetFactory:
         """
         if not isinstance(separator, str) or not separator:
             raise UserErrorException("separator is text such as ','; this is {!r}.".format(separator))
-        words = {
+        words: Dict[str, Any] = {
             "infer": bool(infer_column_types),
             "separator": separator,
             "header": _header(header),
@@ -132,7 +132,7 @@ class TabularDatasetFactory:
         """
         if invalid_lines not in ("error", "drop"):
             raise UserErrorException("invalid_lines is 'error' or 'drop'; this is {!r}.".format(invalid_lines))
-        words = {"invalid_lines": invalid_lines, "encoding": str(encoding)}
+        words: Dict[str, Any] = {"invalid_lines": invalid_lines, "encoding": str(encoding)}
         reading = _reading(table_reading.JSON_LINES, include_path, set_column_types, **words)
         return _made(path, reading, partition_format, validate)
 

@@ -11,7 +11,9 @@ sees its end even where the manager kills all that it knows, as it does after MP
 """
 
 import os
-from _signal import SIG_DFL, SIGKILL, SIGPIPE, SIGXFSZ, signal  # of the interpreter itself; signal is made of it
+
+# The interpreter's own, of which the module signal is made.
+from _signal import SIG_DFL, SIGKILL, SIGPIPE, SIGXFSZ, signal  # type: ignore[import-not-found]
 
 
 def written(pipe: str, folder: str, output: str, command: "list[str]") -> bytes:
