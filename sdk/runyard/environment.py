@@ -20,6 +20,7 @@ __all__ = ["CPU", "GPU", "CondaDependencies", "DockerSection", "Environment", "P
 
 CONDA_SOLVER = ("when-needed", "always", "never")
 DEFAULT_INTERPRETER = "python"
+DEFAULT_SHM_SIZE = "2g"
 FILE = "environment.json"
 
 
@@ -71,14 +72,17 @@ class PythonSection:
 
 
 class DockerSection:
-    """The container of an environment. Only ``base_image`` means something to the server.
+    """The container of an environment.
 
     Attributes:
-        base_image: image that the script is to run in; None for none.
+        base_image: image that the script is to run in, with the environment's packages in it; None for none.
         base_dockerfile: refused when set.
         base_image_registry: where the image comes from (``ContainerRegistry``).
-        enabled, shared_volumes, arguments, shm_size, gpu_support, platform: of an image's container; without an image they
-            have no effect, which is said once.
+        enabled: whether a container is wanted though no image is named; counts where the server has an image for that.
+        shm_size: of the container's /dev/shm.
+        arguments: further ones for the container engine's ``run``; docs/containers.md says which.
+        shared_volumes, gpu_support, platform: no effect, which is said once: code and data are always shared, GPUs passed
+            where the run has some.
     """
 
     enabled: bool
@@ -101,7 +105,7 @@ class DockerSection:
         self.platform = None
         self.shared_volumes = True
         self.gpu_support = False
-        self.shm_size = "2g"
+        self.shm_size = DEFAULT_SHM_SIZE
         self.arguments = []
 
     def say_what_is_not_used(self) -> None:
@@ -112,7 +116,7 @@ class DockerSection:
             "enabled": unless(False, bool(self.enabled)),
             "shared_volumes": unless(True, bool(self.shared_volumes)),
             "gpu_support": unless(False, bool(self.gpu_support)),
-            "shm_size": unless("2g", self.shm_size),
+            "shm_size": unless(DEFAULT_SHM_SIZE, self.shm_size),
             "arguments": unless([], list(self.arguments or [])),
             "build_context": self.build_context,
             "platform": self.platform,
@@ -407,6 +411,7 @@ class Environment:
                     self.python.conda_solver, ", ".join(repr(each) for each in CONDA_SOLVER)
                 )
             )
+        in_container = bool(self.docker.base_image or self.docker.enabled)
         managed = bool(self.python.user_managed_dependencies)
         packages = CondaDependencies() if managed else self.python.packages()
         interpreter = self.python.interpreter_path
@@ -425,6 +430,9 @@ class Environment:
             interpreter=interpreter if managed and interpreter and interpreter != DEFAULT_INTERPRETER else None,
             variables=_variables(self.environment_variables),
             docker_image=self.docker.image(),
+            docker_wanted=bool(self.docker.enabled),
+            docker_shm_size=self.docker.shm_size if in_container else None,
+            docker_arguments=[str(word) for word in self.docker.arguments or []] if in_container else [],
             packages_as_of=None if self.packages_as_of is None else package_date.checked(self.packages_as_of),
             conda_solver=None if managed else self.python.conda_solver,
         )
@@ -448,6 +456,10 @@ class Environment:
         environment.python.conda_solver = spec.conda_solver
         environment.environment_variables = dict(spec.variables)
         environment.docker.base_image = spec.docker_image
+        environment.docker.enabled = spec.docker_wanted
+        if spec.docker_image or spec.docker_wanted:
+            environment.docker.shm_size = spec.docker_shm_size
+        environment.docker.arguments = list(spec.docker_arguments)
         environment.packages_as_of = spec.packages_as_of
         return environment
 

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from runyard import package_date, url_map
 from runyard.dataset_consumption import DatasetConsumptionConfig
+from runyard.environment import DEFAULT_SHM_SIZE
 from runyard.errors import UserErrorException
 from runyard.names import (
     check_data_reference_name,
@@ -363,7 +364,18 @@ def _environment(settings: RunConfiguration) -> EnvironmentSpec:
         spec = replace(spec, framework=wanted.name, framework_version=wanted.version, use_gpu=bool(wanted.use_gpu))
     if spec.packages_as_of is None and not spec.user_managed:
         spec = replace(spec, packages_as_of=package_date.from_variable())
-    return replace(spec, variables=variables, docker_image=image)
+    docker = settings.docker
+    wanted_in_docker = spec.docker_wanted or bool(docker.use_docker) or image != spec.docker_image
+    if image is None and not wanted_in_docker:
+        return replace(spec, variables=variables)
+    return replace(
+        spec,
+        variables=variables,
+        docker_image=image,
+        docker_wanted=wanted_in_docker,
+        docker_shm_size=docker.shm_size or spec.docker_shm_size or DEFAULT_SHM_SIZE,
+        docker_arguments=spec.docker_arguments + [str(word) for word in docker.arguments or []],
+    )
 
 
 def _distribution(settings: RunConfiguration) -> DistributionSpec:

@@ -119,7 +119,14 @@ class DataReferenceConfiguration:
 
 
 class DockerConfiguration:
-    """Whether the run is wished in a container. Means nothing here unless its environment names an image."""
+    """Whether the run is wished in a container. Counts where its environment, or else the server, names an image.
+
+    Args:
+        use_docker: whether a container is wanted though the environment names no image.
+        shared_volumes: accepted; code and data are always shared.
+        arguments: further ones for the container engine's ``run``; docs/containers.md says which.
+        shm_size: of the container's /dev/shm.
+    """
 
     def __init__(
         self,

@@ -316,6 +316,8 @@ def test_the_spec_has_what_was_said(tmp_path):
         conda_channels=["conda-forge", "defaults"],
         pip_options=["--extra-index-url https://host/simple"],
         variables={"OMP_NUM_THREADS": "2"},
+        docker_wanted=True,
+        docker_shm_size="2g",
     )
 
 

@@ -206,6 +206,7 @@ def build(
             settings.wheels,
             settings.conda,
             settings.pytorch_cpu,
+            settings.containers,
         ),
     )
     places = Places(compute_service, snapshot_service, environment_service, datastore_service, file_service)
@@ -332,8 +333,11 @@ class Places:
     def snapshot(self, snapshot_id: str) -> Manifest:
         return self._snapshots.get(snapshot_id)
 
-    def check_environment(self, spec: EnvironmentSpec) -> None:
-        self._environments.check(spec)
+    def environment(self, spec: EnvironmentSpec) -> EnvironmentSpec:
+        return self._environments.with_default_image(spec)
+
+    def check_environment(self, spec: EnvironmentSpec, elsewhere: bool) -> None:
+        self._environments.check(spec, elsewhere)
 
     def check_datastore(self, name: str) -> None:
         self._datastores.get(name)

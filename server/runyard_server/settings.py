@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from runyard import home as places
 from runyard_server.environments.conda_channels import CondaSettings
+from runyard_server.environments.container_engine import ContainerSettings
 
 IDLE_S = 3600.0
 
@@ -31,6 +32,7 @@ class Settings:
         datastore_roots: folders below which a client may attach datastores.
         conda: how conda packages are answered.
         pytorch_cpu: where PyTorch's CPU builds are: the address of an index, or a folder of wheels.
+        containers: how environments with a container image are served.
         public_url: where nodes on other machines reach the server, if not where it listens.
         default_executor: who provides the nodes of a compute target that names no executor.
     """
@@ -49,6 +51,7 @@ class Settings:
     datastore_roots: tuple[Path, ...] = ()
     conda: CondaSettings = field(default_factory=CondaSettings)
     pytorch_cpu: str = ""
+    containers: ContainerSettings = field(default_factory=ContainerSettings)
     public_url: str = ""
     default_executor: str = "local"
 
@@ -94,8 +97,9 @@ def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
 
     ``RUNYARD_PYTHONS`` and ``RUNYARD_DATASTORE_ROOTS`` are lists of folders, ``RUNYARD_WHEELS`` is one,
     ``RUNYARD_IDLE_S`` seconds; of ``RUNYARD_CONDA``, ``RUNYARD_CONDA_CHANNELS`` and ``RUNYARD_CONDA_ALIAS`` see
-    ``CondaSettings``. ``RUNYARD_PYTORCH_CPU``, ``RUNYARD_PUBLIC_URL`` and ``RUNYARD_DEFAULT_EXECUTOR`` are the settings
-    of these names.
+    ``CondaSettings``, of ``RUNYARD_CONTAINER_ENGINE``, ``RUNYARD_CONTAINER_REGISTRY`` and ``RUNYARD_CONTAINER_IMAGE`` see
+    ``ContainerSettings``. ``RUNYARD_PYTORCH_CPU``, ``RUNYARD_PUBLIC_URL`` and ``RUNYARD_DEFAULT_EXECUTOR`` are the
+    settings of these names.
 
     Raises:
         ValueError: a variable that cannot be read; says which and what is allowed.
@@ -115,6 +119,7 @@ def load(home: str, environ: Mapping[str, str], **given: object) -> Settings:
         datastore_roots=_folders(environ.get("RUNYARD_DATASTORE_ROOTS", "")),
         conda=CondaSettings.read(environ),
         pytorch_cpu=_place(environ.get("RUNYARD_PYTORCH_CPU", "")),
+        containers=ContainerSettings.read(environ, str(identity.get("container_registry") or "")),
         **known,  # type: ignore[arg-type]
     )
 

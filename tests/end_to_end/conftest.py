@@ -14,6 +14,7 @@ import pytest
 from runyard import Environment, Experiment, ScriptRunConfig, Workspace, embedded
 from runyard import home as places
 from runyard.run import Run
+from runyard_server.testing.container_host import ContainerHost, started_host
 from runyard_server.testing.slurm_cluster import started_cluster
 from runyard_server.testing.slurm_yard import SlurmYard
 from tests.end_to_end.compile_horovod import wheel_cache
@@ -100,6 +101,13 @@ def python37() -> str:
     if found.returncode != 0:
         pytest.skip("no Python 3.7 here. Put one on PATH, or its folder into RUNYARD_PYTHONS.")
     return found.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def container_host() -> Iterator[ContainerHost]:
+    """Podman with an image, and a registry, for the tests of this process."""
+    with started_host() as host:
+        yield host
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import queue
 import subprocess
 import threading
-from typing import Any, List
+from typing import Any, List, Optional
 
 from runyard.distributed.topology import Rank
 from runyard.job.script import Script
@@ -13,8 +13,8 @@ class Children:
     """Starts ranks as child processes.
 
     Args:
-        events: where ``("started", rank number, pid)`` and ``("ended", rank number, exit code)`` go; a
-            negative exit code is a signal's number.
+        events: where ``("started", rank number, pid)``, ``("ended", rank number, exit code)`` and, of one whose container
+            never began, ``("refused", rank number, why)`` go; a negative exit code is a signal's number.
     """
 
     def __init__(self, ranks: List[Rank], script: Script, events: "queue.SimpleQueue[Any]") -> None:
@@ -24,12 +24,13 @@ class Children:
     def start(self) -> None:
         """Raises OSError where the command cannot be started."""
         for rank in self._ranks:
+            command, environment = self._script.launch(rank)
             # The file itself is the rank's output: whatever dies, what was written is in it.
             with open(self._script.output(rank.label), "ab") as output:
                 process = subprocess.Popen(
-                    self._script.command(),
+                    command,
                     cwd=self._script.code,
-                    env=self._script.environment(rank),
+                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -44,4 +45,7 @@ class Children:
         raise AssertionError("these ranks find each other by themselves")
 
     def _watch(self, number: int, process: "subprocess.Popen[bytes]") -> None:
-        self._events.put(("ended", number, process.wait()))
+        code: Optional[int] = process.wait()
+        if self._script.container is not None:
+            code, why = self._script.container.ended(number, process.returncode)
+        self._events.put(("refused", number, why) if code is None else ("ended", number, code))

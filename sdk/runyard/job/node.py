@@ -14,6 +14,7 @@ from runyard.errors import RunyardError
 from runyard.home import read_json, write_json
 from runyard.job import conda_prefix, stacks
 from runyard.job.collect import Collector
+from runyard.job.container import container_of
 from runyard.job.fetch import Fetcher
 from runyard.job.processes import kill_group, marker_of
 from runyard.job.report import Reporter
@@ -44,6 +45,7 @@ class NodeJob:
         self.reporter = Reporter(assignment, self.transport, self.shipper, self.code, self._hear)
         self.error: Optional[RunError] = None
         self.ranks: Optional[Ranks] = None
+        self.container = container_of(assignment, self.code)
 
     def run(self) -> int:
         signal.signal(signal.SIGTERM, lambda *_: self._hear(Stop.CANCEL))
@@ -73,7 +75,13 @@ class NodeJob:
             self._make_folders()
             write_json(os.path.join(self.assignment.directory, "job.json"), self._shown(), private=True)
             data = fetcher.fetch(self.reporter.wait_for_server)
-            activated = conda_prefix.activated(self.assignment.python, lambda line: self._log("65_job_prep", line))
+            prepared = lambda line: self._log("65_job_prep", line)  # noqa: E731
+            activated = {}
+            if self.container is not None:
+                self.container.prepare(prepared)
+                self.container.tell_address(self._address())
+            else:
+                activated = conda_prefix.activated(self.assignment.python, prepared)
         except (RunyardError, OSError) as fault:
             self._log("65_job_prep", str(fault))
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=str(fault))
@@ -82,7 +90,7 @@ class NodeJob:
             self._log("65_job_prep", traceback.format_exc())
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=repr(fault))
             return
-        script = Script(self.assignment, self.code, self.spool, self.logs, data, activated)
+        script = Script(self.assignment, self.code, self.spool, self.logs, data, activated, self.container)
         note = script.note() if self.assignment.node == 0 else None
         if note:
             self._log("65_job_prep", note)
@@ -161,6 +169,8 @@ class NodeJob:
         if self.assignment.server_file:
             said = read_json(self.assignment.server_file)
             if said and said.get("url"):
+                if self.container is not None and os.path.isdir(self.assignment.directory):
+                    self.container.tell_address(str(said["url"]))
                 return str(said["url"])
         return self.assignment.server_url
 

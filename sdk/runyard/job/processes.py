@@ -112,12 +112,17 @@ def _pids() -> List[int]:
 
 def marker_in(pid: int) -> Optional[str]:
     """The job that ``pid`` was started for, None if for none or if we may not know."""
+    return variable_in(pid, MARKER)
+
+
+def variable_in(pid: int, name: str) -> Optional[str]:
+    """A variable as ``pid`` was started with it, None if it has none of that name or if we may not know."""
     try:
         with open(os.path.join(_PROC, str(pid), "environ"), "rb") as file:
             environment = file.read()
     except OSError:
         return None
-    start = (MARKER + "=").encode("ascii")
+    start = (name + "=").encode("ascii")
     for entry in environment.split(b"\0"):
         if entry.startswith(start):
             return entry[len(start) :].decode("utf-8", "surrogateescape")
@@ -167,12 +172,24 @@ def members_of(marker: str, leader: Optional[int] = None, but: Iterable[int] = (
         found.update(process.pid for process in table.values() if process.session == leader)
     grown = True
     while grown:
-        children = {process.pid for process in table.values() if process.parent in found}
-        grown = not children <= found
+        children = {process.pid for process in table.values() if process.parent in found} - found
+        children = {pid for pid in children if not _clears_up(pid)}
+        grown = bool(children)
         found |= children
     found -= set(but)
     found.discard(os.getpid())
     return sorted(pid for pid in found if pid in table and table[pid].is_alive)
+
+
+def _clears_up(pid: int) -> bool:
+    """Whether it is what podman leaves beside a container, to remove that when its last process has ended.
+
+    It ends by itself then. The processes of the container carry the job's marker.
+    """
+    command = command_of(pid)
+    return bool(command) and (
+        os.path.basename(command[0]) == "conmon" or ("container" in command and "cleanup" in command)
+    )
 
 
 def send(pid: int, number: int) -> bool:

@@ -2,9 +2,10 @@
 
 import os
 import re
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 from runyard.distributed.topology import Rank, is_alone, log_of, note_of_defaults, rank_defaults, rank_environment
+from runyard.job.container import Container
 from runyard.job.processes import node_environment
 from runyard.notebook_parameters import is_notebook
 from runyard.protocol.jobs import JobAssignment
@@ -20,6 +21,7 @@ class Script:
         logs: the folder that holds ``azureml-logs/``.
         data: local path of each data reference by name.
         activated: variables that the environment itself sets: see ``conda_prefix``.
+        container: what the ranks run in; None for the node itself.
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class Script:
         logs: str,
         data: Dict[str, str],
         activated: Optional[Dict[str, str]] = None,
+        container: Optional[Container] = None,
     ) -> None:
         self.code = code
+        self.container = container
         self.logs = logs
         self._assignment = assignment
         self._spool = spool
@@ -45,6 +49,17 @@ class Script:
             return [self._resolved(word) for word in own.command]
         program = ["-m", "runyard.job.notebook"] if is_notebook(own.script) else []
         return [own.python] + program + [own.script or ""] + [self._resolved(word) for word in own.arguments]
+
+    def launch(self, rank: Rank) -> Tuple[List[str], Dict[str, str]]:
+        """The command that starts a rank on this node, and its variables: the script's own, or its container's.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        if self.container is None:
+            return self.command(), self.environment(rank)
+        command = self.container.launch(rank, self.command(), self.environment(rank), self.output(rank.label))
+        return command, dict(os.environ)
 
     def output_name(self, label: str) -> str:
         """The log, below ``logs``, that holds what a rank prints. ``label``: the rank's."""
@@ -72,11 +87,7 @@ class Script:
     def node_environment(self) -> Dict[str, str]:
         """The variables that all ranks of this node share."""
         own = self._assignment
-        environment = dict(os.environ)
-        environment["PATH"] = bin_folder(own) + os.pathsep + environment.get("PATH", os.defpath)
-        if os.path.exists(os.path.join(os.path.dirname(bin_folder(own)), "pyvenv.cfg")):
-            environment["VIRTUAL_ENV"] = os.path.dirname(bin_folder(own))
-        environment.update(self._activated)
+        environment = self._of_the_node() if self.container is None else _of_the_engine()
         environment["PYTHONUNBUFFERED"] = "1"  # a line is seen when it is printed
         environment.update(own.variables)
         paths = [own.sdk_path] + [path for path in [own.variables.get("PYTHONPATH")] if path]
@@ -85,6 +96,18 @@ class Script:
         environment.update(self._run_variables())
         for name, path in self._data.items():
             environment["AZUREML_DATAREFERENCE_" + name] = path
+        if self.container is not None:
+            environment.update(self.container.variables())
+        return environment
+
+    def _of_the_node(self) -> Dict[str, str]:
+        """What a script inherits that runs on the node itself."""
+        own = self._assignment
+        environment = dict(os.environ)
+        environment["PATH"] = bin_folder(own) + os.pathsep + environment.get("PATH", os.defpath)
+        if os.path.exists(os.path.join(os.path.dirname(bin_folder(own)), "pyvenv.cfg")):
+            environment["VIRTUAL_ENV"] = os.path.dirname(bin_folder(own))
+        environment.update(self._activated)
         return environment
 
     def _resolved(self, word: str) -> str:
@@ -110,6 +133,11 @@ class Script:
         if own.server_file:
             said["RUNYARD_RUN_SERVER_FILE"] = own.server_file
         return said
+
+
+def _of_the_engine() -> Dict[str, str]:
+    """What a script in a container is told of the node: what its engine says of the job. The rest is the image's."""
+    return {name: value for name, value in os.environ.items() if name.startswith("SLURM")}
 
 
 def bin_folder(assignment: JobAssignment) -> str:

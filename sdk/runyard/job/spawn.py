@@ -124,7 +124,10 @@ class Ranks:
                 changed()
             return self._error is not None or self._only_servers_are_left()
         if kind == "refused":
-            self._refuse(event[1], event[2])
+            if self._ending:  # a container that was ended before it had begun
+                self._note_end(event[1], -signal.SIGTERM, by_us=True)
+            else:
+                self._refuse(event[1], event[2])
         elif kind == "over":
             if self._all_have_ended():
                 self._is_closed = True
@@ -207,7 +210,8 @@ class Ranks:
         position = next(position for position, report in enumerate(self.reports) if report.rank == number)
         known = self.reports[position]
         killed = code == -signal.SIGKILL and not by_us
-        memory = self._memory.verdict(known.pid) if killed else out_of_memory.NO
+        inside = self._script.container.memory_verdict(number) if killed and self._script.container else None
+        memory = inside or (self._memory.verdict(known.pid) if killed else out_of_memory.NO)
         report = RankReport(
             rank=known.rank,
             pid=known.pid,

@@ -8,7 +8,7 @@ import time
 from typing import List, Optional, Sequence
 
 from runyard.distributed.topology import ranks_of_node
-from runyard.job.processes import all_processes, command_of
+from runyard.job.processes import all_processes, command_of, marker_of, processes_of, variable_in
 from runyard.job.script import bin_folder
 from runyard.protocol.jobs import JobAssignment, RankReport
 from runyard.stacks import file_name, last_line
@@ -32,7 +32,7 @@ def take(assignment: JobAssignment, reports: Sequence[RankReport], folder: str) 
             rank.label,
             assignment.node,
             time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            _stack(known.get(rank.number), program).rstrip("\n"),
+            _stack(known.get(rank.number), program, _in_container(assignment, rank.number)).rstrip("\n"),
         )
         # Written beside the logs and moved in: what is shipped is whole.
         beside = os.path.join(assignment.directory, file_name(rank.label))
@@ -47,7 +47,15 @@ def py_spy(assignment: JobAssignment) -> Optional[str]:
     return shutil.which("py-spy", path=os.pathsep.join(folders + [os.environ.get("PATH", os.defpath)]))
 
 
-def _stack(report: Optional[RankReport], program: Optional[str]) -> str:
+def _in_container(assignment: JobAssignment, rank: int) -> List[int]:
+    """A rank's processes that do not descend from what the job has started: those in its container."""
+    if assignment.container is None:
+        return []
+    marker = marker_of(assignment.run_id, assignment.attempt, assignment.node)
+    return [pid for pid in processes_of(marker) if variable_in(pid, "RUNYARD_RUN_RANK") == str(rank)]
+
+
+def _stack(report: Optional[RankReport], program: Optional[str], more: Sequence[int] = ()) -> str:
     if report is None:
         return "It was not started yet."
     if report.ended_at is not None:
@@ -58,20 +66,21 @@ def _stack(report: Optional[RankReport], program: Optional[str]) -> str:
             "There is no py-spy to take its stack. Install it beside the server (pip install py-spy), or add the pip "
             "package 'py-spy' to the run's environment."
         )
-    pids = _pythons(report.pid)
+    pids = _pythons([report.pid, *more])
     if not pids:
         return "No Python runs under process {} ({}).".format(report.pid, " ".join(command_of(report.pid))[:200])
     return "\n\n".join(_dump(program, pid) for pid in pids)
 
 
-def _pythons(pid: int) -> List[int]:
+def _pythons(pids: List[int]) -> List[int]:
     """Those of a rank's processes that run Python: its own, and what it has started."""
     table = all_processes()
     if not table:  # a system that does not show its processes
-        return [pid]
-    found = [pid]
+        return pids
+    found = list(pids)
     for known in found:
-        found += sorted(process.pid for process in table.values() if process.parent == known and process.is_alive)
+        begun = sorted(process.pid for process in table.values() if process.parent == known and process.is_alive)
+        found += [pid for pid in begun if pid not in found]
     return [each for each in found[:MOST_PROCESSES] if _is_python(each)]
 
 

@@ -18,6 +18,10 @@ class EnvironmentSpec:
         user_managed: run on ``interpreter`` untouched; nothing is resolved or installed.
         interpreter: path or name of the interpreter of a user-managed environment.
         variables: environment variables of the script.
+        docker_image: container image that the script runs in; with ``user_managed`` it is taken as it is.
+        docker_wanted: whether a container was asked for, with no image named: where the server has one for that, it is taken.
+        docker_shm_size: of the container's /dev/shm; None for the engine's own.
+        docker_arguments: further ones for the engine's ``run``.
         pip_options: index options for the resolver ("--index-url ..."), kept out of logs' secrets.
         mpi: whether an MPI run needs MPI's own programs in it.
         notebook: whether a notebook is run in it, which needs papermill and a kernel.
@@ -45,6 +49,9 @@ class EnvironmentSpec:
     notebook: bool = False
     packages_as_of: Optional[str] = None
     conda_solver: Optional[str] = None
+    docker_wanted: bool = False
+    docker_shm_size: Optional[str] = None
+    docker_arguments: List[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -87,13 +94,31 @@ class CompiledPackage:
 
 
 @dataclass(frozen=True)
+class BaseImage:
+    """The container image that an environment was resolved to.
+
+    Attributes:
+        name: as the environment names it.
+        id: the digest of its configuration, the same on every host.
+        reference: its name with the digest by which its registry knows it; None for an image of one host alone.
+        interpreter: of an environment that takes the image as it is: its Python, "" for the one on its PATH. None where
+            the packages of the lock are installed in it.
+    """
+
+    name: str
+    id: str
+    reference: Optional[str] = None
+    interpreter: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class EnvironmentLock:
     """Exact pins with hashes. ``key`` is the digest that names the built environment.
 
     ``options`` are uv's arguments that say where packages come from; they may hold a secret and
     are no part of the key. ``warnings`` are notes that every run in the environment is to carry.
     ``conda`` are the packages of the conda solver; where Python is among them, the environment runs on
-    that one.
+    that one. ``image`` is the container image that the packages are installed in, or that is taken as it is.
     """
 
     key: str
@@ -105,6 +130,7 @@ class EnvironmentLock:
     compiled: List[CompiledPackage] = field(default_factory=list)
     warnings: List[str] = field(default_factory=list)
     conda: List[CondaPackage] = field(default_factory=list)
+    image: Optional[BaseImage] = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,23 @@ class DataMount:
 
 
 @dataclass(frozen=True)
+class JobContainer:
+    """The container that a run's ranks run in.
+
+    Attributes:
+        image: as the engine on the node names it: with its registry and digest, or an id of an image that is there.
+        engine: "podman" or "docker", or the path of one.
+        shm_size: of /dev/shm, as the engine reads it ("2g"); None for the engine's own.
+        arguments: further ones for the engine's ``run``.
+    """
+
+    image: str
+    engine: str = "podman"
+    shm_size: Optional[str] = None
+    arguments: List[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class JobAssignment:
     """One node's share of one attempt of a run. Read by ``python -m runyard.job`` from its input.
 
@@ -26,9 +43,10 @@ class JobAssignment:
             below ``directory``.
         server_file: file that holds the server's present address, re-read when it is away.
         token: valid for this run alone.
-        python: the interpreter of the run's environment on this node.
+        python: the interpreter of the run's environment on this node, or in its container.
         gpus: indices given to this node; empty hides every GPU.
         grace_s: seconds between SIGTERM and SIGKILL.
+        container: what the ranks run in; None where they run on the node itself.
         salvage: 0 for the run's own job; else which one this is of those that collect what a lost job left.
     """
 
@@ -59,6 +77,7 @@ class JobAssignment:
     max_run_duration_s: Optional[int] = None
     salvage: int = 0
     shared_code: Optional[str] = None
+    container: Optional[JobContainer] = None
 
     @property
     def keeps_folders(self) -> bool:

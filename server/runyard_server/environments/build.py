@@ -46,6 +46,7 @@ class ReadyEnvironment:
         python: its interpreter.
         directory: its prefix.
         warnings: what runs in it should be told.
+        image: of one that is in a container image: the image as nodes name it, and the engine that runs it.
     """
 
     key: str | None
@@ -53,6 +54,7 @@ class ReadyEnvironment:
     directory: Path
     python_version: str = ""
     warnings: tuple[str, ...] = ()
+    image: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

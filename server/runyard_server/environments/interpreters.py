@@ -20,10 +20,14 @@ _NAME = re.compile(r"^python3(\.\d+)?$")
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python executable and its full version, "3.11.7"."""
+    """A Python executable and its full version, "3.11.7".
+
+    ``is_elsewhere``: only the version is that of the one that is meant; ``path`` is another's.
+    """
 
     path: Path
     version: str
+    is_elsewhere: bool = False
 
 
 class Interpreters:

@@ -1,19 +1,23 @@
 """The environments of this host, as the rest of the server uses them."""
 
 import os
+import sys
 import threading
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from runyard.errors import EnvironmentException
-from runyard.protocol.environments import EnvironmentLock, EnvironmentSpec
+from runyard.protocol.environments import BaseImage, EnvironmentLock, EnvironmentSpec
 from runyard_server.environments import conda as conda_specs
 from runyard_server.environments import conda_solve, requirements, resolve
 from runyard_server.environments.build import Builds, ReadyEnvironment
 from runyard_server.environments.cache import EnvironmentCache
 from runyard_server.environments.conda_channels import CondaSettings
 from runyard_server.environments.conda_command import Conda
-from runyard_server.environments.interpreters import Interpreters, matches, on_path, probe
+from runyard_server.environments.container_engine import ContainerSettings
+from runyard_server.environments.images import Images
+from runyard_server.environments.interpreters import Interpreter, Interpreters, matches, on_path, own_version, probe
 from runyard_server.environments.programs import Log
 from runyard_server.environments.uv_command import Uv
 from runyard_server.environments.wheels import Wheels
@@ -31,6 +35,7 @@ class Environments:
         wheels: folder of the wheels that are compiled here; None puts it beside the environments.
         conda: how conda packages are answered.
         pytorch_cpu: where PyTorch's CPU builds are: the address of an index, or a folder of wheels.
+        containers: how environments with an image are served.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Environments:
         wheels: Path | None = None,
         conda: CondaSettings | None = None,
         pytorch_cpu: str = "",
+        containers: ContainerSettings | None = None,
     ) -> None:
         root = Path(os.path.abspath(root))
         compiled = Wheels(Path(os.path.abspath(wheels)) if wheels else root / "wheels")
@@ -49,19 +55,60 @@ class Environments:
         self._interpreters = Interpreters(self._uv, python_directories)
         self._conda = Conda(root, conda or CondaSettings())
         self._builds = Builds(root, self._uv, self._interpreters, compiled, self._conda)
+        self._images = Images(root / "images", self._uv, containers or ContainerSettings())
         self.cache = EnvironmentCache(self._builds, compiled, self._conda)
 
-    def check(self, spec: EnvironmentSpec) -> None:
+    def check(self, spec: EnvironmentSpec, elsewhere: bool = False) -> None:
         """Refuses at once what could never be resolved; needs no network.
 
+        Args:
+            elsewhere: whether it is for other hosts than this one.
         Raises:
-            EnvironmentException: an unknown framework version, a package line that cannot be read, a
-                container image, or the interpreter of a user-managed environment that is not here.
+            EnvironmentException: an unknown framework version, a package line that cannot be read, a container image
+                where none can be run, or the interpreter of a user-managed environment that is not here.
         """
-        if spec.docker_image or not spec.user_managed:
+        if spec.docker_image:
+            self._images.check(spec, elsewhere)
+        if not spec.user_managed:
             self._wanted(spec)
-        else:
+        elif not spec.docker_image:
             self.check_user_managed(spec)
+
+    def with_default_image(self, spec: EnvironmentSpec) -> EnvironmentSpec:
+        """The spec with the server's own image where a container is wanted and none is named."""
+        return self._images.with_default(spec)
+
+    def base(self, spec: EnvironmentSpec, log: Log, cancel: threading.Event | None = None) -> BaseImage:
+        """The container image that a spec names, as this host has it now; fetched where it is not here.
+
+        Raises:
+            EnvironmentException: it cannot be had.
+        """
+        assert spec.docker_image is not None
+        image = self._images.pin(spec.docker_image, log, cancel)
+        return replace(image, interpreter=spec.interpreter or "") if spec.user_managed else image
+
+    def resolve_in(
+        self, image: BaseImage, spec: EnvironmentSpec, log: Log, cancel: threading.Event | None = None
+    ) -> EnvironmentLock:
+        """As ``resolve``, for packages that are installed in a container image, or for the image as it is."""
+        if spec.user_managed:
+            return resolve.lock_of("", "", requirements.Wanted(), image=image)
+        wanted = requirements.wanted(spec, None, "has no part in container images")
+        for note in [*wanted.notes, *(f"WARNING: {warning}" for warning in wanted.warnings)]:
+            log(note)
+        if wanted.horovod is not None:
+            raise EnvironmentException(
+                "Horovod is compiled for the server's machine, not for an image. Take an image that has Horovod, with "
+                "user_managed_dependencies, or leave the image out."
+            )
+        if wanted.pythons:
+            version = wanted.pythons[0]
+        else:
+            found = self._images.python_of(image, ["python3", "python"])
+            version = found[1] if found else own_version()
+        interpreter = Interpreter(Path(sys.executable), version, is_elsewhere=not matches(own_version(), version))
+        return resolve.resolve(wanted, interpreter, self._uv, log, cancel, image=image)
 
     def resolve(self, spec: EnvironmentSpec, log: Log, cancel: threading.Event | None = None) -> EnvironmentLock:
         """Exact pins with hashes for ``spec``.
@@ -103,7 +150,7 @@ class Environments:
             EnvironmentException: it cannot be built.
             StorageFullError: the disk has no room.
         """
-        return self._builds.ensure(lock, log, cancel)
+        return (self._builds if lock.image is None else self._images).ensure(lock, log, cancel)
 
     def is_ready(self, key: str) -> ReadyEnvironment | None:
         """The environment if it is built and whole, verified by one walk over its files."""
@@ -111,7 +158,7 @@ class Environments:
 
     def locate(self, key: str) -> ReadyEnvironment | None:
         """Where a built environment lies; costs one small file, and says nothing of what is in it."""
-        return self._builds.locate(key)
+        return self._builds.locate(key) or self._images.locate(key)
 
     def check_user_managed(self, spec: EnvironmentSpec) -> ReadyEnvironment:
         """The interpreter that a user-managed environment names, untouched.

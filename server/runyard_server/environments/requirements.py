@@ -100,11 +100,6 @@ def wanted(
     Raises:
         EnvironmentException: a package line, version, framework or option that cannot be served.
     """
-    if spec.docker_image:
-        raise EnvironmentException(
-            f"The environment asks for the container image {spec.docker_image!r}; this server does not run "
-            "containers yet. Name the packages instead (pip_packages, framework_version), or use user_managed_dependencies."
-        )
     notes: list[str] = []
     solver = conda_channels.solver_for(spec.conda_solver, settings)
     from_conda = conda.answer(spec.conda_packages, solver, only_conda, no_solver)

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from runyard import package_date
 from runyard.errors import EnvironmentException
 from runyard.protocol.codec import to_json
-from runyard.protocol.environments import CompiledPackage, EnvironmentLock
+from runyard.protocol.environments import BaseImage, CompiledPackage, EnvironmentLock
 from runyard_server.environments import causes, conda_cache, horovod, orphans
 from runyard_server.environments.conda_solve import Solution
 from runyard_server.environments.interpreters import Interpreter, matches
@@ -50,11 +50,14 @@ def resolve(
     log: Log,
     cancel: threading.Event | None,
     conda: Solution | None = None,
+    image: BaseImage | None = None,
 ) -> EnvironmentLock:
     """The lock of what is wanted, on this platform and this Python.
 
     Args:
+        interpreter: of an image its version alone counts.
         conda: what the conda solver has chosen already; pip's packages are those that go with it.
+        image: the container image that it is for.
     Raises:
         LackedByPip: a conda package that may be asked of conda instead.
         EnvironmentException: packages that do not exist or do not fit together; names them.
@@ -62,7 +65,7 @@ def resolve(
     """
     python_version = conda.python_version if conda and conda.python_version else _python_of_lock(wanted, interpreter)
     if not wanted.lines:
-        return lock_of("", python_version, wanted, conda=conda)
+        return lock_of("", python_version, wanted, conda=conda, image=image)
     orphans.end()
     text = _compiled(wanted.lines, wanted, interpreter, uv, log, cancel, conda)
     notes = list(wanted.notes)
@@ -88,7 +91,7 @@ def resolve(
             compiled.append(
                 choice.package(_compiled(list(choice.recipe.tools), undated, interpreter, uv, log, cancel, None))
             )
-    return lock_of(text, python_version, wanted, notes, compiled, warnings, conda)
+    return lock_of(text, python_version, wanted, notes, compiled, warnings, conda, image)
 
 
 def lock_of(
@@ -99,13 +102,16 @@ def lock_of(
     compiled: Sequence[CompiledPackage] = (),
     warnings: Sequence[str] = (),
     conda: Solution | None = None,
+    image: BaseImage | None = None,
 ) -> EnvironmentLock:
-    """A lock with its key: the digest of the pins, of what is compiled and what is conda's, Python and the platform."""
+    """A lock with its key: the digest of the pins, of what is compiled and what is conda's, Python, platform, image."""
     packages = list(conda.packages) if conda else []
     of_conda = [f"{each.file_name} {conda_cache.digest(each)}" for each in packages]
     text = "\n".join([FORMAT, sysconfig.get_platform(), python_version, requirements, *of_conda])
     if compiled:
         text += json.dumps(to_json(list(compiled)), sort_keys=True)
+    if image:
+        text += json.dumps(["image", image.id, image.interpreter])
     return EnvironmentLock(
         key=hashlib.sha256(text.encode("utf-8")).hexdigest()[:40],
         python_version=python_version,
@@ -116,6 +122,7 @@ def lock_of(
         compiled=list(compiled),
         warnings=list(warnings),
         conda=packages,
+        image=image,
     )
 
 
@@ -144,6 +151,8 @@ def _compiled(
         source = Path(directory) / "requirements.in"
         source.write_text("\n".join(lines) + "\n", encoding="utf-8")
         arguments = ["pip", "compile", str(source), "--python", str(interpreter.path), "--generate-hashes"]
+        if interpreter.is_elsewhere:
+            arguments += ["--python-version", interpreter.version]
         arguments += ["--no-header", "--no-annotate", *wanted.options]
         if wanted.exclude_newer:
             # a plain date would be read in the local time zone

@@ -24,6 +24,7 @@ class Ability(Enum):
     MULTI_NODE = "multi_node"  # all nodes of a gang, or none
     GPUS = "gpus"  # gives GPUs out by index
     SHARED_FOLDER = "shared_folder"  # the nodes of a gang see each other's directories
+    ONE_HOST = "one_host"  # its nodes are the server's own machine
     QUEUES = "queues"  # its engine has a queue of its own: what was started may be PENDING for long
     RESIZE = "resize"  # brings and removes nodes: it is a ResizableExecutor
 

@@ -63,7 +63,7 @@ class LocalExecutor(Executor):
     """
 
     name = "local"
-    abilities = frozenset({Ability.MULTI_NODE, Ability.GPUS, Ability.SHARED_FOLDER})
+    abilities = frozenset({Ability.MULTI_NODE, Ability.GPUS, Ability.SHARED_FOLDER, Ability.ONE_HOST})
 
     def __init__(
         self,

@@ -25,7 +25,9 @@ class Places(Protocol):
 
     def snapshot(self, snapshot_id: str) -> Manifest: ...
 
-    def check_environment(self, spec: EnvironmentSpec) -> None: ...
+    def environment(self, spec: EnvironmentSpec) -> EnvironmentSpec: ...
+
+    def check_environment(self, spec: EnvironmentSpec, elsewhere: bool) -> None: ...
 
     def check_datastore(self, name: str) -> None: ...
 
@@ -83,13 +85,13 @@ class AdmissionService:
         # A framework's GPU build is gigabytes that a node without GPU has no use for.
         use_gpu = spec.environment.use_gpu and gpus > 0
         environment = replace(
-            spec.environment,
+            self._places.environment(spec.environment),
             use_gpu=use_gpu,
             mpi=spec.distribution.kind == "mpi",
             notebook=is_notebook(spec.script),
         )
         if spec.environment_key is None:
-            self._places.check_environment(environment)
+            self._places.check_environment(environment, Ability.ONE_HOST not in executor.abilities)
         return Admitted(replace(spec, environment=environment), warnings)
 
     def _check_shape(self, spec: RunSpec, target: ComputeRecord, executor: Executor) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from runyard.protocol.environments import EnvironmentSpec
-from runyard.protocol.jobs import DataMount, JobAssignment
+from runyard.protocol.jobs import DataMount, JobAssignment, JobContainer
 from runyard.protocol.runs import DataReferenceSpec, RunRecord, RunSpec
+from runyard_server.environments.container_arguments import checked
 from runyard_server.services.environments import ReadyEnvironment
 from runyard_server.services.tokens import TokenService
 
@@ -75,12 +76,17 @@ class AssignmentService:
         """
         spec = run.spec
         assert spec is not None
-        python = str(self._interpreter(spec.environment, run.environment_key).python)
+        ready = self._interpreter(spec.environment, run.environment_key)
+        container = None
+        if ready.image is not None:
+            image, engine = ready.image
+            asked = spec.environment
+            container = JobContainer(image, engine, asked.docker_shm_size, checked(asked.docker_arguments))
         data = []
         for reference in spec.data_references:
             folder = self._local_path(reference)
             data.append(DataMount(reference, str(folder) if folder is not None else None))
-        return self._for_nodes(run, spec, gpus, ports, python, data, share_folder)
+        return self._for_nodes(run, spec, gpus, ports, str(ready.python), data, share_folder, container)
 
     def sketch(self, run: RunRecord) -> list[JobAssignment]:
         """What each node of a run would be told, as far as that is known before it has an environment."""
@@ -111,6 +117,7 @@ class AssignmentService:
         python: str,
         data: list[DataMount],
         share_folder: bool,
+        container: JobContainer | None = None,
     ) -> list[JobAssignment]:
         token = self._tokens.for_run(run.id)
         first = self.directory(run.id, run.attempt, 0)
@@ -142,6 +149,7 @@ class AssignmentService:
                 max_run_duration_s=spec.max_run_duration_s,
                 heartbeat_s=HEARTBEAT_S if spec.node_count == 1 else GANG_HEARTBEAT_S,
                 shared_code=shared_code,
+                container=container,
             )
             for node, given in enumerate(gpus)
         ]

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy.exc import IntegrityError
 
@@ -103,13 +104,19 @@ class EnvironmentService:
 
     # locks
 
-    def check(self, spec: EnvironmentSpec) -> None:
+    def check(self, spec: EnvironmentSpec, elsewhere: bool = False) -> None:
         """Refuses at once what could never be prepared; needs no network.
 
+        Args:
+            elsewhere: whether it is for other hosts than this one.
         Raises:
             EnvironmentException: what is wrong, and what is allowed.
         """
-        self._environments.check(spec)
+        self._environments.check(spec, elsewhere)
+
+    def with_default_image(self, spec: EnvironmentSpec) -> EnvironmentSpec:
+        """The spec with the server's own image where a container is wanted and none is named."""
+        return self._environments.with_default_image(spec)
 
     def lock_for(self, spec: EnvironmentSpec, log: Log) -> EnvironmentLock:
         """The lock of a spec: resolved once in the workspace, the same ever after.
@@ -119,12 +126,18 @@ class EnvironmentService:
             StorageFullError: the disk has no room.
         """
         digest = spec_digest(spec)
+        resolve = self._environments.resolve
+        if spec.docker_image is not None:
+            image = self._environments.base(spec, log)
+            # What has that name now: a new image under an old name makes another environment.
+            digest = spec_digest(replace(spec, docker_image=image.id))
+            resolve = partial(self._environments.resolve_in, image)
         kept = self._kept_lock(digest)
         if kept is None:
             with self._resolving.of(digest):
                 kept = self._kept_lock(digest)
                 if kept is None:
-                    resolved = self._environments.resolve(spec, log)
+                    resolved = resolve(spec, log)
                     with self._database.write() as connection:
                         return records.put_lock(connection, digest, resolved, self._clock.now())
         for note in kept.notes:
@@ -148,6 +161,8 @@ class EnvironmentService:
         Raises:
             EnvironmentException: the interpreter of a user-managed environment is not here.
         """
+        if spec.docker_image is not None:
+            return None  # even to look for an image takes the engine a moment
         if spec.user_managed:
             return self._environments.check_user_managed(spec)
         lock = self._kept_lock(spec_digest(spec)) if key is None else self.lock_by_key(key)
@@ -162,7 +177,7 @@ class EnvironmentService:
         Raises:
             EnvironmentException: it is no longer on this host.
         """
-        if spec.user_managed:
+        if spec.user_managed and spec.docker_image is None:
             return self._environments.check_user_managed(spec)
         found = self._environments.locate(key) if key else None
         if found is None:
@@ -178,7 +193,7 @@ class EnvironmentService:
             EnvironmentException: it cannot be resolved or built, or there is no lock with that key.
             StorageFullError: the disk has no room.
         """
-        if spec.user_managed:
+        if spec.user_managed and spec.docker_image is None:
             return self._environments.check_user_managed(spec)
         if key is None:
             lock = self.lock_for(spec, log)
@@ -263,7 +278,7 @@ class EnvironmentService:
 def spec_digest(spec: EnvironmentSpec) -> str:
     """Digest of what decides the packages: not the name, the variables or the order of the packages."""
     content = {
-        **_content(replace(spec, variables={})),
+        **_content(replace(spec, variables={}, docker_wanted=False, docker_shm_size=None, docker_arguments=[])),
         "pip_packages": sorted(line.strip() for line in spec.pip_packages),
         "conda_packages": sorted(line.strip() for line in spec.conda_packages),
     }
@@ -272,7 +287,7 @@ def spec_digest(spec: EnvironmentSpec) -> str:
 
 def _content(spec: EnvironmentSpec) -> dict[str, object]:
     content: dict[str, object] = to_json(replace(spec, name=None, version=None))
-    for name in ("mpi", "notebook", "packages_as_of"):
+    for name in ("mpi", "notebook", "packages_as_of", "docker_wanted", "docker_shm_size", "docker_arguments"):
         if not content[name]:
             del content[name]  # specs that were locked before there was such a thing keep their locks
     if _gets_horovod(spec):

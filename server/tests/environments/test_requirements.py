@@ -73,11 +73,6 @@ def test_a_python_that_the_framework_has_no_build_for_is_refused_with_those_it_h
         wanted(EnvironmentSpec(framework="tensorflow", framework_version="2.4", python_version="3.11"))
 
 
-def test_a_container_image_is_refused_with_the_cure():
-    with pytest.raises(EnvironmentException, match="'ubuntu:22.04'.*does not run containers yet"):
-        wanted(EnvironmentSpec(docker_image="ubuntu:22.04"))
-
-
 @pytest.mark.parametrize(
     ("line", "says"),
     [

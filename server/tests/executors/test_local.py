@@ -69,7 +69,7 @@ class TestLocalExecutor(ExecutorContract):
             executor.close()
 
     def test_it_promises_gangs_and_gpus(self, executor: Executor) -> None:
-        assert executor.abilities == {Ability.MULTI_NODE, Ability.GPUS, Ability.SHARED_FOLDER}
+        assert executor.abilities == {Ability.MULTI_NODE, Ability.GPUS, Ability.SHARED_FOLDER, Ability.ONE_HOST}
 
     def test_the_real_job_is_the_default_command(self, executor: Executor, home: Path) -> None:
         request = job_request(home, "pass")
