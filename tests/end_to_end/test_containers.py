@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,15 +26,8 @@ DRIVER_LOG = "azureml-logs/70_driver_log.txt"
 @pytest.fixture(scope="module", autouse=True)
 def containers(container_host: ContainerHost) -> Iterator[ContainerHost]:
     """What the module's server is started with."""
-    given = {**container_host.environment, "RUNYARD_CONTAINER_REGISTRY": container_host.registry}
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    yield container_host
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
+    with container_host.used():
+        yield container_host
 
 
 @pytest.fixture(scope="module")
@@ -207,8 +199,8 @@ def test_the_ranks_of_a_gang_in_containers_find_each_other(submit: Submit, as_it
 
 def test_options_of_the_container_reach_it(submit: Submit, as_it_is: Environment) -> None:
     script = "import os, resource\nprint(os.statvfs('/dev/shm').f_blocks * os.statvfs('/dev/shm').f_frsize >> 20, resource.getrlimit(resource.RLIMIT_NOFILE))\n"
-    options = DockerConfiguration(True, arguments=["--ulimit", "nofile=99:99"], shm_size="48m")
-    assert said(submit(script, environment=as_it_is, docker_runtime_config=options)) == "48 (99, 99)"
+    options = DockerConfiguration(True, arguments=["--ulimit", "nofile=512:512", "--ulimit=nproc=4096:4096"], shm_size="48m")
+    assert said(submit(script, environment=as_it_is, docker_runtime_config=options)) == "48 (512, 512)"
 
 
 # Ends that are true
@@ -294,15 +286,17 @@ def test_an_image_without_a_python_is_refused_with_the_cure(submit: Submit, cont
     assert "has no Python of 3.7 or later at '/opt/none/bin/python'" in error["message"]
 
 
-def test_an_image_that_is_nowhere_fails_the_run_and_says_where_it_was_sought(submit: Submit, containers: ContainerHost) -> None:
+def test_an_image_that_is_nowhere_fails_the_run_and_says_where_it_was_sought(
+    submit: Submit, containers: ContainerHost
+) -> None:
     environment = Environment.from_docker_image("nowhere", f"{containers.registry}/nobody/has:this")
     error = ended(submit("print(1)", environment=environment))["error"]
     assert "cannot be had" in error["message"]
     assert "podman login" in error["message"]
 
 
-def test_packages_that_the_image_cannot_have_are_named(submit: Submit, packages: Callable[..., Environment]) -> None:
+def test_a_python_that_the_image_lacks_and_that_cannot_be_fetched_is_named(submit: Submit, packages: Callable[..., Environment]) -> None:
     environment = packages("alpha==1.0")
-    environment.python.conda_dependencies.set_python_version("3.6" if sys.version_info[:2] != (3, 6) else "3.5")
+    environment.python.conda_dependencies.set_python_version("3.99")
     error = ended(submit("print(1)", environment=environment))["error"]
-    assert "3.6" in error["message"]
+    assert f"The image '{BASE}' has no Python 3.99, and uv could not fetch one: " in error["message"]

@@ -39,13 +39,14 @@ class Children:
             self.pids.append(process.pid)
             self._events.put(("started", rank.number, process.pid))
             name = "rank-{}".format(rank.number)
-            threading.Thread(target=self._watch, args=(rank.number, process), name=name, daemon=True).start()
+            threading.Thread(target=self._watch, args=(rank, process), name=name, daemon=True).start()
 
     def join(self, line: str) -> None:
         raise AssertionError("these ranks find each other by themselves")
 
-    def _watch(self, number: int, process: "subprocess.Popen[bytes]") -> None:
+    def _watch(self, rank: Rank, process: "subprocess.Popen[bytes]") -> None:
         code: Optional[int] = process.wait()
         if self._script.container is not None:
-            code, why = self._script.container.ended(number, process.returncode)
-        self._events.put(("refused", number, why) if code is None else ("ended", number, code))
+            output = self._script.output(rank.label)
+            code, why = self._script.container.ended(rank.number, process.returncode, output)
+        self._events.put(("refused", rank.number, why) if code is None else ("ended", rank.number, code))

@@ -103,8 +103,12 @@ class Container:
             found["RUNYARD_RUN_SERVER_FILE"] = os.path.join(own.directory, SERVER_FILE)
         return found
 
-    def ended(self, number: int, code: int) -> Tuple[Optional[int], str]:
-        """How a rank has ended whose engine's command ended with ``code``: its own exit code, or why it never began."""
+    def ended(self, number: int, code: int, output: str) -> Tuple[Optional[int], str]:
+        """How a rank has ended whose engine's command ended with ``code``: its own exit code, or why it never began.
+
+        Args:
+            output: the file of what the rank, or else the engine, has printed.
+        """
         said = self._said(number)
         if said.get("code") is not None:
             return int(said["code"]), ""
@@ -113,8 +117,10 @@ class Container:
             return None, str(said["refused"])
         if code < 0 or said.get("begun"):
             return (code if code < 0 else 128 - code if code > 128 else code), ""
-        return None, "{} could not run its container (exit code {}); its words are in the log".format(
-            os.path.basename(self._engine), code
+        with open(output, "rb") as file:
+            words = _last(file.read())
+        return None, "{} could not run its container (exit code {}): {}".format(
+            os.path.basename(self._engine), code, words
         )
 
     def memory_verdict(self, number: int) -> Optional[str]:

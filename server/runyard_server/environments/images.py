@@ -17,7 +17,7 @@ from pathlib import Path
 
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import BaseImage, EnvironmentLock, EnvironmentSpec
-from runyard_server.environments import orphans
+from runyard_server.environments import causes, orphans
 from runyard_server.environments.build import ReadyEnvironment
 from runyard_server.environments.container_arguments import checked
 from runyard_server.environments.container_engine import ContainerEngine, ContainerSettings, EngineFailed
@@ -392,11 +392,11 @@ def _not_built(lock: EnvironmentLock, error: EngineFailed) -> str:
     if error.exit_code == _NO_PYTHON:
         return (
             f"The image {lock.image.name!r} has no Python {lock.python_version}, and uv could not fetch one: "
-            f"{error.last_line}. Ask for the version that the image has, or take an image that has Python "
+            f"{causes.first_cause(error.output)} Ask for the version that the image has, or take an image that has Python "
             f"{lock.python_version}."
         )
     return (
-        f"The packages could not be installed in the image {lock.image.name!r}: {error.last_line}. The image needs /bin/sh "
+        f"The packages could not be installed in the image {lock.image.name!r}: {causes.first_cause(error.output)} The image needs /bin/sh "
         "and the C library that packages of the registry are built for (glibc; with musl, as in Alpine, many have no "
         f"wheels). The end of what was said:\n{error.output[-2000:]}"
     )

@@ -131,7 +131,13 @@ def _identity(run: RunRecord) -> str:
     """Equal for runs that wait for the same environment: its name, variables and container's options do not count."""
     assert run.spec is not None
     spec = replace(
-        run.spec.environment, name=None, version=None, variables={}, docker_wanted=False, docker_shm_size=None, docker_arguments=[]
+        run.spec.environment,
+        name=None,
+        version=None,
+        variables={},
+        docker_wanted=False,
+        docker_shm_size=None,
+        docker_arguments=[],
     )
     return json.dumps([to_json(spec), run.spec.environment_key], sort_keys=True)
 

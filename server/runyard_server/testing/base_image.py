@@ -6,9 +6,11 @@ No network and no package of a distribution is needed for it, and it is made in 
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -23,8 +25,11 @@ _LEFT_OUT = (
     "ensurepip",
     "site-packages",
     "__pycache__",
+    "pydoc_data",
 )
+_LEFT_OUT_MODULES = ("_tkinter", "_test", "_xxtest", "_ctypes_test", "_codecs_")
 _LIBRARY = re.compile(r"(/\S+) \(0x")
+_WORTH_STRIPPING = 1 << 20
 _PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 
 
@@ -47,8 +52,10 @@ def write_base(path: Path) -> None:
             folders[:] = sorted(name for name in folders if name not in _LEFT_OUT and not name.startswith("config-"))
             for name in sorted(names):
                 source = Path(place, name)
-                made.file(f"usr/local/lib/{version}/{source.relative_to(library)}", source)
-        programs = [program, Path("/bin/sh").resolve(), Path(find_uv_bin()), *library.glob("lib-dynload/*.so")]
+                if not name.startswith(_LEFT_OUT_MODULES):
+                    made.file(f"usr/local/lib/{version}/{source.relative_to(library)}", source)
+        modules = [path for path in library.glob("lib-dynload/*.so") if not path.name.startswith(_LEFT_OUT_MODULES)]
+        programs = [program, Path("/bin/sh").resolve(), Path(find_uv_bin()), *modules]
         for needed in sorted(_libraries(programs)):
             made.file(needed.lstrip("/"), Path(needed).resolve())
 
@@ -57,6 +64,15 @@ def _libraries(programs: list[Path]) -> set[str]:
     """The shared libraries of programs, as the loader finds them here."""
     said = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True, check=False).stdout
     return set(_LIBRARY.findall(said))
+
+
+def _stripped(source: Path) -> bytes:
+    """A program or library without what only a debugger reads, which is most of a Python that was compiled here."""
+    if shutil.which("strip") is None:
+        return source.read_bytes()
+    with tempfile.NamedTemporaryFile() as smaller:
+        done = subprocess.run(["strip", "-o", smaller.name, str(source)], capture_output=True, check=False)
+        return (Path(smaller.name) if done.returncode == 0 else source).read_bytes()
 
 
 class _Made:
@@ -79,9 +95,9 @@ class _Made:
         entry.type, entry.linkname = tarfile.REGTYPE, ""
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = "root"
-        entry.size = source.stat().st_size
-        with open(source, "rb") as content:
-            self._archive.addfile(entry, content)
+        content = _stripped(source) if source.stat().st_size > _WORTH_STRIPPING else source.read_bytes()
+        entry.size = len(content)
+        self._archive.addfile(entry, io.BytesIO(content))
 
     def text(self, name: str, text: str) -> None:
         entry = tarfile.TarInfo(name)

@@ -90,6 +90,21 @@ class ContainerHost:
             "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
         }
 
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Servers that are started meanwhile work with this podman and this registry."""
+        given = {**self.environment, "RUNYARD_CONTAINER_REGISTRY": self.registry}
+        before = {name: os.environ.get(name) for name in given}
+        os.environ.update(given)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
     def add_storage(self, name: str) -> None:
         """A place for images of its own, as another host has."""
         (self.folder / name).mkdir()

@@ -22,8 +22,9 @@ _A_MOMENT = threading.Event()  # never set: Slurm is outside, all that one can d
 class SlurmYard:
     """A workspace with the cluster's nodes as its compute target "cluster". Made and used inside the cluster's network."""
 
-    def __init__(self, cluster: SlurmCluster, name: str) -> None:
+    def __init__(self, cluster: SlurmCluster, name: str, port: int = 8000) -> None:
         self.cluster = cluster
+        self._port = port
         self.folder = places.workspace_folder(name)
         self.server = self.start_server()
         self.workspace = Workspace.create(name, exist_ok=True, show_output=False)
@@ -34,7 +35,7 @@ class SlurmYard:
     def start_server(self) -> "subprocess.Popen[bytes]":
         """A server that the nodes reach; returns once it answers."""
         command = [sys.executable, "-m", "runyard_server", "--home", self.folder]
-        command += ["--host", self.cluster.address, "--plain-http", "--port", "8000"]
+        command += ["--host", self.cluster.address, "--plain-http", "--port", str(self._port)]
         paths = os.pathsep.join(path for path in sys.path if path)
         server = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.DEVNULL)
         self.until(lambda: embedded.running(self.folder) is not None, "the server")
