@@ -476,8 +476,8 @@ class Environment:
 
 
 _DOCKERFILE = (
-    "Dockerfiles are not built here. Name the packages instead (conda_dependencies), or an image that exists "
-    "(Environment.from_docker_image)."
+    "Dockerfiles are not built here. Build the image yourself (podman build -t NAME .) and name it, or an image that exists "
+    "(docker.base_image = NAME, Environment.from_docker_image); or name the packages alone (conda_dependencies)."
 )
 
 

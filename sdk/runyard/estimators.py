@@ -106,8 +106,9 @@ class Estimator(_Estimator):
         distributed_training: MpiConfiguration, TensorflowConfiguration or PyTorchConfiguration.
         distributed_backend: older: "mpi", "ps", "gloo" or "nccl".
         use_gpu: whether the run gets GPUs: all that a node of the compute target has.
-        use_docker: accepted; means something only with a custom image.
-        custom_docker_image, custom_docker_base_image: image that the script runs in.
+        use_docker: accepted; means something only with a custom image, or where the server has one for that.
+        custom_docker_image, custom_docker_base_image: image that the script runs in, with the packages in it; with
+            user_managed as it is.
         user_managed: the script runs in the interpreter that is there, untouched.
         conda_packages, pip_packages: lists of packages.
         conda_dependencies_file, pip_requirements_file: files with packages, relative to the source

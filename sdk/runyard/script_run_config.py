@@ -23,7 +23,7 @@ class ScriptRunConfig:
             that holds a copy of the run's outputs.
         max_run_duration_seconds: the run is ended after so long (30 days by default).
         command: a command line (text or list) instead of script and arguments.
-        docker_runtime_config: accepted; means something only where the environment names an image.
+        docker_runtime_config: options of the container; they count where the environment, or the server, names an image.
     Raises:
         UserErrorException: both command and script, or a value of the wrong kind.
     """

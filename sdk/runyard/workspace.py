@@ -91,12 +91,18 @@ class Workspace:
 
         Args:
             exist_ok: whether an existing one is opened instead of refused.
-            azure_resources: keywords for Azure's own resources (storage_account, key_vault...) mean
-                nothing here and are accepted so that scripts run unchanged.
+            azure_resources: ``container_registry``, an address such as ``registry.example/team``, is where the workspace's
+                server keeps images, from its next start on. Azure's own resources (storage_account, key_vault, a registry
+                by its resource id) mean nothing here and are accepted so that scripts run unchanged.
         Raises:
             WorkspaceException: the name is against the rules, or taken and ``exist_ok`` is False.
         """
         check_workspace_name(name)
+        registry = str(azure_resources.get("container_registry") or "")
+        if registry and not registry.startswith("/"):  # as Azure's resource ids do
+            del azure_resources["container_registry"]
+        else:
+            registry = ""
         not_used(
             "Workspace.create",
             azure_resources,
@@ -109,6 +115,9 @@ class Workspace:
                 )
             )
         made = Workspace(subscription_id, resource_group, name, tags=tags)
+        if registry and made.folder is not None:
+            path = home.identity_file(made.folder)
+            home.write_json(path, dict(home.read_json(path) or {}, container_registry=registry))
         settings = {"location": location, "friendly_name": friendly_name, "tags": tags, "sku": sku}
         made.transport.call("PATCH", "/workspace", json={k: v for k, v in settings.items() if v is not None})
         if show_output:

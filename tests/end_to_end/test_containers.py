@@ -198,8 +198,14 @@ def test_the_ranks_of_a_gang_in_containers_find_each_other(submit: Submit, as_it
 
 
 def test_options_of_the_container_reach_it(submit: Submit, as_it_is: Environment) -> None:
-    script = "import os, resource\nprint(os.statvfs('/dev/shm').f_blocks * os.statvfs('/dev/shm').f_frsize >> 20, resource.getrlimit(resource.RLIMIT_NOFILE))\n"
-    options = DockerConfiguration(True, arguments=["--ulimit", "nofile=512:512", "--ulimit=nproc=4096:4096"], shm_size="48m")
+    script = (
+        "import os, resource\n"
+        "shm = os.statvfs('/dev/shm')\n"
+        "print(shm.f_blocks * shm.f_frsize >> 20, resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+    )
+    options = DockerConfiguration(
+        True, arguments=["--ulimit", "nofile=512:512", "--ulimit=nproc=4096:4096"], shm_size="48m"
+    )
     assert said(submit(script, environment=as_it_is, docker_runtime_config=options)) == "48 (512, 512)"
 
 
@@ -295,7 +301,9 @@ def test_an_image_that_is_nowhere_fails_the_run_and_says_where_it_was_sought(
     assert "podman login" in error["message"]
 
 
-def test_a_python_that_the_image_lacks_and_that_cannot_be_fetched_is_named(submit: Submit, packages: Callable[..., Environment]) -> None:
+def test_a_python_that_the_image_lacks_and_that_cannot_be_fetched_is_named(
+    submit: Submit, packages: Callable[..., Environment]
+) -> None:
     environment = packages("alpha==1.0")
     environment.python.conda_dependencies.set_python_version("3.99")
     error = ended(submit("print(1)", environment=environment))["error"]

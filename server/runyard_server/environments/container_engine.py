@@ -89,7 +89,7 @@ class ContainerEngine:
         with self._lock:
             if self._path is not None and os.access(self._path, os.X_OK):
                 return ""
-            if time.monotonic() >= self._ask_at:
+            if self._path is not None or time.monotonic() >= self._ask_at:
                 self._path, self._absence = self._look()
                 self._ask_at = time.monotonic() + _ASK_AGAIN_S
             return self._absence
@@ -171,6 +171,17 @@ class ContainerEngine:
                 return path, ""
             why.append(trouble)
         return None, " and ".join(why)
+
+
+def as_root(image: str, program: str, name: str = "", more: Sequence[str] = ()) -> list[str]:
+    """The engine's arguments that run a program of an image as root of its container, without the image's own entry.
+
+    Args:
+        name: of the container, which then stays; without one it is removed when it ends.
+    """
+    words = ["run", "--network", "host", "--user", "0:0", "--workdir", "/", "--security-opt", "label=disable"]
+    words += ["--name", name] if name else ["--rm"]
+    return [*words, *more, "--entrypoint", program, image]
 
 
 def _does_not_answer(path: str) -> str:

@@ -7,9 +7,6 @@ What this host knows of one is in ``<root>/images/<key>.json``, written last.
 import json
 import os
 import re
-import shlex
-import shutil
-import tempfile
 import threading
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -17,37 +14,21 @@ from pathlib import Path
 
 from runyard.errors import EnvironmentException
 from runyard.protocol.environments import BaseImage, EnvironmentLock, EnvironmentSpec
-from runyard_server.environments import causes, orphans
 from runyard_server.environments.build import ReadyEnvironment
 from runyard_server.environments.container_arguments import checked
-from runyard_server.environments.container_engine import ContainerEngine, ContainerSettings, EngineFailed
+from runyard_server.environments.container_engine import ContainerEngine, ContainerSettings, EngineFailed, as_root
 from runyard_server.environments.disk import full_disk_named, held
-from runyard_server.environments.requirements import OLDEST_PYTHON
+from runyard_server.environments.image_build import PYTHON, build
 from runyard_server.environments.programs import Log
-from runyard_server.environments.uv_command import FOREIGN_VARIABLES, Uv
+from runyard_server.environments.requirements import OLDEST_PYTHON
+from runyard_server.environments.uv_command import Uv
 
-PREFIX = "/runyard"  # in an image: env/ is the environment, python/ an interpreter that the base lacked
-PYTHON = f"{PREFIX}/env/bin/python"
-_BUILD = f"{PREFIX}/build"  # there while an image is built
 REPOSITORY = "runyard/environment"
 
 _SIZE = re.compile(r"[1-9][0-9]*[bkmgBKMG]?")
 _NAME = re.compile(r"[A-Za-z0-9][\w.\-/:@]*")
 _PROBE = "import platform, sys; print(sys.executable, platform.python_implementation(), *sys.version_info[:3])"
 _ABSENT = re.compile(r"manifest unknown|not found|name unknown|does not exist", re.IGNORECASE)
-_PASSED_ON = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
-_FOLDER = re.compile(r"(?:^|\s|=|file://)(/[^\s?#]+)")
-
-# Only what is under /runyard is added to the base; the mounted build folder stays outside.
-_INSTALL = """\
-set -eu
-umask 022
-. {build}/variables
-cd {build}
-./uv venv --no-project --quiet --python {python} {env} || exit {no_python}
-[ ! -s requirements.txt ] || ./uv pip install --python {env}/bin/python --no-deps --strict {options} -r requirements.txt
-"""
-_NO_PYTHON = 71
 
 
 @dataclass(frozen=True)
@@ -149,7 +130,7 @@ class Images:
         """Path and version of the first Python of an image that is new enough, None where it has none that runs."""
         for name in names:
             try:
-                said = self.engine.run([*self._run(base.id, name), "-I", "-S", "-c", _PROBE]).split()
+                said = self.engine.run([*as_root(base.id, name), "-I", "-S", "-c", _PROBE]).split()
             except EngineFailed:
                 continue
             if len(said) == 5 and said[1] == "CPython" and (int(said[2]), int(said[3])) >= OLDEST_PYTHON:
@@ -190,7 +171,7 @@ class Images:
         else:
             self._bring_base(lock.image, log, cancel)
             if lock.image.interpreter is None:
-                self._build(lock, tag, log, cancel)
+                build(self.engine, self._uv, lock, tag, self._root, log, cancel)
             else:
                 self.engine.run(["tag", lock.image.id, tag])
             if self._repository:
@@ -272,60 +253,6 @@ class Images:
             f"has no certificate, name it as insecure in {name}'s own configuration."
         )
 
-    # Building
-
-    def _build(self, lock: EnvironmentLock, tag: str, log: Log, cancel: threading.Event | None) -> None:
-        assert lock.image is not None
-        count = lock.requirements.count("==") + lock.requirements.count(" @ ")
-        log(
-            f"Building the image {lock.key[:12]}: {lock.image.name} with Python {lock.python_version} and "
-            f"{count} package{'' if count == 1 else 's'}"
-        )
-        container = f"runyard-build-{lock.key}-{os.getpid()}"
-        with full_disk_named(), tempfile.TemporaryDirectory(prefix="runyard-image-") as folder:
-            self._lay_out(lock, Path(folder))
-            mounts = [_mount(folder, _BUILD), *(_mount(place, place) for place in local_places(lock))]
-            words = self._run(lock.image.id, "/bin/sh", container, [word for mount in mounts for word in mount])
-            try:
-                self.engine.run([*words, f"{_BUILD}/install.sh"], log, cancel)
-                changes = ["ENTRYPOINT []", f'CMD ["{PYTHON}"]', f"LABEL runyard.key={lock.key}"]
-                self.engine.run(
-                    ["commit", *(word for change in changes for word in ("--change", change)), container, tag]
-                )
-            except EngineFailed as error:
-                raise EnvironmentException(_not_built(lock, error)) from error
-            finally:
-                self._remove(container)
-
-    def _lay_out(self, lock: EnvironmentLock, folder: Path) -> None:
-        folder.chmod(0o755)
-        shutil.copy2(self._uv.path, folder / "uv")
-        (folder / "requirements.txt").write_text(lock.requirements, encoding="utf-8")
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in _variables().items()]
-        # In a file, not among the container's variables: those would be part of the image.
-        (folder / "variables").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        options = [] if " @ git+" in lock.requirements else ["--require-hashes"]
-        script = _INSTALL.format(
-            build=_BUILD,
-            python=shlex.quote(lock.python_version),
-            env=f"{PREFIX}/env",
-            no_python=_NO_PYTHON,
-            options=" ".join(shlex.quote(word) for word in [*options, *lock.options]),
-        )
-        (folder / "install.sh").write_text(script, encoding="utf-8")
-
-    def _run(self, image: str, program: str, name: str = "", more: list[str] | None = None) -> list[str]:
-        """The engine's arguments that run a program of an image as root of its container, without the image's own entry."""
-        words = ["run", "--network", "host", "--user", "0:0", "--workdir", "/", "--security-opt", "label=disable"]
-        words += ["--name", name] if name else ["--rm"]
-        return [*words, *(more or []), "--entrypoint", program, image]
-
-    def _remove(self, container: str) -> None:
-        try:
-            self.engine.run(["rm", "--force", container])
-        except EngineFailed:
-            pass  # it never was
-
     # What is known
 
     @property
@@ -351,52 +278,3 @@ class Images:
         temporary = self._root / f"{key}.json.{os.getpid()}.new"
         temporary.write_text(json.dumps(asdict(marker)), encoding="utf-8")
         os.replace(temporary, self._root / f"{key}.json")
-
-
-def local_places(lock: EnvironmentLock) -> list[str]:
-    """Folders and files of this machine from which packages, or what checks their index, may come."""
-    said = [*lock.options, *lock.requirements.splitlines(), *(f" {value}" for value in _variables().values())]
-    found = dict.fromkeys(path for text in said for path in _FOLDER.findall(text))
-    return [path for path in found if os.path.exists(path)]
-
-
-def _variables() -> dict[str, str]:
-    """What uv is told inside a container of what it would be told here."""
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if (name.startswith("UV_") and name not in FOREIGN_VARIABLES) or name.upper() in _PASSED_ON
-    }
-    for name in ("UV_CACHE_DIR", "UV_PYTHON_INSTALL_DIR", "UV_PYTHON_PREFERENCE", "UV_LINK_MODE", "UV_CONFIG_FILE"):
-        own.pop(name, None)
-    own.setdefault("UV_HTTP_TIMEOUT", "180")
-    return {
-        **own,
-        **orphans.mark(),  # with its first process the container ends
-        "HOME": _BUILD,
-        "UV_CACHE_DIR": f"{_BUILD}/cache",
-        "UV_LINK_MODE": "copy",
-        "UV_PYTHON_INSTALL_DIR": f"{PREFIX}/python",
-        "UV_NO_PROGRESS": "1",
-        "NO_COLOR": "1",
-    }
-
-
-def _mount(source: str, target: str) -> tuple[str, str]:
-    writable = "" if target == _BUILD else ":ro"
-    return "--volume", f"{source}:{target}{writable}"
-
-
-def _not_built(lock: EnvironmentLock, error: EngineFailed) -> str:
-    assert lock.image is not None
-    if error.exit_code == _NO_PYTHON:
-        return (
-            f"The image {lock.image.name!r} has no Python {lock.python_version}, and uv could not fetch one: "
-            f"{causes.first_cause(error.output)} Ask for the version that the image has, or take an image that has Python "
-            f"{lock.python_version}."
-        )
-    return (
-        f"The packages could not be installed in the image {lock.image.name!r}: {causes.first_cause(error.output)} The image needs /bin/sh "
-        "and the C library that packages of the registry are built for (glibc; with musl, as in Alpine, many have no "
-        f"wheels). The end of what was said:\n{error.output[-2000:]}"
-    )
