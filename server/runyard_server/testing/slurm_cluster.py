@@ -4,16 +4,12 @@ The nodes are addresses of the loopback device of a network namespace, so the da
 The namespace has its own process table too: when its first process is killed, everything in it ends.
 """
 
-import ctypes
 import os
 import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -23,49 +19,13 @@ from typing import Any
 import pytest
 
 from runyard.job import processes
+from runyard_server.testing import own_network
 
 CONTROLLER = "ctl"
 _DAEMONS = ("slurmctld", "slurmd", "munged")
 _COMMANDS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "unshare", "nsenter", "setpriv", "ip")
 _PACKAGES = "slurm-wlm slurm-wlm-basic-plugins munge iproute2"
 _FIRST_PORT = 17000
-_CLONE_NEWNET = 0x40000000
-_A_MOMENT = threading.Event()  # never set: daemons are outside, all that one can do is look again
-_PATIENCE_S = 30.0
-
-# Runs as the first process inside: names the machine and gives the loopback device its addresses; ends, with all
-# that has come into its network since, when its input closes: with the test that holds it, however that ends.
-_HOLDER = """
-import os, signal, subprocess, sys
-controller, hosts, *addresses = sys.argv[1:]
-spared = (os.getpid(), os.getppid())  # a test may stand inside itself
-def run(*argv):
-    subprocess.run(argv, check=True)
-run("ip", "link", "set", "lo", "up")
-run("hostname", controller)
-run("mount", "--bind", hosts, "/etc/hosts")
-for address in addresses:
-    run("ip", "addr", "add", address + "/32", "dev", "lo")
-print("ready", flush=True)
-sys.stdin.read()
-own = os.stat("/proc/self/ns/net").st_ino
-def others():
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if os.stat("/proc/" + name + "/ns/net").st_ino == own and int(name) not in spared:
-                yield int(name)
-        except OSError:
-            pass
-for _ in range(100):
-    left = list(others())
-    if not left:
-        break
-    for pid in left:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except OSError:
-            pass
-"""
 
 _CONFIGURATION = """\
 ClusterName=runyard
@@ -115,12 +75,7 @@ def missing() -> str:
     lacking = [name for name in (*_DAEMONS, *_COMMANDS) if shutil.which(name, path=path) is None]
     if lacking:
         return f"{', '.join(lacking)} not found: apt-get install {_PACKAGES}"
-    if os.geteuid() != 0:
-        return "a Slurm of our own needs root, for a network namespace"
-    tried = subprocess.run(
-        ["unshare", "-n", "-p", "-m", "-u", "-f", "--mount-proc", "true"], capture_output=True, check=False
-    )
-    return "" if tried.returncode == 0 else f"no namespaces here: {tried.stderr.decode().strip()}"
+    return own_network.missing()
 
 
 class SlurmCluster:
@@ -168,7 +123,8 @@ class SlurmCluster:
                 first_node=self.nodes[0],
             )
         )
-        self._holder = self._hold()
+        names = {**self.addresses, CONTROLLER: self.address}
+        self._network = own_network.OwnNetwork(folder, CONTROLLER, names, self.environment)
         try:
             self._start_munge()
             self.start_controller()
@@ -190,26 +146,12 @@ class SlurmCluster:
     @contextmanager
     def inside(self) -> Iterator[None]:
         """The calling thread, and every thread and process that it starts, stands in the cluster's network."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        within = os.open(f"/proc/{self._holder.pid}/ns/net", os.O_RDONLY)
-        kept = {name: os.environ.get(name) for name in self.environment}
-        try:
-            _set_network(within)
-            os.environ.update(self.environment)
+        with self._network.inside():
             yield
-        finally:
-            _set_network(before)
-            os.close(before)
-            os.close(within)
-            for name, value in kept.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
 
     def enter(self, argv: Sequence[str]) -> list[str]:
         """The command by which ``argv`` runs on the machine of the controller."""
-        return ["nsenter", "-t", str(self._holder.pid), "-n", "-m", "-u", "--", *argv]
+        return self._network.enter(argv)
 
     def call(self, *argv: str, check: bool = True) -> str:
         """What a command prints that is run on the machine of the controller."""
@@ -246,11 +188,7 @@ class SlurmCluster:
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Looks until ``is_so()``."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while not is_so():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"waited in vain for {what}; the logs are in {self.folder}")
-            _A_MOMENT.wait(0.02)
+        own_network.until(is_so, f"{what}; the logs are in {self.folder}")
 
     def clear(self) -> None:
         """Ends every job, so that the next test finds the nodes free."""
@@ -271,29 +209,9 @@ class SlurmCluster:
 
     def close(self) -> None:
         """Ends every process of the cluster."""
-        assert self._holder.stdin is not None and self._holder.stdout is not None
-        self._holder.stdin.close()
-        self._holder.wait(timeout=_PATIENCE_S)
-        self._holder.stdout.close()
+        self._network.close()
 
     # How it is made
-
-    def _hold(self) -> "subprocess.Popen[bytes]":
-        hosts = self.folder / "hosts"
-        names = {**self.addresses, CONTROLLER: self.address}
-        hosts.write_text("127.0.0.1 localhost\n" + "".join(f"{at} {name}\n" for name, at in names.items()))
-        holder = subprocess.Popen(
-            ["unshare", "-n", "-m", "-u", sys.executable, "-S", "-c", _HOLDER, CONTROLLER, str(hosts), *names.values()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **self.environment},
-        )
-        assert holder.stdout is not None
-        if holder.stdout.readline() != b"ready\n":
-            holder.kill()
-            holder.wait()
-            raise AssertionError("the cluster's network could not be made; what went wrong is above")
-        return holder
 
     def _start_munge(self) -> None:
         """The daemon that vouches for who calls; it is not root, and insists on the modes of its files."""
@@ -348,12 +266,6 @@ def _environment_of(pid: int) -> list[bytes]:
 
 def _written_pid(path: Path) -> int:
     return int(path.read_text())
-
-
-def _set_network(descriptor: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 @contextmanager
