@@ -13,6 +13,7 @@ _PLACES = {
     "DataReference": "data_reference",
     "ComputeTarget": "compute",
     "AmlCompute": "compute",
+    "RayCompute": "ray_compute",
     "SlurmCompute": "slurm_compute",
     "Environment": "environment",
     "CondaDependencies": "environment",

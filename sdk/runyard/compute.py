@@ -88,14 +88,20 @@ class ComputeTarget:
 
     @staticmethod
     def attach(workspace: "Workspace", name: str, attach_configuration: Any) -> "ComputeTarget":
-        """Azure's way to name a machine that exists already; here a workspace's server has its own machines.
+        """Attaches a cluster that runs already: a Ray cluster, with what ``RayCompute.attach_configuration`` gives.
 
         Raises:
-            ComputeTargetException: always; the message says what to do instead.
+            ComputeTargetException: the cluster is not as it was said to be, or it is another kind of machine: those
+                that a workspace's server stands on are created, not attached.
         """
+        from runyard.ray_compute import RayAttachConfiguration
+
+        if isinstance(attach_configuration, RayAttachConfiguration):
+            return ComputeTarget.create(workspace, name, attach_configuration)
         raise ComputeTargetException(
-            "Compute targets are not attached: '{}' is created with ComputeTarget.create(workspace, '{}', "
-            "AmlCompute.provisioning_configuration(max_nodes=...)); 'local' needs nothing.".format(name, name)
+            "Only Ray clusters are attached (RayCompute.attach_configuration): '{}' is created with "
+            "ComputeTarget.create(workspace, '{}', AmlCompute.provisioning_configuration(max_nodes=...)); "
+            "'local' needs nothing.".format(name, name)
         )
 
     @staticmethod
@@ -463,6 +469,10 @@ def _class_of(record: ComputeRecord, asked: type) -> type:
         from runyard.slurm_compute import SlurmCompute
 
         found = SlurmCompute
+    if record.spec.type == "Ray":
+        from runyard.ray_compute import RayCompute
+
+        found = RayCompute
     if not issubclass(found, asked):
         raise ComputeTargetException(
             "The compute target '{}' is of type {}, not {}. ComputeTarget(workspace, '{}') opens it.".format(

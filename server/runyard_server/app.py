@@ -166,6 +166,7 @@ def build(
     executors = {
         "local": create_executor("local", sdk_path=str(sdk_path), standby_count=2),
         "slurm": create_executor("slurm"),
+        "ray": create_executor("ray", tokens=home / "ray-tokens.json"),
     }
     woken: list[Callable[[str | None], None]] = []
 

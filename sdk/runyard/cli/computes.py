@@ -1,6 +1,6 @@
 """``runyard compute``: compute targets."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from runyard.cli.call import Call
 from runyard.cli.output import Column, local_time, pairs_text
@@ -29,6 +29,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--description", metavar="TEXT", help="what people should know of it")
     add_pairs(parser, "--tag", "a tag; may be repeated")
     _add_slurm(parser)
+    parser = noun.verb("attach", attach, "attach a Ray cluster that runs already (docs/ray.md)")
+    _add_ray(parser)
     parser = noun.verb("update", update, "change how many nodes a compute target may have")
     parser.add_argument("name", metavar="NAME", help="the compute target")
     _add_size(parser)
@@ -64,6 +66,29 @@ def _add_slurm(parser: Any) -> None:
     group.add_argument(
         "--sbatch", metavar="OPTION", action="append", default=[], help="--sbatch=--nice=10; may be repeated"
     )
+
+
+def _add_ray(parser: Any) -> None:
+    parser.add_argument("name", metavar="NAME", help="its name here")
+    parser.add_argument("--address", metavar="URL", required=True, help="of the cluster's dashboard: http://head:8265")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="holds the cluster's token (default: the variable RAY_AUTH_TOKEN, if set)"
+    )
+    parser.add_argument("--max-nodes", metavar="N", type=whole_number(1), help="the most that one run may ask for")
+    parser.add_argument("--vm-size", metavar="SIZE", default="", help="what a run gets of each node")
+    for name, text in [
+        ("cpus-per-node", "processors of each node (default: what --vm-size says, else one)"),
+        ("gpus-per-node", "GPUs of each node (default: what --vm-size says)"),
+        ("memory-mb", "memory of each node"),
+    ]:
+        parser.add_argument("--" + name, metavar="N", type=whole_number(1), default=0, help=text)
+    add_pairs(parser, "--resource", "of the cluster's own: fast-disk=1; may be repeated")
+    parser.add_argument("--python", metavar="COMMAND", default="python", help="the cluster's Python (default: python)")
+    parser.add_argument(
+        "--max-jobs", metavar="N", type=whole_number(1), default=20, help="runs with Ray at a time (default: 20)"
+    )
+    parser.add_argument("--description", metavar="TEXT", help="what people should know of it")
+    add_pairs(parser, "--tag", "a tag; may be repeated")
 
 
 def _slurm_options(given: Any) -> Dict[str, Any]:
@@ -139,7 +164,8 @@ def show(call: Call) -> int:
             ("size", spec["vm_size"]),
             ("gpus", "{} on each node".format(record["gpus_per_node"]) if record["gpus_per_node"] else None),
             ("nodes", "{} ({})".format(_nodes(record), _states(record))),
-            ("slurm", pairs_text(_asked_of_slurm(spec.get("slurm") or {}))),
+            ("slurm", pairs_text(_asked_of_engine(spec.get("slurm") or {}))),
+            ("ray", pairs_text(_asked_of_engine(spec.get("ray") or {}))),
             ("created", local_time(record["created_at"]) if record["created_at"] else None),
             ("description", spec["description"]),
             ("tags", pairs_text(spec["tags"])),
@@ -188,6 +214,53 @@ def create(call: Call) -> int:
     )
     target = ComputeTarget.create(call.workspace, given.name, configuration)
     return _told(call, target, "{} is ready: {} nodes.")
+
+
+def attach(call: Call) -> int:
+    """Attaches a Ray cluster."""
+    from runyard.compute import ComputeTarget
+    from runyard.ray_compute import RayCompute
+
+    given = call.given
+    asked = RayCompute.attach_configuration(
+        address=given.address,
+        token=_token(given.token_file),
+        max_nodes=given.max_nodes,
+        vm_size=given.vm_size,
+        cpus_per_node=given.cpus_per_node,
+        gpus_per_node=given.gpus_per_node,
+        memory_mb=given.memory_mb,
+        resources=_amounts(dict(given.resource)),
+        python=given.python,
+        max_jobs=given.max_jobs,
+        tags=dict(given.tag),
+        description=given.description,
+    )
+    return _told(call, ComputeTarget.attach(call.workspace, given.name, asked), "{} is attached: {} nodes.")
+
+
+def _token(path: Optional[str]) -> Optional[str]:
+    """A cluster's token: never on the command line, which every user of the machine can read."""
+    import os
+
+    if path is None:
+        return os.environ.get("RAY_AUTH_TOKEN") or None
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError as fault:
+        from runyard.errors import ComputeTargetException
+
+        raise ComputeTargetException("The token cannot be read: {}".format(fault)) from fault
+
+
+def _amounts(given: Dict[str, str]) -> Dict[str, float]:
+    try:
+        return {name: float(amount) for name, amount in given.items()}
+    except ValueError:
+        from runyard.errors import ComputeTargetException
+
+        raise ComputeTargetException("--resource takes NAME=NUMBER.") from None
 
 
 def update(call: Call) -> int:
@@ -246,12 +319,18 @@ def _states(record: Dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _asked_of_slurm(slurm: Dict[str, Any]) -> Dict[str, str]:
+def _asked_of_engine(options: Dict[str, Any]) -> Dict[str, str]:
     return {
-        name: ", ".join(value) if isinstance(value, list) else str(value)
-        for name, value in slurm.items()
-        if value and not (name == "python" and value == "python3")
+        name: _option_text(value)
+        for name, value in options.items()
+        if value and name != "token" and not (name == "python" and value in ("python", "python3"))
     }
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join("{} {:g}".format(name, amount) for name, amount in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _nodes(record: Dict[str, Any]) -> str:

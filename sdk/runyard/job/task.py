@@ -5,6 +5,9 @@ rest: which nodes the run has got and which GPUs of this one. How the job ended 
 process of the job is left. Who wants it to end in a friendly way makes the file ``end``, and who wants that at once
 the file ``kill``, each with the job's salvage in it (a directory can have several jobs, one after the other): an engine
 ends only what it has begun already.
+
+With ``--held`` the task goes with the process that has started it: when that is gone, whatever has killed it, the job is
+ended at once, and how it ended is for the engine to say.
 """
 
 import json
@@ -29,6 +32,8 @@ LOG_FILE = "job.log"
 
 HOSTS = "RUNYARD_NODES"  # names of the run's nodes, by node
 STEP = "RUNYARD_STEP"  # names of the variables that make up the engine's name for this task, with dots between
+HELD = "--held"
+THIS_PYTHON = "{python}"  # as a job's command: whatever interpreter the task itself runs on
 NOT_STARTED = 127  # a shell's code for a program that is not there
 
 _LOOK_EVERY_S = 0.3
@@ -37,9 +42,10 @@ _LOOK_EVERY_S = 0.3
 class Task:
     """One node's job, from its beginning to its last process."""
 
-    def __init__(self, directory: str, task: Dict[str, Any]) -> None:
+    def __init__(self, directory: str, task: Dict[str, Any], is_held: bool = False) -> None:
         self._directory = directory
-        self._argv: List[str] = task["argv"]
+        self._holder = os.getppid() if is_held else 0
+        self._argv: List[str] = [sys.executable if word == THIS_PYTHON else word for word in task["argv"]]
         self._environment: Dict[str, str] = task["env"]
         self._assignment: Dict[str, Any] = task["assignment"]
         self._asked = False
@@ -65,6 +71,8 @@ class Task:
         threading.Thread(target=self._listen, args=(self._job,), name="end", daemon=True).start()
         code = self._job.wait()
         kill_group(self._environment["RUNYARD_JOB"], os.getpid(), but=[os.getpid()])
+        if self._is_left():
+            return 128 + signal.SIGKILL
         if code >= 0:
             self._note(code, None, "")
             return code
@@ -96,12 +104,16 @@ class Task:
         """Passes on that the job is to end, and buries what it leaves behind."""
         pause = threading.Event()
         while job.returncode is None:
-            if self._is_wanted(KILL_FILE):
+            if self._is_wanted(KILL_FILE) or self._is_left():
                 send(job.pid, signal.SIGKILL)
             elif not self._asked and self._is_wanted(END_FILE):
                 self._end()
             reap_orphans([job.pid])
             pause.wait(_LOOK_EVERY_S)
+
+    def _is_left(self) -> bool:
+        """Whether the process that was to hold this one is gone."""
+        return self._holder != 0 and os.getppid() != self._holder
 
     def _is_wanted(self, name: str) -> bool:
         """Whether such a file is there and speaks of this job."""
@@ -128,12 +140,15 @@ class Task:
 
 def main() -> int:
     directory = sys.argv[1]
+    is_held = HELD in sys.argv[2:]
+    if is_held:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # an engine's process may have signals blocked
     adopt_orphans()
     task = read_json(os.path.join(directory, TASK_FILE))
     if task is None:
         sys.stderr.write("{} is not in {}: the nodes must see the server's folder.\n".format(TASK_FILE, directory))
         return NOT_STARTED
-    return Task(directory, task).run()
+    return Task(directory, task, is_held).run()
 
 
 def _step() -> str:

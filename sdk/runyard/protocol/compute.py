@@ -36,6 +36,29 @@ class SlurmSpec:
 
 
 @dataclass(frozen=True)
+class RaySpec:
+    """Which Ray cluster a target is, and what its jobs ask of each node.
+
+    Attributes:
+        address: of the cluster's dashboard, which has its Jobs API.
+        token: the cluster's, only on its way to the server, which keeps it apart; None leaves the one it has.
+        cpus_per_node, gpus_per_node, memory_mb: of each node; by default what ``vm_size`` says, else one CPU.
+        resources: further ones by the cluster's own names, and how much of each node.
+        python: the command that is the cluster's Python on its head.
+        max_jobs: jobs that are with Ray at a time; further runs wait here for their turn.
+    """
+
+    address: str
+    token: Optional[str] = field(default=None, repr=False)
+    cpus_per_node: int = 0
+    gpus_per_node: int = 0
+    memory_mb: int = 0
+    resources: Dict[str, float] = field(default_factory=dict)
+    python: str = "python"
+    max_jobs: int = 20
+
+
+@dataclass(frozen=True)
 class ComputeSpec:
     """A named cluster as asked for. ``max_nodes`` 0: as many as the engine has, where it can tell."""
 
@@ -51,6 +74,7 @@ class ComputeSpec:
     description: Optional[str] = None
     type: str = "AmlCompute"
     slurm: Optional[SlurmSpec] = None
+    ray: Optional[RaySpec] = None
 
 
 @dataclass(frozen=True)

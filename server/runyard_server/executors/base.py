@@ -186,10 +186,12 @@ class Executor(ABC):
             ComputeTargetException: it cannot; the message says what it has.
             EngineAwayError: it cannot be asked.
         """
-        if spec.slurm is not None:
-            raise ComputeTargetException(
-                f"The options of Slurm mean nothing to the executor {self.name!r}. Leave them out, or use 'slurm'."
-            )
+        for engine, options in (("Slurm", spec.slurm), ("Ray", spec.ray)):
+            if options is not None and engine.lower() != self.name:
+                raise ComputeTargetException(
+                    f"The options of {engine} mean nothing to the executor {self.name!r}. "
+                    f"Leave them out, or use {engine.lower()!r}."
+                )
         return spec
 
     def count_nodes(self, spec: ComputeSpec) -> NodeCounts | None:

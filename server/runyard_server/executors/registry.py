@@ -8,6 +8,7 @@ from runyard_server.executors.base import Executor
 
 EXECUTORS: dict[str, str] = {
     "local": "runyard_server.executors.local:LocalExecutor",
+    "ray": "runyard_server.executors.ray:RayExecutor",
     "slurm": "runyard_server.executors.slurm:SlurmExecutor",
 }
 EXTRAS: dict[str, str] = {}  # executor -> the extra of the wheel that brings what it imports

@@ -20,7 +20,7 @@ from runyard_server.records.engine import Database
 LOCAL = "local"
 SUCCEEDED = "Succeeded"
 _PRIORITIES = ("dedicated", "lowpriority")
-_TYPES = {"slurm": "Slurm"}  # the class that a target is opened as, by executor
+_TYPES = {"slurm": "Slurm", "ray": "Ray"}  # the class that a target is opened as, by executor
 
 
 class ComputeService:
@@ -167,7 +167,8 @@ class ComputeService:
         if record is None:
             return None
         spec = record.spec
-        max_jobs = spec.slurm.max_jobs if spec.slurm is not None else None
+        options = spec.slurm or spec.ray
+        max_jobs = options.max_jobs if options is not None else None
         return Target(name, spec.max_nodes, record.executor == LOCAL, _gpus_of(record), max_jobs), record.executor
 
     def _stored(self, connection: Connection, name: str) -> ComputeRecord:
@@ -264,8 +265,8 @@ class ComputeService:
 
 def _gpus_of(record: ComputeRecord) -> int:
     """GPUs of each node, by what its engine was told of them, else by its shape."""
-    slurm, shape = record.spec.slurm, vm_size(record.spec.vm_size)
-    told = gpus_of(slurm.gres) if slurm is not None else 0
+    slurm, ray, shape = record.spec.slurm, record.spec.ray, vm_size(record.spec.vm_size)
+    told = gpus_of(slurm.gres) if slurm is not None else ray.gpus_per_node if ray is not None else 0
     return told or (shape.gpus if shape is not None else 0)
 
 

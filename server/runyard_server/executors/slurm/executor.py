@@ -33,10 +33,10 @@ from runyard_server.executors.base import (
     NodePlan,
     StartFailedError,
 )
+from runyard_server.executors.look import Look, Lookout
 from runyard_server.executors.slurm import script as scripts
 from runyard_server.executors.slurm import states
 from runyard_server.executors.slurm.commands import Commands, Node, Seen, signal_name
-from runyard_server.executors.slurm.look import Look, Lookout
 
 _COUNTS_FOR_S = 5.0  # how long counted nodes are good
 _LOST_AFTER_S = 10.0  # a job that Slurm does not show is given so long to appear: it was submitted a moment ago
@@ -84,6 +84,7 @@ class SlurmExecutor(Executor):
     # Compute targets
 
     def check(self, spec: ComputeSpec) -> ComputeSpec:
+        super().check(spec)
         slurm = spec.slurm or SlurmSpec()
         missing = self._commands.missing
         if missing:
@@ -245,7 +246,9 @@ class SlurmExecutor(Executor):
                 self._remember(handle, observation)
         return found
 
-    def _sorted(self, handles: Sequence[JobHandle], look: Look) -> tuple[dict[JobHandle, Seen | None], list[JobHandle]]:
+    def _sorted(
+        self, handles: Sequence[JobHandle], look: Look[Seen]
+    ) -> tuple[dict[JobHandle, Seen | None], list[JobHandle]]:
         """What a look shows of each job, and those that Slurm does not know any more."""
         seen: dict[JobHandle, Seen | None] = {}
         unknown = []

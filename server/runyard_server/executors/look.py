@@ -1,33 +1,36 @@
-"""Looks at Slurm: one for everybody who asks within a moment, and nobody waits long for one that does not come."""
+"""Looks at an engine: one for everybody who asks within a moment, and nobody waits long for one that does not come."""
 
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from runyard_server.executors.base import EngineAwayError
-from runyard_server.executors.slurm.commands import Seen
+
+Seen = TypeVar("Seen")
 
 _SHARE = 20  # at most a twentieth of the time goes into looking
 _FIRST_PATIENCE_S = 6.0
 
 
 @dataclass(frozen=True)
-class Look:
-    """What Slurm showed. ``began_at``: when it was asked, by a clock that never goes back."""
+class Look(Generic[Seen]):
+    """What an engine showed, by its own names of jobs. ``began_at``: when it was asked, by a clock that never goes back."""
 
     jobs: dict[str, Seen] = field(default_factory=dict)
     began_at: float = float("-inf")
 
 
-class Lookout:
+class Lookout(Generic[Seen]):
     """Keeps the newest look.
 
     Args:
-        jobs: asks Slurm for this user's jobs; may take long.
+        jobs: asks the engine for its jobs; may take long.
+        engine: its name, for people.
         every_s: how old a look may be at least before there is another one.
         patience_s: how long somebody who asks waits for it.
-        stale_s: how old the newest look may become, while others fail or do not come, before Slurm counts as away.
+        stale_s: how old the newest look may become, while others fail or do not come, before the engine counts as away.
     """
 
     def __init__(
@@ -36,16 +39,18 @@ class Lookout:
         every_s: float = 1.0,
         patience_s: float = 1.0,
         stale_s: float = 10.0,
+        engine: str = "Slurm",
     ) -> None:
         self._jobs = jobs
+        self._engine = engine
         self._every_s, self._patience_s, self._stale_s = every_s, patience_s, stale_s
         self._changed = threading.Condition()
-        self._newest = Look()
+        self._newest: Look[Seen] = Look()
         self._trouble: EngineAwayError | None = None
         self._looking_since: float | None = None
         self._next_at = float("-inf")
 
-    def latest(self) -> Look:
+    def latest(self) -> Look[Seen]:
         """A look that is as new as it should be; an older one where Slurm takes its time.
 
         Raises:
@@ -54,7 +59,7 @@ class Lookout:
         with self._changed:
             if self._looking_since is None and time.monotonic() >= self._next_at:
                 self._looking_since = time.monotonic()
-                threading.Thread(target=self._look, name="squeue", daemon=True).start()
+                threading.Thread(target=self._look, name=f"look at {self._engine}", daemon=True).start()
             if self._looking_since is not None:  # those who come later wait for the rest of the first one's time
                 patience_s = self._patience_s if self._newest.began_at > 0 else _FIRST_PATIENCE_S
                 left = self._looking_since + patience_s - time.monotonic()
@@ -62,7 +67,7 @@ class Lookout:
             answered = self._trouble is None and self._looking_since is None
             if answered or time.monotonic() - self._newest.began_at <= self._stale_s:
                 return self._newest
-            raise self._trouble or EngineAwayError("Slurm does not answer: squeue takes long.")
+            raise self._trouble or EngineAwayError(f"{self._engine} does not answer: its list of jobs takes long.")
 
     def look_soon(self) -> None:
         """Something was changed: who asks next is shown what came of it."""
@@ -82,7 +87,7 @@ class Lookout:
         except EngineAwayError as fault:
             trouble = fault
         except Exception as fault:  # what it printed makes no sense: to who waits the same
-            trouble = EngineAwayError(f"Slurm's answer is not understood: {fault!r}")
+            trouble = EngineAwayError(f"The answer of {self._engine} is not understood: {fault!r}")
         with self._changed:
             self._newest, self._trouble = found or self._newest, trouble
             took_s = time.monotonic() - began_at

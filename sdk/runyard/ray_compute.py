@@ -1,0 +1,136 @@
+"""Compute targets on a Ray cluster: which one it is, what a run asks of its nodes, and how they are opened."""
+
+from typing import Any, Dict, Optional
+
+from runyard.compute import AmlCompute
+from runyard.compute_configuration import AmlComputeProvisioningConfiguration, whole
+from runyard.errors import ComputeTargetException
+from runyard.protocol.compute import ComputeSpec, RaySpec
+
+__all__ = ["RayAttachConfiguration", "RayCompute"]
+
+
+class RayAttachConfiguration(AmlComputeProvisioningConfiguration):
+    """What ``ComputeTarget.attach`` is to attach; see ``RayCompute.attach_configuration``."""
+
+    def __init__(
+        self,
+        ray: RaySpec,
+        max_nodes: Optional[int] = None,
+        vm_size: str = "",
+        tags: Optional[Dict[str, str]] = None,
+        description: Optional[str] = None,
+    ) -> None:
+        super().__init__(
+            vm_size=vm_size,
+            max_nodes=max_nodes,
+            idle_seconds_before_scaledown=None,
+            tags=tags,
+            description=description,
+            executor="ray",
+        )
+        self.ray = ray
+
+    def validate_configuration(self) -> None:
+        """Raises ComputeTargetException for what cannot be; the rest is checked against the cluster."""
+        if self.max_nodes is not None:
+            super().validate_configuration()
+        if not isinstance(self.ray.address, str) or not self.ray.address.strip():
+            raise ComputeTargetException(
+                "address is that of the Ray cluster's dashboard, such as 'http://head:8265'; this is {!r}.".format(
+                    self.ray.address
+                )
+            )
+        for name in ("cpus_per_node", "gpus_per_node", "memory_mb", "max_jobs"):
+            whole(name, getattr(self.ray, name))
+        for name, amount in self.ray.resources.items():
+            if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+                raise ComputeTargetException("resources are numbers by name; this is {}={!r}.".format(name, amount))
+
+    def to_spec(self, name: str) -> ComputeSpec:
+        return ComputeSpec(
+            name=name,
+            vm_size=self.vm_size,
+            max_nodes=self.max_nodes or 0,
+            idle_seconds_before_scaledown=None,
+            executor=self.executor,
+            tags=dict(self.tags or {}),
+            description=self.description,
+            type=RayCompute.KIND,
+            ray=self.ray,
+        )
+
+
+class RayCompute(AmlCompute):
+    """Nodes of a Ray cluster. It has what an AmlCompute has; Ray decides when a run gets its nodes."""
+
+    KIND = "Ray"
+
+    @staticmethod
+    def attach_configuration(
+        address: str,
+        token: Optional[str] = None,
+        max_nodes: Optional[int] = None,
+        vm_size: str = "",
+        cpus_per_node: int = 0,
+        gpus_per_node: int = 0,
+        memory_mb: int = 0,
+        resources: Optional[Dict[str, float]] = None,
+        python: str = "python",
+        max_jobs: int = 20,
+        tags: Optional[Dict[str, str]] = None,
+        description: Optional[str] = None,
+    ) -> "RayAttachConfiguration":
+        """A cluster that runs already. All of it is checked against the cluster when the target is attached.
+
+        Args:
+            address: of its dashboard, "http://head:8265".
+            token: the cluster's, where it is in token mode. The workspace's server keeps it; it is never shown again.
+            max_nodes: the most that one run may ask for; by default as many as the cluster has. A cluster with an
+                autoscaler may be asked for more than are here.
+            vm_size: an Azure name for what a run gets of each node; or, in numbers, ``cpus_per_node``,
+                ``gpus_per_node`` and ``memory_mb``. By default one CPU.
+            resources: further ones, by the cluster's own names: {"fast-disk": 1}.
+            python: the command that is the cluster's own Python on its nodes.
+            max_jobs: runs that are with Ray at a time; further ones wait in the workspace for their turn.
+        Raises:
+            ComputeTargetException: an address or a number that is none.
+        """
+        ray = RaySpec(
+            address=address,
+            token=token,
+            cpus_per_node=cpus_per_node,
+            gpus_per_node=gpus_per_node,
+            memory_mb=memory_mb,
+            resources=dict(resources or {}),
+            python=python,
+            max_jobs=max_jobs,
+        )
+        configuration = RayAttachConfiguration(ray, max_nodes, vm_size, tags, description)
+        configuration.validate_configuration()
+        return configuration
+
+    @property
+    def ray(self) -> RaySpec:
+        """Which cluster it is and what is asked of it, without its token."""
+        spec = self._record.spec.ray
+        assert spec is not None
+        return spec
+
+    @property
+    def is_attached(self) -> bool:
+        return True
+
+    def detach(self) -> None:
+        """Forgets the cluster, which goes on.
+
+        Raises:
+            ComputeTargetException: unfinished runs use it.
+        """
+        self.delete()
+
+    def _properties(self) -> Dict[str, Any]:
+        from runyard.protocol.codec import to_json
+
+        shown = {name: value for name, value in to_json(self.ray).items() if name != "token"}
+        return dict(super()._properties(), ray=shown)

@@ -1,0 +1,537 @@
+"""One Ray job for each attempt of a run: a driver of ours that asks for all its nodes and starts its job on each.
+
+What a node's job is to be lies in its directory, which the server and the nodes both see (``runyard.job.task``), and
+how it ended is written there too; what the driver has to say lies beside (``runyard.job.ray_gang``). Ray decides whether
+a job goes on. Everything else that is needed to find a job again is in its handle, the cluster's token excepted: that
+is kept apart.
+"""
+
+import hashlib
+import json
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runyard.errors import ComputeTargetException
+from runyard.home import read_json, write_json
+from runyard.job import ray_gang, task
+from runyard.job.processes import MARKER, marker_of
+from runyard.protocol.codec import to_json
+from runyard.protocol.compute import ComputeSpec, RaySpec
+from runyard.protocol.status import Reason
+from runyard_server.domain.vm_sizes import vm_size
+from runyard_server.executors.base import (
+    Ability,
+    EngineAwayError,
+    Executor,
+    Inventory,
+    JobHandle,
+    JobObservation,
+    JobPlan,
+    JobRequest,
+    JobState,
+    NodeCounts,
+    NodePlan,
+    StartFailedError,
+)
+from runyard_server.executors.look import Look, Lookout
+from runyard_server.executors.ray import states
+from runyard_server.executors.ray.api import Cluster, Job, Node, RayApi, clean_address
+from runyard_server.executors.ray.tokens import Tokens
+
+_COUNTS_FOR_S = 5.0  # how long counted nodes are good
+_LOST_AFTER_S = 10.0  # a job that Ray does not show is given so long to appear: it was submitted a moment ago
+_LAST_WORD_S = 5.0  # what stands on a node whose driver has gone ends by itself, and notes it
+_REMEMBERED = 4096
+_TAIL_BYTES = 2000
+_SOME_RESOURCE = 1e-9
+_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class _JobId:
+    """A handle's word: the cluster, Ray's id of the job, the node's place, and which salvage it is (0: the run's own)."""
+
+    address: str
+    submission: str
+    place: int
+    salvage: int
+
+    @classmethod
+    def of(cls, handle: JobHandle) -> "_JobId":
+        address, submission, place, salvage = handle.job_id.rsplit("|", 3)
+        return cls(address, submission, int(place), int(salvage))
+
+    def __str__(self) -> str:
+        return f"{self.address}|{self.submission}|{self.place}|{self.salvage}"
+
+
+class RayExecutor(Executor):
+    """Hands runs to Ray clusters.
+
+    Args:
+        tokens: the file that keeps the clusters' tokens.
+        look_every_s: seconds between two looks at a cluster's jobs, at least.
+        address: the cluster of a request that names none.
+    """
+
+    name = "ray"
+    abilities = frozenset({Ability.MULTI_NODE, Ability.SHARED_FOLDER, Ability.QUEUES})
+
+    def __init__(self, tokens: Path | None = None, look_every_s: float = 1.0, address: str = "") -> None:
+        self._tokens = Tokens(tokens)
+        self._look_every_s = look_every_s
+        self._address = address
+        self._lock = threading.Lock()
+        self._clusters: dict[str, tuple[RayApi, Lookout[Job]]] = {}
+        self._over: dict[JobHandle, JobObservation] = {}
+        self._first_asked: dict[tuple[str, str], float] = {}  # by job: when it was first looked for
+        self._first_silent: dict[JobHandle, float] = {}  # when a job was first seen to be over without a word
+        self._counted: dict[str, tuple[float, NodeCounts | EngineAwayError]] = {}
+
+    # Compute targets
+
+    def check(self, spec: ComputeSpec) -> ComputeSpec:
+        super().check(spec)
+        ray = _checked(spec.ray)
+        token = self._tokens.of(ray.address) if ray.token is None else ray.token
+        api = RayApi(ray.address, lambda: token)
+        try:
+            api.version()
+            cluster = api.cluster()
+        except EngineAwayError as away:
+            raise ComputeTargetException(f"{away} Look at address and token of the cluster.") from away
+        spec = replace(spec, ray=replace(ray, token=None))
+        able = [node for node in cluster.nodes if _has(node.total, bundle(spec))]
+        if not able and not cluster.scales:
+            raise ComputeTargetException(_nobody_is_able(spec, cluster))
+        if spec.max_nodes > len(able) and not cluster.scales:
+            raise ComputeTargetException(
+                f"max_nodes={spec.max_nodes} is more than this cluster has nodes with "
+                f"{ray_gang.described(bundle(spec))}: {len(able)}, and no autoscaler adds any."
+            )
+        if not spec.max_nodes and not able:
+            raise ComputeTargetException(
+                "This cluster's autoscaler brings nodes as they are needed: say max_nodes=...."
+            )
+        self._tokens.keep(ray.address, token)
+        return replace(spec, max_nodes=spec.max_nodes or len(able))
+
+    def count_nodes(self, spec: ComputeSpec) -> NodeCounts:
+        address = spec.ray.address if spec.ray is not None else self._address
+        with self._lock:
+            counted_at, counted = self._counted.get(address, (float("-inf"), NodeCounts()))
+        if time.monotonic() - counted_at > _COUNTS_FOR_S:
+            try:
+                counted = _count(self._api(address).cluster(), bundle(spec))
+            except EngineAwayError as away:  # kept as well: not everybody who asks is to wait for it
+                counted = away
+            with self._lock:
+                self._counted[address] = (time.monotonic(), counted)
+        if isinstance(counted, EngineAwayError):
+            raise counted
+        return counted
+
+    def inventory(self) -> Inventory:
+        if not self._address:
+            return Inventory()  # each target is a cluster of its own
+        nodes = self._api(self._address).cluster().nodes
+        return Inventory(nodes=len(nodes), cpus=int(sum(node.total.get("CPU", 0) for node in nodes)))
+
+    # Starting
+
+    def plan(self, request: JobRequest) -> JobPlan:
+        nodes = []
+        for given in request.assignments:
+            env = {MARKER: marker_of(request.run_id, request.attempt, given.node), "PYTHONPATH": given.sdk_path}
+            argv = list(request.argv or [task.THIS_PYTHON, "-S", "-m", "runyard.job"])
+            nodes.append(NodePlan(given.directory, argv, env, given, list(given.gpus)))
+        target = request.target or ComputeSpec(name="ray")
+        ray = target.ray or RaySpec(self._address)
+        first = nodes[0]
+        driver = [ray.python, "-m", "runyard.job.ray_gang", str(_folder(first)), _file_name(first)]
+        each = bundle(target, request.gpus_per_node)
+        submission: dict[str, Any] = {
+            "submission_id": _submission_id(first),
+            "entrypoint": f"cd / && PYTHONPATH={shlex.quote(first.assignment.sdk_path)} exec {shlex.join(driver)}",
+            "metadata": {"runyard_attempt": str(_folder(first))},
+        }
+        if len(nodes) == 1:  # Ray itself puts the driver where the room is; no other process waits for it meanwhile
+            submission.update(_entrypoint_asks(each))
+        asked = {"cluster": ray.address, "bundle_of_each_node": each, "submission": submission}
+        script = json.dumps(asked, indent=2, ensure_ascii=False) + "\n"
+        return JobPlan(request.run_id, request.attempt, nodes, script)
+
+    def start(self, plan: JobPlan) -> list[JobHandle]:
+        asked = json.loads(plan.script)
+        address, submission = asked["cluster"], asked["submission"]
+        api, lookout = self._cluster(address)
+        trouble = lookout.trouble()
+        if trouble is not None:
+            lookout.latest()  # raises it, until Ray has answered again
+        first = plan.nodes[0]
+        base = _folder(first) / _file_name(first)
+        sent = base.with_name(base.name + ".sent")
+        if not sent.exists():
+            if not base.with_name(base.name + ".json").exists() or api.job(submission["submission_id"]) is None:
+                self._lay_out(plan, asked)
+                self._submit(api, submission)
+            sent.touch()
+            lookout.look_soon()
+        return [
+            JobHandle(
+                self.name,
+                plan.run_id,
+                plan.attempt,
+                node.assignment.node,
+                node.directory,
+                str(_JobId(address, submission["submission_id"], place, node.assignment.salvage)),
+            )
+            for place, node in enumerate(plan.nodes)
+        ]
+
+    def _submit(self, api: RayApi, submission: dict[str, Any]) -> None:
+        """Submits a job once: Ray's answer to an id that it has already is an error like any other."""
+        try:
+            api.submit(submission)
+        except StartFailedError:
+            there = api.job(submission["submission_id"])
+            if there is None or dict(there.metadata) != submission["metadata"]:
+                raise
+
+    def _lay_out(self, plan: JobPlan, asked: dict[str, Any]) -> None:
+        """Writes what the nodes will read. Nothing is left of it where it does not work."""
+        first = plan.nodes[0]
+        try:
+            for node in plan.nodes:
+                directory = Path(node.directory)
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                directory.chmod(0o700)
+                for name in (task.EXIT_FILE, task.END_FILE, task.KILL_FILE):  # of an earlier job
+                    (directory / name).unlink(missing_ok=True)
+                told = {"argv": node.argv, "env": node.env, "assignment": to_json(node.assignment)}
+                write_json(str(directory / task.TASK_FILE), told, private=True)
+            base = _folder(first) / _file_name(first)
+            gang = {
+                "directories": [node.directory for node in plan.nodes],
+                "bundle": asked["bundle_of_each_node"],
+                "submission": asked["submission"],
+                "sdk_path": first.assignment.sdk_path,
+                "salvage": first.assignment.salvage,
+            }
+            write_json(str(base.with_name(base.name + ".json")), gang)
+        except OSError as error:
+            raise StartFailedError(
+                f"Run {plan.run_id} could not be started: {error}. "
+                "Look at the folder's permissions and the free space of its disk."
+            ) from error
+
+    # Observing
+
+    def observe(self, handles: Iterable[JobHandle]) -> dict[JobHandle, JobObservation]:
+        asked = list(handles)
+        with self._lock:
+            found = {handle: self._over[handle] for handle in asked if handle in self._over}
+        by_cluster: dict[str, list[JobHandle]] = {}
+        for handle in asked:
+            if handle not in found:
+                by_cluster.setdefault(_JobId.of(handle).address, []).append(handle)
+        away: EngineAwayError | None = None
+        for address, left in by_cluster.items():
+            try:
+                look = self._cluster(address)[1].latest()
+            except EngineAwayError as fault:  # the jobs of other clusters are known
+                away = fault
+                continue
+            for handle in left:
+                observation = self._observe(handle, look)
+                found[handle] = observation
+                if observation.state.is_over:
+                    self._remember(handle, observation)
+        if away is not None and not found:
+            raise away
+        return found
+
+    def _observe(self, handle: JobHandle, look: Look[Job]) -> JobObservation:
+        own = _JobId.of(handle)
+        job = look.jobs.get(own.submission)
+        end = _read_end(handle)
+        if end is not None:
+            return _ended(handle, end)
+        told = _state(handle)
+        lost = (told.get("lost") or {}).get(str(own.place))
+        if lost is not None:
+            return _lost(handle, lost)
+        if not told and self._must_be_asked_again(handle, job):
+            return JobObservation(JobState.PENDING, message=f"Ray's job {own.submission} is asked for again")
+        if job is None:
+            return self._unknown(handle, own, look, told)
+        meaning = states.job_meaning(job.status)
+        if meaning.state is JobState.PENDING:
+            waits = _waits(handle) if _node_count(handle) == 1 else meaning.words
+            return JobObservation(JobState.PENDING, message=f"Ray's job {own.submission} {waits}")
+        if not meaning.state.is_over:
+            if told.get("begun"):
+                return JobObservation(JobState.RUNNING)
+            waits = told.get("waiting") or "starts its driver"
+            return JobObservation(JobState.PENDING, message=f"Ray's job {own.submission} {waits}")
+        if told.get("begun") and not self._is_silent(handle):
+            return JobObservation(JobState.RUNNING)
+        return _over(handle, job, meaning, told)
+
+    def _must_be_asked_again(self, handle: JobHandle, job: Job | None) -> bool:
+        """Whether Ray gave a job up that waited for room: it does so after a quarter of an hour, which a queue is not.
+
+        Then the same job is submitted anew. The mark tells the next server that it has to be, should this one die now.
+        """
+        base = _base(handle)
+        mark = base.with_name(base.name + ".again")
+        is_given_up = job is not None and job.error_type == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+        if not is_given_up and not (job is None and mark.exists()):
+            return False
+        own = _JobId.of(handle)
+        api, lookout = self._cluster(own.address)
+        mark.touch()
+        api.forget(own.submission)
+        told = read_json(str(base.with_name(base.name + ".json"))) or {}
+        self._submit(api, told["submission"])
+        mark.unlink(missing_ok=True)
+        lookout.look_soon()
+        return True
+
+    def _unknown(self, handle: JobHandle, own: _JobId, look: Look[Job], told: dict[str, Any]) -> JobObservation:
+        """A job that Ray does not show: it was submitted a moment ago, or Ray has lost what it knew."""
+        with self._lock:
+            asked_at = self._first_asked.setdefault((own.address, own.submission), time.monotonic())
+        if look.began_at <= asked_at + _LOST_AFTER_S:
+            return JobObservation(JobState.RUNNING if told.get("begun") else JobState.PENDING)
+        message = f"Ray does not know its job {own.submission} any more: its head was restarted, or the job deleted."
+        return JobObservation(
+            JobState.LOST, message=message + _tail(handle), cause=Reason.NODE_LOST, began=_began(told)
+        )
+
+    def _is_silent(self, handle: JobHandle) -> bool:
+        """Whether a job that is over has had its time for a last word."""
+        with self._lock:
+            return time.monotonic() - self._first_silent.setdefault(handle, time.monotonic()) > _LAST_WORD_S
+
+    def _remember(self, handle: JobHandle, seen: JobObservation) -> None:
+        own = _JobId.of(handle)
+        with self._lock:
+            while len(self._over) >= _REMEMBERED:
+                del self._over[next(iter(self._over))]
+            self._over[handle] = seen
+            self._first_silent.pop(handle, None)
+            self._first_asked.pop((own.address, own.submission), None)
+
+    # Ending
+
+    def cancel(self, handles: Sequence[JobHandle], firmly: bool) -> None:
+        with self._lock:
+            going = [handle for handle in handles if handle not in self._over]
+        for handle in going:
+            directory = Path(handle.directory)
+            if directory.is_dir():
+                (directory / (task.KILL_FILE if firmly else task.END_FILE)).write_text(str(_JobId.of(handle).salvage))
+        jobs: dict[tuple[str, str], list[JobHandle]] = {}
+        for handle in going:
+            own = _JobId.of(handle)
+            jobs.setdefault((own.address, own.submission), []).append(handle)
+        for (address, submission), mine in jobs.items():
+            api, lookout = self._cluster(address)
+            # One node alone is ended by its task. A driver whose nodes all end leaves by itself; firmly, it is told so.
+            if firmly and len(mine) >= _node_count(mine[0]):
+                api.stop(submission)
+            lookout.look_soon()
+
+    # Clusters
+
+    def _api(self, address: str) -> RayApi:
+        return self._cluster(address)[0]
+
+    def _cluster(self, address: str) -> tuple[RayApi, Lookout[Job]]:
+        if not address:
+            raise StartFailedError(
+                "The compute target names no Ray cluster. Attach one: RayCompute.attach_configuration."
+            )
+        with self._lock:
+            if address not in self._clusters:
+                api = RayApi(address, _token_of(self._tokens, address))
+                looks = Lookout(api.jobs, self._look_every_s, engine=f"Ray at {address}")
+                self._clusters[address] = (api, looks)
+            return self._clusters[address]
+
+
+def bundle(target: ComputeSpec, gpus_per_node: int | None = None) -> dict[str, float]:
+    """What is asked of each node, by Ray's names of resources.
+
+    Args:
+        gpus_per_node: GPUs that a run asks for; None for all that a node of the target has.
+    """
+    ray, size = target.ray or RaySpec(""), vm_size(target.vm_size)
+    cpus = ray.cpus_per_node or (size.cpus if size is not None else 1)
+    gpus = (ray.gpus_per_node or (size.gpus if size is not None else 0)) if gpus_per_node is None else gpus_per_node
+    asked: dict[str, float] = {"CPU": cpus}
+    if gpus:
+        asked["GPU"] = gpus
+    if ray.memory_mb:
+        asked["memory"] = ray.memory_mb * _MB
+    return {**asked, **{name: amount for name, amount in ray.resources.items() if amount}}
+
+
+def _checked(ray: RaySpec | None) -> RaySpec:
+    if ray is None:
+        raise ComputeTargetException(
+            "Which Ray cluster? ComputeTarget.attach(workspace, name, RayCompute.attach_configuration(address=...))."
+        )
+    numbers = [("cpus_per_node", ray.cpus_per_node, 0), ("gpus_per_node", ray.gpus_per_node, 0)]
+    numbers += [("memory_mb", ray.memory_mb, 0), ("max_jobs", ray.max_jobs, 1)]
+    for name, number, least in numbers:
+        if number < least:
+            raise ComputeTargetException(f"{name} is {least} or more; this is {number}.")
+    for name, amount in ray.resources.items():
+        if amount < 0 or name in ("CPU", "GPU", "memory"):
+            raise ComputeTargetException(
+                f"resources are those of the cluster's own names, 0 or more of each; this is {name}={amount}. "
+                "CPUs, GPUs and memory are cpus_per_node, gpus_per_node and memory_mb."
+            )
+    if not ray.python.strip() or "\n" in ray.python:
+        raise ComputeTargetException(f"python is the command of the cluster's Python; this is {ray.python!r}.")
+    return replace(ray, address=clean_address(ray.address))
+
+
+def _token_of(tokens: Tokens, address: str) -> Callable[[], str]:
+    return lambda: tokens.of(address)
+
+
+def _entrypoint_asks(each: dict[str, float]) -> dict[str, Any]:
+    """What a node is to have, as Ray is asked for the node of a driver."""
+    own = dict(each)
+    asked = {"entrypoint_num_cpus": own.pop("CPU", 0), "entrypoint_num_gpus": own.pop("GPU", 0)}
+    return {**asked, "entrypoint_memory": int(own.pop("memory", 0)), "entrypoint_resources": own}
+
+
+def _folder(node: NodePlan) -> Path:
+    """The attempt's own folder."""
+    return Path(node.directory).parent
+
+
+def _file_name(node: NodePlan) -> str:
+    own = node.assignment
+    return "ray" if not own.salvage else f"ray-salvage-{own.node}-{own.salvage}"
+
+
+def _submission_id(node: NodePlan) -> str:
+    """The attempt's own id in the cluster. Two workspaces may have a run of one name: theirs are in other folders."""
+    own = node.assignment
+    salvage = f".salvage-{own.node}-{own.salvage}" if own.salvage else ""
+    place = hashlib.sha256(str(_folder(node)).encode()).hexdigest()[:8]
+    return f"{own.run_id}.{own.attempt}{salvage}.{place}"
+
+
+def _base(handle: JobHandle) -> Path:
+    salvage = _JobId.of(handle).salvage
+    return Path(handle.directory).with_name("ray" if not salvage else f"ray-salvage-{handle.node}-{salvage}")
+
+
+def _state(handle: JobHandle) -> dict[str, Any]:
+    """What the driver has said; nothing before it has begun."""
+    base = _base(handle)
+    return read_json(str(base.with_name(base.name + ".state"))) or {}
+
+
+def _began(told: dict[str, Any]) -> bool:
+    return bool(told.get("begun"))
+
+
+def _waits(handle: JobHandle) -> str:
+    base = _base(handle)
+    told = read_json(str(base.with_name(base.name + ".json"))) or {}
+    return f"waits for a node with {ray_gang.described(told.get('bundle') or {})} to have room"
+
+
+def _node_count(handle: JobHandle) -> int:
+    base = _base(handle)
+    told = read_json(str(base.with_name(base.name + ".json")))
+    return len(told["directories"]) if told else 1
+
+
+def _read_end(handle: JobHandle) -> dict[str, Any] | None:
+    """How the job's task says that it ended; None if it has not, or another job of this directory has."""
+    end = read_json(str(Path(handle.directory, task.EXIT_FILE)))
+    if end is None or end.get("salvage") != _JobId.of(handle).salvage:
+        return None  # without a salvage it is the word of the job itself, whose task has not ended yet
+    return end
+
+
+def _ended(handle: JobHandle, end: dict[str, Any]) -> JobObservation:
+    """The end that the task on the node has written down."""
+    code, name = end.get("exit_code"), end.get("signal")
+    if code == 0:
+        return JobObservation(JobState.ENDED, exit_code=0)
+    how = f"was ended by {name}" if name else f"ended with exit code {code}"
+    said = end.get("message") or f"The job process of node {handle.node} {how}."
+    return JobObservation(JobState.ENDED, code, name, f"{said}{_tail(handle)}")
+
+
+def _lost(handle: JobHandle, lost: dict[str, str]) -> JobObservation:
+    """A node that the driver has seen go."""
+    message = f"Ray's job {_JobId.of(handle).submission} lost node {handle.node}: {lost['message']}.{_tail(handle)}"
+    return JobObservation(JobState.LOST, message=message, cause=states.LOSSES.get(lost["cause"]))
+
+
+def _over(handle: JobHandle, job: Job, meaning: states.Meaning, told: dict[str, Any]) -> JobObservation:
+    """A job that is over and of which the node has said nothing."""
+    own = _JobId.of(handle)
+    words = states.JOB_ERRORS.get(job.error_type, meaning.words)
+    said = told.get("failed") or (job.message if job.status == "FAILED" else "")
+    message = f"Ray's job {own.submission} {words} ({job.error_type or job.status})."
+    message += f" {said.strip()[-_TAIL_BYTES:]}" if said else ""
+    if _began(told):
+        if job.status == "STOPPED":
+            return JobObservation(JobState.ENDED, None, "SIGKILL", message + _tail(handle))
+        is_lost = job.error_type == "JOB_SUPERVISOR_ACTOR_DIED" and "node" in job.message.lower()
+        cause = Reason.NODE_LOST if is_lost else None
+        return JobObservation(JobState.LOST, message=message + _tail(handle), cause=cause)
+    if job.status == "STOPPED" or told.get("taken_back"):
+        return JobObservation(JobState.ENDED, None, "SIGKILL", message, began=False)
+    code = job.exit_code if job.exit_code and job.exit_code > 0 else 1
+    return JobObservation(JobState.ENDED, code, None, message, began=False)
+
+
+def _has(total: Any, asked: dict[str, float]) -> bool:
+    return all(total.get(name, 0) >= amount for name, amount in asked.items())
+
+
+def _count(cluster: Cluster, asked: dict[str, float]) -> NodeCounts:
+    """Nodes that are such as the target asks for; the head is none where it gives nothing."""
+    able = [node for node in cluster.nodes if _has(node.total, asked)]
+    running = [node for node in able if any(node.used.get(name, 0) > _SOME_RESOURCE for name in asked)]
+    return NodeCounts(running=len(running), idle=len(able) - len(running), preparing=cluster.preparing)
+
+
+def _nobody_is_able(spec: ComputeSpec, cluster: Cluster) -> str:
+    shapes = sorted({_shape(node) for node in cluster.nodes})
+    return (
+        f"No node of this Ray cluster has {ray_gang.described(bundle(spec))}. Its nodes have: {'; '.join(shapes[:5])}. "
+        "Choose another vm_size (or none), cpus_per_node, gpus_per_node, memory_mb or resources."
+    )
+
+
+def _shape(node: Node) -> str:
+    own = {name: amount for name, amount in node.total.items() if not name.startswith(("node:", "object_store"))}
+    return ray_gang.described(dict(sorted(own.items()))) or "nothing"
+
+
+def _tail(handle: JobHandle) -> str:
+    """The end of the job's log, for the message: its cause is nowhere else."""
+    try:
+        data = Path(handle.directory, task.LOG_FILE).read_bytes()
+    except OSError:
+        return ""
+    text = data[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+    return f" The end of its {task.LOG_FILE}:\n{text}" if text else ""

@@ -1,0 +1,225 @@
+"""A real Ray on this machine for tests: a head and a few nodes, alone in a network of their own, with a token.
+
+Ray itself is installed once, into a folder of the user's cache. The head gives no processors: jobs run on the nodes.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runyard.job import processes
+from runyard_server.testing import own_network
+
+VERSION = "2.60.0"
+HEAD = "head"
+_DASHBOARD_PORT = 8265
+_GCS_PORT = 6379
+_PATIENCE_S = 180.0  # a cold start of the head compiles and reads some hundred megabytes
+# A silent node is given up in seconds here, in minutes by Ray's own defaults.
+_SETTINGS = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "4",
+    "RAY_raylet_start_wait_time_s": "150",  # 30 by default, which a busy machine does not keep
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+}
+
+
+@cache
+def installed() -> tuple[Path | None, str]:
+    """The folder of Ray's programs, or why there is none. Installed at the first call of this machine's user."""
+    cache_folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    python = ".".join(map(str, sys.version_info[:3]))
+    folder = cache_folder / "runyard" / "ray" / f"{VERSION}-python{python}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(folder.name + ".lock"), "w") as lock:  # two halves of a suite may come at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            why = _install(folder)
+            if why:
+                return None, f"Ray cannot be installed: {why}"
+            (folder / "complete").touch()
+    return folder / "bin", ""
+
+
+def _install(folder: Path) -> str:
+    shutil.rmtree(folder, ignore_errors=True)
+    uv = [sys.executable, "-m", "uv"]
+    into = ["--python", str(folder / "bin" / "python"), "--compile-bytecode", f"ray[default]=={VERSION}"]
+    # Compiled now: else each of Ray's processes compiles its imports again where bytecode is not written.
+    for command in ([*uv, "venv", "--quiet", "--python", sys.executable, str(folder)], [*uv, "pip", "install", *into]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return (done.stderr.strip().splitlines() or ["uv failed"])[-1]
+    return ""
+
+
+@cache
+def missing() -> str:
+    """Why there can be no such cluster here; "" where there can."""
+    if shutil.which("ip") is None:
+        return "ip not found: apt-get install iproute2"
+    return own_network.missing() or installed()[1]
+
+
+class RayCluster:
+    """Starts at construction; ``close`` ends everything.
+
+    Args:
+        folder: an empty folder with a short path: Ray's sockets lie in it.
+        nodes: how many, named n1, n2 ...; each says that it has two processors, and a resource of its own name.
+    """
+
+    def __init__(self, folder: Path, nodes: int = 2) -> None:
+        self.folder = folder
+        self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
+        self.server_address = "10.9.0.100"  # of the machine that a server runs on
+        self.head_address = "10.9.0.50"
+        self.addresses = {name: f"10.9.0.{number}" for number, name in enumerate(self.nodes, 1)}
+        self.token = secrets.token_hex(16)
+        self.url = f"http://{self.head_address}:{_DASHBOARD_PORT}"
+        found, why = installed()
+        assert found is not None, why
+        self.programs = found
+        names = {**self.addresses, HEAD: self.head_address, "here": self.server_address}
+        self._network = own_network.OwnNetwork(folder, HEAD, names, self._client_environment())
+        try:
+            self.start_head()
+            for name in self.nodes:
+                self.start_node(name)
+            self.until(lambda: len(self.alive()) == 1 + nodes, "Ray's nodes")
+        except BaseException:
+            self.close()
+            raise
+
+    # What a test does with it
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """The calling thread, and every thread and process that it starts, stands in the cluster's network."""
+        with self._network.inside():
+            yield
+
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """Ray's answer. To be called from inside."""
+        request = urllib.request.Request(self.url + path, method=method)
+        request.add_header("Authorization", f"Bearer {self.token}")
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def alive(self) -> list[str]:
+        """Addresses of the nodes that Ray believes to live."""
+        done = self.call(
+            str(self.programs / "ray"), "list", "nodes", "--address", self.url, "--format", "json", check=False
+        )
+        try:
+            return [node["node_ip"] for node in json.loads(done) if node["state"] == "ALIVE"]
+        except ValueError:
+            return []
+
+    def call(self, *argv: str, check: bool = True) -> str:
+        """What a program prints that is run inside, with the cluster's token."""
+        done = subprocess.run(
+            self._network.enter(argv), capture_output=True, text=True, env=self._environment(), check=False
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def start_head(self) -> None:
+        """Starts the head; it has no processors for jobs."""
+        temporary = ["--temp-dir", str(self.folder / "r")]
+        ports = ["--port", str(_GCS_PORT), "--dashboard-port", str(_DASHBOARD_PORT)]
+        hosts = ["--node-ip-address", self.head_address, "--dashboard-host", self.head_address]
+        self._start("--head", *ports, *hosts, *temporary, "--num-cpus=0", "--num-gpus=0")
+
+    def start_node(self, name: str) -> None:
+        """Starts a node."""
+        own = json.dumps({name: 1})
+        address = ["--address", f"{self.head_address}:{_GCS_PORT}", "--node-ip-address", self.addresses[name]]
+        self._start(*address, "--num-cpus=2", "--num-gpus=0", f"--resources={own}")
+
+    def kill_node(self, name: str) -> None:
+        """Kills a node's own daemon; what that has started ends by itself."""
+        self.signal_node(name, signal.SIGKILL)
+        self.until(lambda: not self._daemons(name), f"the end of {name}")
+
+    def signal_node(self, name: str, number: int) -> None:
+        """Sends a signal to a node's daemon: SIGSTOP makes it hang."""
+        for pid in self._daemons(name):
+            processes.send(pid, number)
+
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Looks until ``is_so()``."""
+        own_network.until(is_so, f"{what}; the logs are in {self.folder}", _PATIENCE_S)
+
+    def close(self) -> None:
+        """Ends every process of the cluster."""
+        self._network.close()
+
+    # How it is made
+
+    def _client_environment(self) -> dict[str, str]:
+        return {"RAY_AUTH_MODE": "token", "NO_PROXY": "*", "no_proxy": "*"}
+
+    def _environment(self) -> Mapping[str, str]:
+        left_out = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
+        kept = {name: value for name, value in os.environ.items() if name not in left_out}
+        path = f"{self.programs}{os.pathsep}{kept.get('PATH', os.defpath)}"
+        return {**kept, **_SETTINGS, **self._client_environment(), "RAY_AUTH_TOKEN": self.token, "PATH": path}
+
+    def _start(self, *options: str) -> None:
+        """Starts what puts itself into the background; it keeps no pipe of ours open."""
+        command = [str(self.programs / "ray"), "start", *options]
+        command += ["--disable-usage-stats", "--object-store-memory=100000000"]
+        with open(self.folder / "daemons.log", "ab") as log:
+            done = subprocess.run(
+                self._network.enter(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+                check=False,
+            )
+        if done.returncode != 0:
+            said = (self.folder / "daemons.log").read_text(errors="replace")
+            raise AssertionError(f"{' '.join(command)} failed: {said[-2000:]}")
+
+    def _daemons(self, name: str) -> list[int]:
+        wanted = f"--node_ip_address={self.addresses[name]}"
+        found = []
+        for pid in processes.all_processes():
+            command = processes.command_of(pid)
+            if command[:1] and command[0].endswith("/raylet") and wanted in command:
+                found.append(pid)
+        return found
+
+
+@contextmanager
+def started_cluster(**options: Any) -> Iterator[RayCluster]:
+    """A cluster in a folder of its own; skips the test, with the reason, where there can be none."""
+    why = missing()
+    if why:
+        pytest.skip(why)
+    with tempfile.TemporaryDirectory(prefix="ry-", ignore_cleanup_errors=True) as name:
+        cluster = RayCluster(Path(name), **options)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
