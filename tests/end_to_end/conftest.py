@@ -14,7 +14,10 @@ import pytest
 from runyard import Environment, Experiment, ScriptRunConfig, Workspace, embedded
 from runyard import home as places
 from runyard.run import Run
+from runyard_server.testing import ray_cluster as rays
 from runyard_server.testing.container_host import ContainerHost, started_host
+from runyard_server.testing.ray_cluster import RayCluster
+from runyard_server.testing.ray_yard import RayYard
 from runyard_server.testing.slurm_cluster import started_cluster
 from runyard_server.testing.slurm_yard import SlurmYard
 from tests.end_to_end.compile_horovod import wheel_cache
@@ -117,3 +120,33 @@ def slurm_yard(runyard_home: Path) -> Iterator[SlurmYard]:
         yard = SlurmYard(cluster, "on-slurm")
         yield yard
         yard.close()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    """One Ray for all tests: a head and two nodes of two processors each, with a token. It takes a minute to start."""
+    with rays.started_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def ray_yard(runyard_home: Path, ray_cluster: RayCluster) -> Iterator[RayYard]:
+    """A workspace with that cluster attached; the module's tests stand in its network."""
+    with ray_cluster.inside():
+        yard = RayYard(ray_cluster, "on-ray")
+        yield yard
+        yard.close()
+
+
+@pytest.fixture(scope="session")
+def with_mpi(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with MPI that stands ready: from inside a cluster's network no package can be fetched."""
+    folder = tmp_path_factory.mktemp("mpi") / "venv"
+    uv = str(Path(sys.executable).with_name("uv"))
+    python = str(folder / "bin" / "python")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "mpi4py==4.1.2", "mpich"], check=True)
+    environment = Environment("with-mpi")
+    environment.python.user_managed_dependencies = True
+    environment.python.interpreter_path = python
+    return environment

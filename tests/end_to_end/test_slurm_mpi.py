@@ -1,7 +1,5 @@
 """MPI over the nodes of a real Slurm: MPICH's process manager is started by the jobs that stand on the nodes."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,20 +16,6 @@ from mpi4py import MPI
 world = MPI.COMM_WORLD
 print(world.allreduce(world.rank + 1), os.environ["OMPI_COMM_WORLD_RANK"], os.environ["SLURMD_NODENAME"], flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def with_mpi(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment that stands ready: from inside the cluster's network no package can be fetched."""
-    folder = tmp_path_factory.mktemp("mpi") / "venv"
-    uv = str(Path(sys.executable).with_name("uv"))
-    python = str(folder / "bin" / "python")
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "mpi4py==4.1.2", "mpich"], check=True)
-    environment = Environment("with-mpi")
-    environment.python.user_managed_dependencies = True
-    environment.python.interpreter_path = python
-    return environment
 
 
 @pytest.mark.network

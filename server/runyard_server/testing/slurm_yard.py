@@ -1,80 +1,20 @@
 """A workspace whose server stands beside a cluster's controller, for tests of the whole on Slurm."""
 
-import os
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from runyard import ComputeTarget, Environment, Experiment, ScriptRunConfig, SlurmCompute, Workspace, embedded
-from runyard import home as places
-from runyard.run import Run
+from runyard import ComputeTarget, SlurmCompute, Workspace
+from runyard_server.testing.engine_yard import EngineYard
 from runyard_server.testing.slurm_cluster import SlurmCluster
 
-PATIENCE_S = 90.0
 
-_A_MOMENT = threading.Event()  # never set: Slurm is outside, all that one can do is look again
-
-
-class SlurmYard:
+class SlurmYard(EngineYard):
     """A workspace with the cluster's nodes as its compute target "cluster". Made and used inside the cluster's network."""
 
     def __init__(self, cluster: SlurmCluster, name: str, port: int = 8000) -> None:
         self.cluster = cluster
-        self._port = port
-        self.folder = places.workspace_folder(name)
-        self.server = self.start_server()
-        self.workspace = Workspace.create(name, exist_ok=True, show_output=False)
+        super().__init__(cluster.address, name, self._make_target, port)
+
+    def _make_target(self, workspace: Workspace) -> ComputeTarget:
         # Whole nodes of the cluster's: a run that has one keeps others away.
         asked = SlurmCompute.provisioning_configuration(partition="main", cpus_per_node=2, python=sys.executable)
-        self.compute = ComputeTarget.create(self.workspace, "cluster", asked)
-
-    def start_server(self) -> "subprocess.Popen[bytes]":
-        """A server that the nodes reach; returns once it answers."""
-        command = [sys.executable, "-m", "runyard_server", "--home", self.folder]
-        command += ["--host", self.cluster.address, "--plain-http", "--port", str(self._port)]
-        paths = os.pathsep.join(path for path in sys.path if path)
-        server = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.DEVNULL)
-        self.until(lambda: embedded.running(self.folder) is not None, "the server")
-        return server
-
-    def kill_server(self) -> None:
-        self.server.kill()
-        self.server.wait()
-
-    def submit(self, source: Path, text: str, environment: Environment, **config: Any) -> Run:
-        source.mkdir()
-        (source / "train.py").write_text(text)
-        config = {"compute_target": "cluster", "environment": environment, **config}
-        run: Run = Experiment(self.workspace, "tests").submit(ScriptRunConfig(str(source), "train.py", **config))
-        return run
-
-    def why(self, run: Run) -> str:
-        return str(self.workspace.transport.call("GET", f"/runs/{run.id}/why")["reason"])
-
-    def until(self, is_so: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not is_so():
-            assert time.monotonic() < deadline, f"waited in vain for {what}"
-            _A_MOMENT.wait(0.1)
-
-    def end(self, run: Run) -> dict[str, Any]:
-        """The run's details once it has ended."""
-        deadline = time.monotonic() + PATIENCE_S
-        while run.get_status() not in ("Completed", "Failed", "Canceled"):
-            assert time.monotonic() < deadline, f"{run.id} does not end ({run.get_status()}): {self.why(run)}"
-            _A_MOMENT.wait(0.1)
-        return dict(run.get_details())
-
-    def error(self, run: Run) -> dict[str, Any]:
-        """The cause of a failure, once the run has failed."""
-        assert self.end(run)["status"] == "Failed", self.end(run)
-        return dict(run._refresh()["error"])
-
-    def close(self) -> None:
-        self.workspace.transport.close()
-        self.server.terminate()
-        self.server.wait()
+        return ComputeTarget.create(workspace, "cluster", asked)

@@ -1,0 +1,19 @@
+"""A workspace with a server in a Ray cluster's network, for tests of the whole on Ray."""
+
+from runyard import ComputeTarget, RayCompute, Workspace
+from runyard_server.testing.engine_yard import EngineYard
+from runyard_server.testing.ray_cluster import RayCluster
+
+
+class RayYard(EngineYard):
+    """A workspace with the cluster attached as its compute target "cluster". Made and used inside its network."""
+
+    patience_s = 240.0  # a job of Ray's is several processes, each of which imports all of Ray
+
+    def __init__(self, cluster: RayCluster, name: str) -> None:
+        self.cluster = cluster
+        super().__init__(cluster.server_address, name, self._make_target)
+
+    def _make_target(self, workspace: Workspace) -> ComputeTarget:
+        asked = RayCompute.attach_configuration(self.cluster.url, self.cluster.token, cpus_per_node=2)
+        return ComputeTarget.attach(workspace, "cluster", asked)

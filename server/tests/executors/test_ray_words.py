@@ -1,0 +1,359 @@
+"""What Ray answers, as values and words: by an HTTP server that answers as a cluster's head would."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runyard.errors import ComputeTargetException
+from runyard.home import read_json, write_json
+from runyard.job.task import EXIT_FILE, KILL_FILE
+from runyard.protocol.codec import to_json
+from runyard.protocol.compute import ComputeSpec, RaySpec
+from runyard.protocol.status import Reason
+from runyard_server.executors.base import EngineAwayError, JobState, NodeCounts, StartFailedError
+from runyard_server.executors.ray import RayExecutor
+from runyard_server.executors.ray.api import clean_address
+from runyard_server.executors.ray.executor import bundle
+from runyard_server.executors.ray.states import JOB_ERRORS, JOB_STATES
+from runyard_server.testing.executor_contract import job_request
+
+TOKEN = "the-clusters-own"
+
+
+class Head:
+    """Ray's head as it answers: jobs by submission id, nodes, and a token."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.nodes: list[dict[str, Any]] = []
+        self.usage: dict[str, dict[str, list[float]]] = {}
+        self.report: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.loses_answers = False
+        head = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length)) if length else None
+                head.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+                status, text = (403, "no") if self.headers["Authorization"] != f"Bearer {TOKEN}" else self.look_up(body)
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            do_GET = do_POST = do_DELETE = answer
+
+            def look_up(self, body: Any) -> tuple[int, str]:
+                words = self.path.partition("?")[0].strip("/").split("/")
+                if words == ["api", "version"]:
+                    return 200, json.dumps({"ray_version": "2.60.0"})
+                if words == ["api", "v0", "nodes"]:
+                    return 200, json.dumps({"data": {"result": {"result": head.nodes}}})
+                if words == ["api", "cluster_status"]:
+                    state = {"loadMetricsReport": {"usageByNode": head.usage}, "autoscalerReport": head.report}
+                    return 200, json.dumps({"data": {"clusterStatus": state}})
+                if words == ["api", "jobs"] and self.command == "GET":
+                    return 200, json.dumps(list(head.jobs.values()))
+                if words == ["api", "jobs"]:
+                    name = body["submission_id"]
+                    if name in head.jobs:
+                        return 500, f"Traceback ...\nValueError: Job with submission_id {name} already exists.\n"
+                    head.jobs[name] = {**body, "status": "PENDING"}
+                    return (504, "too late") if head.loses_answers else (200, json.dumps({"submission_id": name}))
+                job = head.jobs.get(words[2])
+                if job is None:
+                    return 404, "no such job"
+                if self.command == "DELETE":
+                    del head.jobs[words[2]]
+                if words[3:] == ["stop"]:
+                    job["status"] = "STOPPED"
+                return 200, json.dumps(job)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def has_node(self, name: str, used: float = 0.0, state: str = "ALIVE", **resources: float) -> None:
+        node = {"node_id": name, "node_ip": "10.0.0.1", "is_head_node": False, "state": state}
+        self.nodes.append({**node, "resources_total": resources})
+        self.usage[name] = {"CPU": [used, resources.get("CPU", 0)]}
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def head() -> Iterator[Head]:
+    head = Head()
+    yield head
+    head.close()
+
+
+@pytest.fixture
+def executor(head: Head, tmp_path: Path) -> RayExecutor:
+    return executor_of(head, tmp_path)
+
+
+def executor_of(head: Head, tmp_path: Path) -> RayExecutor:
+    write_json(str(tmp_path / "tokens.json"), {head.url: TOKEN})
+    return RayExecutor(tmp_path / "tokens.json", look_every_s=0.0, address=head.url)
+
+
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "attempt-1"
+
+
+def target(head: Head, **ray: Any) -> ComputeSpec:
+    return ComputeSpec(name="c", executor="ray", max_nodes=0, ray=RaySpec(head.url, token=TOKEN, **ray))
+
+
+def test_a_run_on_one_node_is_a_job_that_ray_puts_where_there_is_room(head: Head, tmp_path: Path) -> None:
+    executor = executor_of(head, tmp_path)
+    spec = target(head, cpus_per_node=4, gpus_per_node=2, memory_mb=1000, resources={"disk": 1})
+    request = job_request(tmp_path / "it's here", "pass")
+    plan = executor.plan(type(request)(request.run_id, 1, request.assignments, ["x"], spec, 1))
+    submission = json.loads(plan.script)["submission"]
+    asked = {name: value for name, value in submission.items() if name.startswith("entrypoint_")}
+    assert asked == {
+        "entrypoint_num_cpus": 4,
+        "entrypoint_num_gpus": 1,
+        "entrypoint_memory": 1_000_000_000,
+        "entrypoint_resources": {"disk": 1},
+    }
+    assert "secret-token" not in plan.script and TOKEN not in plan.script
+
+
+def test_a_gang_is_asked_for_by_a_driver_that_takes_nothing_itself(executor: RayExecutor, tmp_path: Path) -> None:
+    plan = executor.plan(job_request(tmp_path, "pass", nodes=2))
+    assert not any(name.startswith("entrypoint_") for name in json.loads(plan.script)["submission"])
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (None, "starts its driver"),
+        ({"waiting": "waits for 2 nodes with 1 CPU: 1 of 2 such nodes are here"}, "1 of 2 such nodes are here"),
+    ],
+)
+def test_a_gang_that_waits_is_pending_with_what_its_driver_says(
+    head: Head, executor: RayExecutor, tmp_path: Path, told: dict[str, str] | None, message: str
+) -> None:
+    handles = executor.start(executor.plan(job_request(tmp_path, "pass", nodes=2)))
+    (job,) = head.jobs.values()
+    job["status"] = "RUNNING"
+    if told is not None:
+        write_json(str(base(tmp_path) / "ray.state"), told)
+    for seen in executor.observe(handles).values():
+        assert seen.state is JobState.PENDING and message in seen.message
+
+
+def test_a_lost_node_is_told_with_its_cause_and_the_others_go_on(
+    head: Head, executor: RayExecutor, tmp_path: Path
+) -> None:
+    handles = executor.start(executor.plan(job_request(tmp_path, "pass", nodes=2)))
+    (job,) = head.jobs.values()
+    job["status"] = "RUNNING"
+    lost = {"1": {"cause": "node_lost", "message": "its node abc died"}}
+    write_json(str(base(tmp_path) / "ray.state"), {"begun": True, "lost": lost})
+    seen = executor.observe(handles)
+    assert seen[handles[0]].state is JobState.RUNNING
+    assert (seen[handles[1]].state, seen[handles[1]].cause) == (JobState.LOST, Reason.NODE_LOST)
+    assert "lost node 1: its node abc died" in seen[handles[1]].message
+
+
+def test_a_start_whose_answer_was_lost_finds_the_job_and_submits_no_second_one(
+    head: Head, executor: RayExecutor, tmp_path: Path
+) -> None:
+    plan = executor.plan(job_request(tmp_path, "pass"))
+    head.loses_answers = True
+    with pytest.raises(EngineAwayError, match="HTTP 504"):
+        executor.start(plan)
+    head.loses_answers = False
+    (handle,) = executor_of(head, tmp_path).start(plan)
+    assert len(head.jobs) == 1
+    assert head.asked.count("POST /api/jobs/") == 1
+    assert handle.job_id.split("|")[1] in head.jobs
+
+
+def test_an_id_that_is_somebody_elses_is_refused_in_rays_words(
+    head: Head, executor: RayExecutor, tmp_path: Path
+) -> None:
+    plan = executor.plan(job_request(tmp_path, "pass"))
+    name = json.loads(plan.script)["submission"]["submission_id"]
+    head.jobs[name] = {"submission_id": name, "status": "RUNNING", "metadata": {"who": "somebody"}}
+    with pytest.raises(StartFailedError, match=r"Ray refused the job: ValueError: Job with .* already exists"):
+        executor.start(plan)
+
+
+def test_a_job_that_ray_gave_up_while_it_waited_is_asked_for_again(
+    head: Head, executor: RayExecutor, tmp_path: Path
+) -> None:
+    (handle,) = executor.start(executor.plan(job_request(tmp_path, "pass")))
+    (job,) = head.jobs.values()
+    job.update(status="FAILED", error_type="JOB_SUPERVISOR_ACTOR_START_TIMEOUT", message="failed to start within 900 s")
+    assert executor.observe([handle])[handle].state is JobState.PENDING
+    (again,) = head.jobs.values()
+    assert again["status"] == "PENDING"
+    assert again["entrypoint_num_cpus"] == 1
+    assert executor.observe([handle])[handle].state is JobState.PENDING
+    assert head.asked.count("POST /api/jobs/") == 2
+
+
+def test_a_job_that_was_taken_out_has_begun_nothing(head: Head, executor: RayExecutor, tmp_path: Path) -> None:
+    (handle,) = executor.start(executor.plan(job_request(tmp_path, "pass")))
+    executor.cancel([handle], firmly=True)
+    assert Path(handle.directory, KILL_FILE).read_text() == "0"
+    seen = executor.observe([handle])[handle]
+    assert (seen.state, seen.signal, seen.began) == (JobState.ENDED, "SIGKILL", False)
+
+
+def test_a_driver_that_could_not_begin_says_why(head: Head, executor: RayExecutor, tmp_path: Path) -> None:
+    (handle,) = executor.start(executor.plan(job_request(tmp_path, "pass")))
+    (job,) = head.jobs.values()
+    said = (
+        "Job entrypoint command failed with exit code 71, last available logs:\nnode7 does not see the server's folder"
+    )
+    job.update(status="FAILED", error_type="JOB_ENTRYPOINT_COMMAND_ERROR", message=said, driver_exit_code=71)
+    seen = executor.observe([handle])[handle]
+    assert (seen.state, seen.exit_code, seen.began) == (JobState.ENDED, 71, False)
+    assert "node7 does not see the server's folder" in seen.message
+
+
+def test_a_thousand_jobs_cost_one_look(head: Head, tmp_path: Path) -> None:
+    write_json(str(tmp_path / "tokens.json"), {head.url: TOKEN})
+    executor = RayExecutor(tmp_path / "tokens.json", look_every_s=60, address=head.url)
+    (handle,) = executor.start(executor.plan(job_request(tmp_path, "pass")))
+    known = executor.observe([handle])
+    more = [type(handle)("ray", f"r{n}", 1, 0, str(tmp_path / "gone"), f"{head.url}|j{n}|0|0") for n in range(1000)]
+    for n in range(1000):
+        head.jobs[f"j{n}"] = {"submission_id": f"j{n}", "status": "PENDING"}
+    before = len(head.asked)
+    for _ in range(20):
+        executor.observe(more)
+    assert known[handle].state is JobState.PENDING
+    assert len(head.asked) - before <= 1
+
+
+def test_a_ray_that_is_away_loses_no_job_and_gets_nothing_meanwhile(
+    head: Head, executor: RayExecutor, tmp_path: Path
+) -> None:
+    plan = executor.plan(job_request(tmp_path, "pass"))
+    (handle,) = executor.start(plan)
+    head.close()
+    later = executor_of(head, tmp_path)
+    with pytest.raises(EngineAwayError, match="does not answer"):
+        later.observe([handle])
+    with pytest.raises(EngineAwayError, match="does not answer"):
+        later.start(later.plan(job_request(tmp_path / "other", "pass")))
+
+
+def test_a_job_that_ray_has_forgotten_is_known_by_its_last_word(
+    head: Head, executor: RayExecutor, tmp_path: Path
+) -> None:
+    (handle,) = executor.start(executor.plan(job_request(tmp_path, "pass")))
+    head.jobs.clear()
+    end = {"exit_code": None, "signal": "SIGSEGV", "salvage": 0}
+    write_json(str(Path(handle.directory, EXIT_FILE)), end)
+    assert executor.observe([handle])[handle].signal == "SIGSEGV"
+
+
+def test_the_token_is_kept_apart_in_a_file_of_its_own(head: Head, tmp_path: Path) -> None:
+    head.has_node("a", CPU=4)
+    executor = RayExecutor(tmp_path / "tokens.json")
+    found = executor.check(target(head))
+    assert found.ray is not None and found.ray.token is None and found.max_nodes == 1
+    assert TOKEN not in json.dumps(to_json(found))
+    assert (tmp_path / "tokens.json").stat().st_mode & 0o777 == 0o600
+    assert read_json(str(tmp_path / "tokens.json")) == {head.url: TOKEN}
+    assert RayExecutor(tmp_path / "tokens.json").check(found) == found  # later, with the token that it has
+
+
+def test_a_wrong_token_is_refused_and_not_kept(head: Head, tmp_path: Path) -> None:
+    executor = RayExecutor(tmp_path / "tokens.json")
+    spec = ComputeSpec(name="c", ray=RaySpec(head.url, token="wrong"))
+    with pytest.raises(ComputeTargetException, match="does not take this token"):
+        executor.check(spec)
+    assert not (tmp_path / "tokens.json").exists()
+
+
+def test_nodes_are_counted_by_what_they_have_and_give(head: Head, executor: RayExecutor) -> None:
+    head.has_node("head", CPU=0)
+    head.has_node("busy", used=1, CPU=4)
+    head.has_node("free", CPU=4)
+    head.has_node("gone", state="DEAD", CPU=4)
+    head.report = {"pendingNodes": [["10.0.0.9", "worker", "setting-up"]], "pendingLaunches": {"worker": 2}}
+    for _ in range(3):
+        assert executor.count_nodes(target(head)) == NodeCounts(running=1, idle=1, preparing=3)
+    assert head.asked.count("GET /api/v0/nodes") == 1
+
+
+def test_a_cluster_with_an_autoscaler_may_be_asked_for_more_than_is_here(head: Head, executor: RayExecutor) -> None:
+    head.has_node("a", CPU=4)
+    more = ComputeSpec(name="c", max_nodes=8, ray=RaySpec(head.url, token=TOKEN))
+    with pytest.raises(ComputeTargetException, match="max_nodes=8 is more than this cluster has"):
+        executor.check(more)
+    head.report = {"nodeTypeMapping": {"a": "ray.worker.default"}}
+    assert executor.check(more).max_nodes == 8
+
+
+def test_what_a_node_is_to_have_is_its_sizes_and_the_run_s_own_gpus() -> None:
+    sized = ComputeSpec(name="c", vm_size="STANDARD_NC6", ray=RaySpec("http://h:1"))
+    assert bundle(sized) == {"CPU": 6, "GPU": 1}
+    assert bundle(sized, 0) == {"CPU": 6}
+    assert bundle(ComputeSpec(name="c", ray=RaySpec("http://h:1"))) == {"CPU": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cpus_per_node": -1}, "cpus_per_node is 0 or more"),
+        ({"max_jobs": 0}, "max_jobs is 1 or more"),
+        ({"resources": {"GPU": 1}}, "CPUs, GPUs and memory are cpus_per_node"),
+        ({"python": "a\nb"}, "python is the command"),
+    ],
+)
+def test_what_cannot_be_asked_of_ray_is_refused(
+    head: Head, executor: RayExecutor, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ComputeTargetException, match=words):
+        executor.check(target(head, **changes))
+
+
+def test_a_target_that_names_no_cluster_says_how_to_name_one(executor: RayExecutor) -> None:
+    with pytest.raises(ComputeTargetException, match="RayCompute.attach_configuration"):
+        executor.check(ComputeSpec(name="c", executor="ray"))
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("http://head:8265/", "http://head:8265"),
+        ("head", "http://head:8265"),
+        ("https://ray.example.org/team", "https://ray.example.org/team"),
+    ],
+)
+def test_an_address_is_kept_in_one_form(given: str, kept: str) -> None:
+    assert clean_address(given) == kept
+
+
+@pytest.mark.parametrize(
+    "address", ["", "ray://head:10001", "http://user:secret@head", "http://head:x", "http://h?q=1"]
+)
+def test_what_is_no_dashboards_address_is_refused(address: str) -> None:
+    with pytest.raises(ComputeTargetException, match="address is that of the Ray cluster's dashboard"):
+        clean_address(address)
+
+
+def test_every_state_and_error_of_rays_has_words_that_follow_a_jobs_name() -> None:
+    words = [meaning.words for name, meaning in JOB_STATES.items() if name != "RUNNING"] + list(JOB_ERRORS.values())
+    assert all(word and word[0].islower() and not word.endswith(".") for word in words)
