@@ -5,9 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
+from runyard.job.processes import is_alive, processes_of
+
+A_MOMENT = threading.Event()  # never set: processes are outside, all that one can do is look again
 SDK = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REPORTS = """
 import json, os, sys
@@ -134,3 +139,67 @@ def test_a_folder_that_the_node_does_not_see_is_told(tmp_path):
     code, said = end_of(start(tmp_path / "elsewhere"))
     assert code == 127
     assert "the nodes must see the server's folder" in said
+
+
+HOLDS = """
+import sys
+from runyard.job.held import hold
+sys.exit(hold(sys.argv[1], sys.argv[2], ["10.0.0.1", "10.0.0.2"], ["1"]))
+"""
+
+
+def held(directory, **variables):
+    """A process of an engine's that holds the directory's task."""
+    command = [sys.executable, "-S", "-c", HOLDS, str(directory), SDK]
+    environment = dict(os.environ, PYTHONPATH=SDK, **variables)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def test_a_held_job_sees_nothing_that_is_the_engines_own(lay_out):
+    directory = lay_out(REPORTS)
+    process = held(directory, RAY_AUTH_TOKEN="secret", RAY_ADDRESS="10.0.0.1:6379", PYTHONBREAKPOINT="ray.util")
+    assert end_of(process)[0] == 3
+    seen = written(directory, "seen.json")
+    assert not [name for name in seen["env"] if name.startswith("RAY_") or name == "PYTHONBREAKPOINT"]
+    assert seen["told"]["addresses"] == ["10.0.0.1", "10.0.0.2"]
+    assert seen["env"]["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_a_held_job_runs_on_the_python_that_holds_it(lay_out):
+    directory = lay_out("", argv=["{python}", "-c", REPORTS])
+    assert end_of(held(directory))[0] == 3
+    assert written(directory)["exit_code"] == 3
+
+
+def test_a_held_job_goes_with_its_holder_and_leaves_the_word_to_the_engine(lay_out):
+    directory = lay_out(WAITS)
+    process = held(directory)
+    until(lambda: "up" in log_of(directory))
+    task = written(directory, "where.json")["pid"]
+    process.kill()
+    end_of(process)
+    until(lambda: not is_alive(task))
+    assert processes_of("run/1/1") == []
+    assert not (directory / "exit.json").exists()
+
+
+def test_a_killed_task_takes_its_job_along_and_its_holder_says_so(lay_out):
+    directory = lay_out(WAITS)
+    process = held(directory)
+    until(lambda: "up" in log_of(directory))
+    os.kill(written(directory, "where.json")["pid"], signal.SIGKILL)
+    assert end_of(process)[0] != 0
+    assert written(directory)["signal"] == "SIGKILL"
+    assert processes_of("run/1/1") == []
+
+
+def until(is_so, patience_s=60.0):
+    deadline = time.monotonic() + patience_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        A_MOMENT.wait(0.02)
+
+
+def log_of(directory):
+    path = directory / "job.log"
+    return path.read_text() if path.exists() else ""

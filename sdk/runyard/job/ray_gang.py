@@ -133,6 +133,7 @@ class Gang:
             "memory": own.pop("memory", None),
         }
         asked.update(resources=own, max_restarts=0, max_concurrency=4)
+        asked["runtime_env"] = {"env_vars": {"RAY_worker_niceness": "0"}}  # ranks are no background work
         actor = ray.remote(Holder)
         places = range(len(self._directories))
         holders = [

@@ -36,6 +36,8 @@ _SETTINGS = {
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "4",
     "RAY_raylet_start_wait_time_s": "150",  # 30 by default, which a busy machine does not keep
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_worker_niceness": "0",  # Ray's workers give way to everything else by default
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
 }
@@ -164,6 +166,18 @@ class RayCluster:
         """Sends a signal to a node's daemon: SIGSTOP makes it hang."""
         for pid in self._daemons(name):
             processes.send(pid, number)
+
+    def clear(self) -> None:
+        """Ends every job, so that the next test finds the nodes free. To be called from inside."""
+        for job in self._going():
+            self.ask(f"/api/jobs/{job}/stop", "POST")
+        self.until(lambda: not self._going(), "the end of all jobs")
+
+    def _going(self) -> list[str]:
+        jobs = self.ask("/api/jobs/")
+        return [
+            job["submission_id"] for job in jobs if job["submission_id"] and job["status"] in ("PENDING", "RUNNING")
+        ]
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Looks until ``is_so()``."""

@@ -1,0 +1,73 @@
+"""What a compute target on a Ray cluster is asked to be: by the SDK, and on the command line."""
+
+import pytest
+
+from runyard.cli import computes
+from runyard.cli.main import parser
+from runyard.compute import ComputeTarget
+from runyard.errors import ComputeTargetException
+from runyard.job.ray_gang import described
+from runyard.protocol.codec import from_json, to_json
+from runyard.protocol.compute import ComputeRecord, ComputeSpec, RaySpec
+from runyard.ray_compute import RayCompute
+
+
+def test_everything_that_is_asked_of_ray_travels_and_its_token_is_in_no_repr():
+    configuration = RayCompute.attach_configuration(
+        "http://head:8265",
+        token="the-clusters-own",
+        cpus_per_node=16,
+        gpus_per_node=4,
+        memory_mb=64000,
+        resources={"fast-disk": 0.5},
+        max_nodes=3,
+        tags={"team": "vision"},
+    )
+    spec = configuration.to_spec("cluster")
+    assert from_json(ComputeSpec, to_json(spec)) == spec
+    assert (spec.executor, spec.type, spec.max_nodes, spec.tags) == ("ray", "Ray", 3, {"team": "vision"})
+    assert spec.ray.token == "the-clusters-own"
+    assert "the-clusters-own" not in repr(spec)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"address": ""}, "address is that of the Ray cluster's dashboard"),
+        ({"cpus_per_node": "many"}, "cpus_per_node is a whole number"),
+        ({"max_nodes": 0}, "max_nodes=0"),
+        ({"resources": {"disk": "big"}}, "resources are numbers by name"),
+    ],
+)
+def test_what_cannot_be_is_refused(given, words):
+    with pytest.raises(ComputeTargetException, match=words):
+        RayCompute.attach_configuration(**dict({"address": "http://head:8265"}, **given))
+
+
+def test_an_attached_cluster_is_opened_as_what_it_is_and_can_be_detached():
+    spec = ComputeSpec("cluster", max_nodes=4, executor="ray", type="Ray", ray=RaySpec("http://head:8265"))
+    target = ComputeTarget._of(None, ComputeRecord(spec, "ray", "Succeeded", 0, 0, 0))
+    assert isinstance(target, RayCompute)
+    assert target.is_attached
+    assert target._properties()["ray"]["address"] == "http://head:8265"
+    assert "token" not in target._properties()["ray"]
+
+
+def test_the_command_line_says_the_same_and_reads_the_token_from_a_file(tmp_path, monkeypatch):
+    file = tmp_path / "token"
+    file.write_text("the-clusters-own\n")
+    words = "compute attach cluster --address head --cpus-per-node 4 --resource fast-disk=0.5 --token-file"
+    given = parser().parse_args([*words.split(), str(file)])
+    assert computes._token(given.token_file) == "the-clusters-own"
+    assert computes._amounts(dict(given.resource)) == {"fast-disk": 0.5}
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of-the-environment")
+    assert computes._token(None) == "of-the-environment"
+    with pytest.raises(ComputeTargetException, match="The token cannot be read"):
+        computes._token(str(tmp_path / "gone"))
+
+
+def test_what_is_asked_of_each_node_is_told_in_words():
+    assert described({"CPU": 1}) == "1 CPU"
+    assert described({"CPU": 8, "GPU": 2, "memory": 64e9, "fast-disk": 0.5}) == (
+        "8 CPUs and 2 GPUs and 64000 MB and 0.5 fast-disk"
+    )
