@@ -82,6 +82,7 @@ class ComputeTarget:
                 )
             )
         provisioning_configuration.validate_configuration()
+        provisioning_configuration.prepare()
         spec = provisioning_configuration.to_spec(name)
         answer = workspace.transport.call("POST", "/computes", json=to_json(spec))
         return ComputeTarget._of(workspace, from_json(ComputeRecord, answer))

@@ -67,6 +67,9 @@ class AmlComputeProvisioningConfiguration:
         seconds(self.idle_seconds_before_scaledown)
         checked_pairs(self.tags)
 
+    def prepare(self) -> None:
+        """What is to be done on this machine before the server is asked: nothing, for most."""
+
     def to_spec(self, name: str) -> ComputeSpec:
         assert self.max_nodes is not None
         return ComputeSpec(

@@ -1,13 +1,15 @@
 """Compute targets on a Ray cluster: which one it is, what a run asks of its nodes, and how they are opened."""
 
+from dataclasses import replace
 from typing import Any, Dict, Optional
 
+from runyard import ray_cluster_file
 from runyard.compute import AmlCompute
-from runyard.compute_configuration import AmlComputeProvisioningConfiguration, whole
+from runyard.compute_configuration import AmlComputeProvisioningConfiguration, seconds, whole
 from runyard.errors import ComputeTargetException
 from runyard.protocol.compute import ComputeSpec, RaySpec
 
-__all__ = ["RayAttachConfiguration", "RayCompute"]
+__all__ = ["RayAttachConfiguration", "RayCompute", "RayProvisioningConfiguration"]
 
 
 class RayAttachConfiguration(AmlComputeProvisioningConfiguration):
@@ -51,6 +53,7 @@ class RayAttachConfiguration(AmlComputeProvisioningConfiguration):
         return ComputeSpec(
             name=name,
             vm_size=self.vm_size,
+            min_nodes=self.min_nodes,
             max_nodes=self.max_nodes or 0,
             idle_seconds_before_scaledown=None,
             executor=self.executor,
@@ -58,6 +61,43 @@ class RayAttachConfiguration(AmlComputeProvisioningConfiguration):
             description=self.description,
             type=RayCompute.KIND,
             ray=self.ray,
+        )
+
+
+class RayProvisioningConfiguration(RayAttachConfiguration):
+    """A cluster that is started first; see ``RayCompute.provisioning_configuration``."""
+
+    def __init__(self, cluster_file: str, node_type: Optional[str], machine: str, min_nodes: int, **given: Any) -> None:
+        self._idle_seconds = given.pop("idle_seconds")
+        super().__init__(**given)
+        self.min_nodes = min_nodes
+        self._cluster_file = cluster_file
+        self._node_type = node_type
+        self._machine = machine
+
+    def validate_configuration(self) -> None:
+        AmlComputeProvisioningConfiguration.validate_configuration(self)
+        seconds(self._idle_seconds)
+
+    def prepare(self) -> None:
+        """Writes the cluster's file and starts the cluster."""
+        self.ray = replace(self.ray, address=ray_cluster_file.start(self.write()))
+        super().validate_configuration()
+
+    def write(self) -> str:
+        """Writes the file that ``ray up`` gets; its path. Nothing is started."""
+        assert self.max_nodes is not None
+        is_azures = bool(self.vm_size) and not self._machine
+        asked = {"CPU": self.ray.cpus_per_node, "GPU": self.ray.gpus_per_node}
+        told = {name: amount for name, amount in dict(self.ray.resources, **asked).items() if amount}
+        return ray_cluster_file.write(
+            self._cluster_file,
+            min_nodes=self.min_nodes,
+            max_nodes=self.max_nodes,
+            idle_seconds=self._idle_seconds,
+            machine=self.vm_size if is_azures else self._machine,
+            resources=told or None,
+            node_type=self._node_type,
         )
 
 
@@ -107,6 +147,62 @@ class RayCompute(AmlCompute):
             max_jobs=max_jobs,
         )
         configuration = RayAttachConfiguration(ray, max_nodes, vm_size, tags, description)
+        configuration.validate_configuration()
+        return configuration
+
+    @staticmethod
+    def provisioning_configuration(  # type: ignore[override]  # Ray's words beside Azure's
+        cluster_file: str,
+        max_nodes: int,
+        min_nodes: int = 0,
+        idle_seconds_before_scaledown: Optional[int] = 1800,
+        vm_size: str = "",
+        machine: str = "",
+        node_type: Optional[str] = None,
+        token: Optional[str] = None,
+        cpus_per_node: int = 0,
+        gpus_per_node: int = 0,
+        resources: Optional[Dict[str, float]] = None,
+        python: str = "python",
+        max_jobs: int = 20,
+        tags: Optional[Dict[str, str]] = None,
+        description: Optional[str] = None,
+    ) -> "RayProvisioningConfiguration":
+        """A cluster that ``ray up`` starts, from a file of yours with these sizes in it.
+
+        ``ComputeTarget.create`` writes ``<file>.runyard.yaml`` beside it, runs ``ray up`` on this machine, which takes
+        minutes, and attaches the cluster. Called again with other sizes it changes the cluster that runs.
+
+        Args:
+            cluster_file: your Ray cluster file (YAML).
+            min_nodes, max_nodes, idle_seconds_before_scaledown: go into the file; Ray's autoscaler keeps to them.
+            vm_size: the machine, where the file's provider is azure; elsewhere ``machine`` is the cloud's own name.
+            node_type: which of the file's node types is meant; the only one beside the head's by default.
+            others: as of ``attach_configuration``.
+        Raises:
+            ComputeTargetException: numbers that do not fit together.
+        """
+        ray = RaySpec(
+            address="",
+            token=token,
+            cpus_per_node=cpus_per_node,
+            gpus_per_node=gpus_per_node,
+            resources=dict(resources or {}),
+            python=python,
+            max_jobs=max_jobs,
+        )
+        configuration = RayProvisioningConfiguration(
+            cluster_file,
+            node_type,
+            machine,
+            min_nodes,
+            ray=ray,
+            max_nodes=max_nodes,
+            vm_size=vm_size,
+            tags=tags,
+            description=description,
+            idle_seconds=idle_seconds_before_scaledown,
+        )
         configuration.validate_configuration()
         return configuration
 

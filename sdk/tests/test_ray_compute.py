@@ -1,5 +1,7 @@
 """What a compute target on a Ray cluster is asked to be: by the SDK, and on the command line."""
 
+import re
+
 import pytest
 
 from runyard.cli import computes
@@ -9,6 +11,7 @@ from runyard.errors import ComputeTargetException
 from runyard.job.ray_gang import described
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.compute import ComputeRecord, ComputeSpec, RaySpec
+from runyard.ray_cluster_file import sized, start
 from runyard.ray_compute import RayCompute
 
 
@@ -71,3 +74,66 @@ def test_what_is_asked_of_each_node_is_told_in_words():
     assert described({"CPU": 8, "GPU": 2, "memory": 64e9, "fast-disk": 0.5}) == (
         "8 CPUs and 2 GPUs and 64000 MB and 0.5 fast-disk"
     )
+
+
+CLUSTER = {
+    "cluster_name": "ours",
+    "provider": {"type": "aws", "region": "us-west-2"},
+    "max_workers": 2,
+    "head_node_type": "head",
+    "available_node_types": {
+        "head": {"node_config": {"InstanceType": "m5.large"}, "resources": {"CPU": 0}},
+        "worker": {"node_config": {"InstanceType": "m5.xlarge", "ImageId": "ami-1"}, "max_workers": 2},
+    },
+    "setup_commands": ["pip install ray"],
+}
+
+
+def test_the_sizes_go_into_the_chosen_node_type_and_all_else_stays():
+    found = sized(CLUSTER, 1, 8, idle_seconds=300, machine="p4d.24xlarge", resources={"GPU": 8})
+    worker = found["available_node_types"]["worker"]
+    assert (found["max_workers"], found["idle_timeout_minutes"]) == (8, 5.0)
+    assert (worker["min_workers"], worker["max_workers"], worker["resources"]) == (1, 8, {"GPU": 8})
+    assert worker["node_config"] == {"InstanceType": "p4d.24xlarge", "ImageId": "ami-1"}
+    assert found["available_node_types"]["head"] == CLUSTER["available_node_types"]["head"]
+    assert CLUSTER["max_workers"] == 2
+
+
+def test_azures_name_of_a_size_is_the_machine_where_the_cloud_is_azures():
+    azure = dict(CLUSTER, provider={"type": "azure"})
+    found = sized(azure, 0, 4, machine="Standard_NC6")
+    node_config = found["available_node_types"]["worker"]["node_config"]
+    assert node_config["azure_arm_parameters"] == {"vmSize": "Standard_NC6"}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        ({}, "no Ray cluster file"),
+        (dict(CLUSTER, head_node_type="other"), "no Ray cluster file"),
+        (dict(CLUSTER, available_node_types={"head": {}}), "it has none"),
+        (dict(CLUSTER, available_node_types={"head": {}, "a": {}, "b": {}}), "node_type=...: a, b"),
+        (dict(CLUSTER, provider={"type": "vsphere"}), "for vsphere write it into the file itself"),
+    ],
+)
+def test_a_cluster_file_that_does_not_say_which_nodes_is_refused(cluster, words):
+    with pytest.raises(ComputeTargetException, match=re.escape(words)):
+        sized(cluster, 0, 4, machine="big")
+
+
+def test_a_machine_without_ray_says_what_to_run_where_ray_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ComputeTargetException, match="Run `ray up /x/cluster.yaml` where Ray is"):
+        start("/x/cluster.yaml")
+
+
+def test_the_cluster_is_started_by_ray_up_and_its_head_is_the_address(tmp_path, monkeypatch):
+    program = tmp_path / "ray"
+    program.write_text('#!/bin/sh\necho "$*" >>{0}/said\n[ "$1" = up ] || echo 10.1.2.3\n'.format(tmp_path))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", "{}:/usr/bin:/bin".format(tmp_path))
+    assert start("/x/cluster.yaml") == "http://10.1.2.3:8265"
+    assert (tmp_path / "said").read_text().splitlines() == ["up --yes /x/cluster.yaml", "get-head-ip /x/cluster.yaml"]
+    program.write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(ComputeTargetException, match="ended with exit code 3"):
+        start("/x/cluster.yaml")

@@ -5,8 +5,10 @@ task (``held.py``). That of a gang stands on the head. It asks Ray for all the r
 machine, starts the task on each of them, and stays until the last one has ended.
 
 What the server is to know meanwhile is in ``NAME.state`` of the folder that both see: what is waited for, that it has
-begun, which nodes were lost. Ray alone decides that a node is lost: a call that fails says only that it could not be
-reached just now.
+begun, which nodes were lost. Whoever makes ``NAME.job`` first decides whether it begins: the driver when all nodes are
+there, or the server that takes it back, which Ray itself cannot do with a job that waits.
+
+Ray alone decides that a node is lost: a call that fails says only that it could not be reached just now.
 """
 
 import os
@@ -18,8 +20,9 @@ from typing import Any, Dict, List, Optional
 
 from runyard.home import read_json, write_json
 from runyard.job.held import hold
-from runyard.job.task import END_FILE, EXIT_FILE, KILL_FILE
+from runyard.job.task import EXIT_FILE
 
+TAKEN_BACK = "taken back"  # what the server writes into NAME.job where it comes before the driver
 NO_TASKS, NO_RAY = 71, 72  # exit codes of the driver itself
 PREEMPTED, NODE_LOST, OUT_OF_MEMORY, TAKEN_AWAY = "preempted", "node_lost", "out_of_memory", "taken_away"
 
@@ -73,6 +76,7 @@ class Gang:
 
     def __init__(self, folder: str, name: str, told: Dict[str, Any]) -> None:
         self._state_path = os.path.join(folder, name + ".state")
+        self._mark_path = os.path.join(folder, name + ".job")
         self._directories: List[str] = told["directories"]
         self._bundle: Dict[str, float] = told["bundle"]
         self._sdk_path: str = told["sdk_path"]
@@ -83,6 +87,8 @@ class Gang:
 
     def run_alone(self) -> int:
         """The one node is this one."""
+        if not self._may_begin():
+            return 0
         self._say(begun=True)
         gpus = [index for index in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if index]
         code = hold(self._directories[0], self._sdk_path, [], gpus if "GPU" in self._bundle else [])
@@ -114,6 +120,10 @@ class Gang:
             self._say(waiting=self._waits_for(ray), asked=count)
         return group
 
+    def _may_begin(self) -> bool:
+        """Takes the attempt, which only one can."""
+        return take(self._mark_path, "driver")
+
     def _waits_for(self, ray: Any) -> str:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         able = [node for node in nodes if all(node["Resources"].get(k, 0) >= v for k, v in self._bundle.items())]
@@ -144,6 +154,9 @@ class Gang:
         ]
         where = self._where(ray, holders)
         if where is None:
+            return
+        if not self._may_begin():
+            self._say(taken_back=True)
             return
         hosts = [each["host"] for each in where]
         self._say(begun=True, hosts=hosts)
@@ -203,22 +216,23 @@ class Gang:
             write_json(self._state_path, told)
 
     def _is_taken_back(self) -> bool:
-        """Whether all nodes of what has not begun are to end."""
-        return self.is_stopped.is_set() or all(
-            self._is_wanted(directory, END_FILE) or self._is_wanted(directory, KILL_FILE)
-            for directory in self._directories
-        )
-
-    def _is_wanted(self, directory: str, name: str) -> bool:
-        try:
-            with open(os.path.join(directory, name), encoding="ascii") as file:
-                return file.read() == self._salvage
-        except OSError:
-            return False
+        """Whether somebody has ended what has not begun."""
+        return self.is_stopped.is_set() or os.path.exists(self._mark_path)
 
     def _all_have_ended(self) -> bool:
         ends = [read_json(os.path.join(directory, EXIT_FILE)) for directory in self._directories]
         return all(end is not None and str(end.get("salvage")) == self._salvage for end in ends)
+
+
+def take(mark: str, word: str) -> bool:
+    """Makes a file that only one can make; whether it was this one."""
+    try:
+        descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write(word)
+    return True
 
 
 def described(bundle: Dict[str, float]) -> str:

@@ -11,7 +11,8 @@ import pytest
 
 from runyard.errors import ComputeTargetException
 from runyard.home import read_json, write_json
-from runyard.job.task import EXIT_FILE, KILL_FILE
+from runyard.job.ray_gang import Gang, take
+from runyard.job.task import END_FILE, EXIT_FILE, KILL_FILE
 from runyard.protocol.codec import to_json
 from runyard.protocol.compute import ComputeSpec, RaySpec
 from runyard.protocol.status import Reason
@@ -209,12 +210,30 @@ def test_a_job_that_ray_gave_up_while_it_waited_is_asked_for_again(
     assert head.asked.count("POST /api/jobs/") == 2
 
 
-def test_a_job_that_was_taken_out_has_begun_nothing(head: Head, executor: RayExecutor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("firmly", [False, True])
+def test_a_job_that_waits_is_taken_back_at_once_though_ray_keeps_it(
+    head: Head, executor: RayExecutor, tmp_path: Path, firmly: bool
+) -> None:
     (handle,) = executor.start(executor.plan(job_request(tmp_path, "pass")))
-    executor.cancel([handle], firmly=True)
-    assert Path(handle.directory, KILL_FILE).read_text() == "0"
+    executor.cancel([handle], firmly)
+    (job,) = head.jobs.values()
+    job["status"] = "PENDING"  # until there is room for it
     seen = executor.observe([handle])[handle]
     assert (seen.state, seen.signal, seen.began) == (JobState.ENDED, "SIGKILL", False)
+    begins = Gang(str(base(tmp_path)), "ray", read_json(str(base(tmp_path) / "ray.json")) or {})
+    assert begins.run_alone() == 0
+    assert not (base(tmp_path) / "ray.state").exists()
+
+
+def test_a_job_that_has_begun_is_ended_by_its_task(head: Head, executor: RayExecutor, tmp_path: Path) -> None:
+    (handle,) = executor.start(executor.plan(job_request(tmp_path, "pass")))
+    assert take(str(base(tmp_path) / "ray.job"), "driver")
+    executor.cancel([handle], firmly=False)
+    assert Path(handle.directory, END_FILE).read_text() == "0"
+    assert not [asked for asked in head.asked if asked.endswith("/stop")]
+    executor.cancel([handle], firmly=True)
+    assert Path(handle.directory, KILL_FILE).read_text() == "0"
+    assert [asked for asked in head.asked if asked.endswith("/stop")]
 
 
 def test_a_driver_that_could_not_begin_says_why(head: Head, executor: RayExecutor, tmp_path: Path) -> None:

@@ -262,6 +262,9 @@ class RayExecutor(Executor):
         end = _read_end(handle)
         if end is not None:
             return _ended(handle, end)
+        if _was_taken_back(handle):
+            message = f"Ray's job {own.submission} was taken back before it began."
+            return JobObservation(JobState.ENDED, None, "SIGKILL", message, began=False)
         told = _state(handle)
         lost = (told.get("lost") or {}).get(str(own.place))
         if lost is not None:
@@ -288,8 +291,7 @@ class RayExecutor(Executor):
 
         Then the same job is submitted anew. The mark tells the next server that it has to be, should this one die now.
         """
-        base = _base(handle)
-        mark = base.with_name(base.name + ".again")
+        mark = _base(handle, ".again")
         is_given_up = job is not None and job.error_type == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
         if not is_given_up and not (job is None and mark.exists()):
             return False
@@ -297,7 +299,7 @@ class RayExecutor(Executor):
         api, lookout = self._cluster(own.address)
         mark.touch()
         api.forget(own.submission)
-        told = read_json(str(base.with_name(base.name + ".json"))) or {}
+        told = read_json(str(_base(handle, ".json"))) or {}
         self._submit(api, told["submission"])
         mark.unlink(missing_ok=True)
         lookout.look_soon()
@@ -343,8 +345,9 @@ class RayExecutor(Executor):
             jobs.setdefault((own.address, own.submission), []).append(handle)
         for (address, submission), mine in jobs.items():
             api, lookout = self._cluster(address)
-            # One node alone is ended by its task. A driver whose nodes all end leaves by itself; firmly, it is told so.
-            if firmly and len(mine) >= _node_count(mine[0]):
+            # One node alone is ended by its task. Ray keeps a job that waits until it has room for it, and would stop it
+            # then: it begins nothing any more, and is over for us now.
+            if len(mine) >= _node_count(mine[0]) and (_is_taken_back(mine[0]) or firmly):
                 api.stop(submission)
             lookout.look_soon()
 
@@ -433,15 +436,31 @@ def _submission_id(node: NodePlan) -> str:
     return f"{own.run_id}.{own.attempt}{salvage}.{place}"
 
 
-def _base(handle: JobHandle) -> Path:
+def _base(handle: JobHandle, ending: str) -> Path:
+    """A file of the job's in its attempt's folder."""
     salvage = _JobId.of(handle).salvage
-    return Path(handle.directory).with_name("ray" if not salvage else f"ray-salvage-{handle.node}-{salvage}")
+    name = "ray" if not salvage else f"ray-salvage-{handle.node}-{salvage}"
+    return Path(handle.directory).with_name(name + ending)
+
+
+def _was_taken_back(handle: JobHandle) -> bool:
+    """Whether a server has ended it before its driver could begin."""
+    try:
+        return _base(handle, ".job").read_text() == ray_gang.TAKEN_BACK
+    except FileNotFoundError:
+        return False
+
+
+def _is_taken_back(handle: JobHandle) -> bool:
+    """Takes a job back that has not begun; whether it is."""
+    if not _base(handle, ".json").exists():
+        return False  # everything is stored, and the folder cleared away
+    return ray_gang.take(str(_base(handle, ".job")), ray_gang.TAKEN_BACK) or _was_taken_back(handle)
 
 
 def _state(handle: JobHandle) -> dict[str, Any]:
     """What the driver has said; nothing before it has begun."""
-    base = _base(handle)
-    return read_json(str(base.with_name(base.name + ".state"))) or {}
+    return read_json(str(_base(handle, ".state"))) or {}
 
 
 def _began(told: dict[str, Any]) -> bool:
@@ -449,14 +468,12 @@ def _began(told: dict[str, Any]) -> bool:
 
 
 def _waits(handle: JobHandle) -> str:
-    base = _base(handle)
-    told = read_json(str(base.with_name(base.name + ".json"))) or {}
+    told = read_json(str(_base(handle, ".json"))) or {}
     return f"waits for a node with {ray_gang.described(told.get('bundle') or {})} to have room"
 
 
 def _node_count(handle: JobHandle) -> int:
-    base = _base(handle)
-    told = read_json(str(base.with_name(base.name + ".json")))
+    told = read_json(str(_base(handle, ".json")))
     return len(told["directories"]) if told else 1
 
 
