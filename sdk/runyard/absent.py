@@ -97,8 +97,8 @@ _AUTOML = Absence(
 )
 _TENSORBOARD = Absence(
     PLANNED,
-    "TensorBoard beside runs",
-    "run.download_files('logs') fetches event files that 'tensorboard --logdir logs' shows; metrics are on the run's page.",
+    "metrics written as files of TensorBoard's",
+    "run.get_metrics() gives them, and they are on the run's page; what a script writes below logs Tensorboard(run) shows.",
 )
 _MLFLOW = Absence(
     PLANNED,
@@ -222,8 +222,8 @@ TABLE: Dict[str, Absence] = {
     "azureml.contrib.fairness": _EXPLANATIONS,
     "azureml.opendatasets": _OPEN_DATASETS,
     "azureml.contrib.opendatasets": _OPEN_DATASETS,
-    "azureml.tensorboard": _TENSORBOARD,
-    "azureml.contrib.tensorboard": _TENSORBOARD,
+    "azureml.tensorboard.export": _TENSORBOARD,
+    "azureml.contrib.tensorboard.export": _TENSORBOARD,
     "azureml.mlflow": _MLFLOW,
     "azureml.contrib.mlflow": _MLFLOW,
     "azureml.core.Workspace.get_mlflow_tracking_uri": _MLFLOW,

@@ -83,11 +83,10 @@ def download(run: "Run", wanted: Mapping[str, str], progress: Optional["Progress
     return count
 
 
-def log_pieces(run: "Run", name: str) -> Iterator[bytes]:
-    """A log's bytes as they are now, in the pieces that the server gives."""
+def log_pieces(run: "Run", name: str, offset: int = 0) -> Iterator[bytes]:
+    """A log's bytes from ``offset`` on as they are now, in the pieces that the server gives."""
     from runyard.transport.base import url_path
 
-    offset = 0
     while True:
         path = url_path("runs", run.id, "logs", name)
         with run._transport.request("GET", path, query={"offset": offset}) as answer:
