@@ -13,6 +13,7 @@ from runyard_server.environments import orphans
 from runyard_server.environments.programs import Log, run_to_end
 
 _NEVER_IMPORTED = r"[/\\]tests[/\\]"  # up to half of a scientific package; one that is imported is compiled then
+_MODULES_OF_A_JOB = 100  # fewer are compiled by the time that another process has started
 
 
 def compile_modules(python: Path, prefix: Path, log: Log, cancel: threading.Event | None) -> None:
@@ -24,12 +25,14 @@ def compile_modules(python: Path, prefix: Path, log: Log, cancel: threading.Even
     Raises:
         EnvironmentException: ``cancel`` was set.
     """
-    folders = sorted(str(found) for found in prefix.glob("lib/python*/site-packages"))
+    folders = sorted(prefix.glob("lib/python*/site-packages"))
     if not folders:
         return  # without one it would compile the interpreter's own modules
-    arguments = ["-I", "-m", "compileall", "-qq", "-j", str(_cores()), "-x", _NEVER_IMPORTED, *folders]
+    count = sum(1 for folder in folders for _ in folder.rglob("*.py"))
+    jobs = min(_cores(), 1 + count // _MODULES_OF_A_JOB)
+    arguments = ["-I", "-W", "ignore", "-m", "compileall", "-qq", "-j", str(jobs), "-x", _NEVER_IMPORTED]
     process = subprocess.Popen(
-        [str(python), *arguments],
+        [str(python), *arguments, *(str(folder) for folder in folders)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -262,6 +262,16 @@ def test_a_module_for_another_python_ends_no_build(environments, wheel, tmp_path
     assert not any("compiled" in line for line in lines), "a package's own business"
 
 
+def test_what_a_compiler_thinks_of_a_packages_code_is_not_for_the_log(environments, wheel, tmp_path):
+    folder = tmp_path / "other"
+    wheel(folder, "alpha", "1.0", content="version = '1.0'\nodd = version is '1.0'\nescaped = '\\d'\n")
+    spec = EnvironmentSpec(pip_packages=["alpha"], pip_options=["--no-index", f"--find-links {folder}"])
+    lines = []
+    ready = environments.ensure(environments.resolve(spec, silent), lines.append)
+    assert len(compiled(ready)) == 1
+    assert not any("compiled" in line for line in lines)
+
+
 def test_a_compiler_of_modules_that_breaks_down_ends_no_build(tmp_path):
     python = tmp_path / "bin" / "python"
     site = tmp_path / "lib" / "python3.11" / "site-packages"
