@@ -39,7 +39,7 @@ A TensorFlow environment has Horovod in an MPI run (`MpiConfiguration`, `distrib
 - The wheels lie in `wheels` beside the built environments, or in the folder that `RUNYARD_WHEELS` names to the server. `runyard env prune` removes one when nothing has used it for so long and no environment that stays was made with it.
 - Another version that is asked for (`horovod==0.16.1`) becomes the one of the table where scripts for it run unchanged, with a warning on the run; else it is refused.
 - It averages over the CPUs' network (MPI), also what lies on GPUs. PyTorch's ranks meet by `torch.distributed` instead.
-- Compiled and trained with by the tests: TensorFlow 1.13.1 (Python 3.7) and 2.15.1 (Python 3.11), with GCC 12. The other rows share these recipes; where one does not compile, the run says so in `Preparing` with the compiler's first error.
+- Compiled and trained with by the tests: TensorFlow 1.13.1 (Python 3.7) and 2.15.1 (Python 3.11), with GCC 12; by hand: 2.16.2 with Keras 3 (Python 3.11). The other rows share these recipes; where one does not compile, the run says so in `Preparing` with the compiler's first error.
 - A Horovod of your own is taken as `horovod @ file:///...whl`.
 - **Keras 3**, which comes with TensorFlow 2.16 and later: Horovod's `DistributedOptimizer` cannot average the gradients of its optimizers; as its makers left it, each rank trains alone and nothing says so. Here it raises an error that says what to do, and the run carries a warning from the start. `DistributedGradientTape` works. To train with Keras 2: `framework_version="2.15"`, or the pip package `tf-keras` and the environment variable `TF_USE_LEGACY_KERAS=1`.
 """
