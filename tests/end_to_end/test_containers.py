@@ -99,7 +99,7 @@ def test_an_image_is_made_of_base_and_lock_and_the_next_run_finds_it(
     assert said(second) == said(first)
     assert key_of(second) == key_of(first)
     assert BUILD_LOG not in second.get_file_names()
-    assert containers.containers() == []
+    assert of(first, containers) == of(second, containers) == []
 
 
 def test_a_host_that_lacks_the_image_has_it_from_the_registry(
@@ -142,11 +142,12 @@ def test_what_a_script_is_told_is_on_no_command_line_and_in_no_image(
     script = "import os, signal\nprint(repr(os.environ['PASSWORD']), os.environ['HOME'], flush=True)\nsignal.pause()\n"
     run = submit(script, environment=environment)
     until(run, "mine")
-    (name,) = containers.containers()
+    (name,) = of(run, containers)
     shown = containers.call("inspect", name)
     assert "PASSWORD" not in shown
     token = next(filter(None, (variable_in(pid, "AZUREML_RUN_TOKEN") for pid in processes_of(f"{run.id}/1/0"))))
     assert token not in shown
+    assert "<module> (train.py:3)" in run.get_stacks(90)["0"]
     settings = json.loads(shown)[0]["HostConfig"]
     assert settings["Privileged"] is False
     assert settings["NetworkMode"] == "host"
@@ -259,7 +260,7 @@ def test_cancelling_reaches_the_script_and_leaves_neither_container_nor_process(
     until(run, "asked to end")
     assert ended(run)["status"] == "Canceled"
     assert processes_of(f"{run.id}/1/0") == []
-    until_gone(containers)
+    until_gone(containers, run)
 
 
 def test_a_job_that_is_killed_takes_its_container_with_it(
@@ -272,13 +273,18 @@ def test_a_job_that_is_killed_takes_its_container_with_it(
     os.kill(job, signal.SIGKILL)
     assert ended(run)["status"] == "Failed"
     assert processes_of(f"{run.id}/1/0") == []
-    until_gone(containers)
+    until_gone(containers, run)
     assert "up" in run._read_log(DRIVER_LOG)
 
 
-def until_gone(containers: ContainerHost) -> None:
+def until_gone(containers: ContainerHost, run: Run) -> None:
     """Waits until podman's own clearing up, which follows the end of a container, is done."""
-    containers.until(lambda: containers.containers() == [], "the end of all containers")
+    containers.until(lambda: not of(run, containers), "the end of the container")
+
+
+def of(run: Run, containers: ContainerHost) -> list[str]:
+    """Names of the run's containers, whether they run or not."""
+    return [name for name in containers.containers() if run.id in name]
 
 
 # What is refused

@@ -21,7 +21,7 @@ from runyard_server.testing.base_image import write_base
 
 BASE = "localhost/runyard-test-base:1"
 _PACKAGES = "podman runc conmon docker-registry"
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 _A_MOMENT = threading.Event()  # never set: the registry is outside, all that one can do is look again
 
 # What a root without every capability needs: limits that it may set, and cgroups that it may write.
