@@ -34,7 +34,8 @@ umask 022
 . {build}/variables
 cd {build}
 ./uv venv --no-project --quiet --python {python} {env} || exit {no_python}
-[ ! -s requirements.txt ] || ./uv pip install --python {env}/bin/python --no-deps --strict --compile-bytecode {options} -r requirements.txt
+[ -s requirements.txt ] || exit 0
+./uv pip install --python {env}/bin/python --no-deps --strict --compile-bytecode {options} -r requirements.txt
 """
 _NO_PYTHON = 71
 
