@@ -38,6 +38,10 @@ from runyard_server.api import (
     workspace,
 )
 from runyard_server.api.bodies import JsonRoute
+from runyard_server.api.mlflow import experiments as mlflow_experiments
+from runyard_server.api.mlflow import metrics as mlflow_metrics
+from runyard_server.api.mlflow import runs as mlflow_runs
+from runyard_server.api.mlflow import server as mlflow_server
 from runyard_server.artifacts.store import FolderStore
 from runyard_server.domain.clock import Clock, SystemClock
 from runyard_server.environments.provision import Environments
@@ -94,6 +98,13 @@ ROUTERS = [
     models.router,
     objects.router,
     snapshots.router,
+]
+# Those of MLflow's API, with MLflow's addresses.
+MLFLOW_ROUTERS = [
+    mlflow_server.router,
+    mlflow_experiments.router,
+    mlflow_runs.router,
+    mlflow_metrics.router,
 ]
 
 
@@ -294,13 +305,13 @@ def application(services: Services, hosts: list[str]) -> FastAPI:
     )
     app.state.services = services
     app.router.route_class = JsonRoute
-    for router in ROUTERS:
-        for route in router.routes:
+    for prefix, routers in ((API_PREFIX, ROUTERS), ("", MLFLOW_ROUTERS)):
+        for route in [route for router in routers for route in router.routes]:
             # One by one: a router that is included whole keeps its routes from the guard's sight.
             assert isinstance(route, APIRoute)
             most_bytes = MOST_JSON_BYTES if route.body_field is not None else None
             methods = sorted(route.methods or ())
-            app.add_api_route(API_PREFIX + route.path, route.endpoint, methods=methods, max_body_size=most_bytes)
+            app.add_api_route(prefix + route.path, route.endpoint, methods=methods, max_body_size=most_bytes)
     ui.install(app)
     errors.install(app)
     missing = auth.undeclared(app.router.routes)

@@ -18,6 +18,10 @@ from runyard.protocol.files import FileEntry, Manifest, ManifestAnswer
 from runyard.protocol.jobs import JobReply, RankStatus, StackRequest
 from runyard.protocol.models import ModelRecord
 from runyard.protocol.runs import RunEvent, RunRecord
+from runyard_server.api.mlflow import experiments as mlflow_experiments
+from runyard_server.api.mlflow import metrics as mlflow_metrics
+from runyard_server.api.mlflow import runs as mlflow_runs
+from runyard_server.api.mlflow import server as mlflow_server
 from runyard_server.services.admission import Admitted
 
 JSON = "application/json"
@@ -257,4 +261,28 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("GET", "/api/v1/datastores/{name}/files"): Answer(list[FileEntry]),
     ("POST", "/api/v1/datastores/{name}/files/pack"): Answer(media=BYTES),
     ("POST", "/api/v1/datastores/{name}/files/handover"): Answer(Lent),
+    ("GET", "/api/3.0/mlflow/server-info"): Answer(mlflow_server.ServerInfo),
+    ("POST", "/api/2.0/mlflow/experiments/create"): Answer(mlflow_experiments.CreatedExperiment),
+    ("GET", "/api/2.0/mlflow/experiments/get"): Answer(mlflow_experiments.OneExperiment, more=(404,)),
+    ("GET", "/api/2.0/mlflow/experiments/get-by-name"): Answer(mlflow_experiments.OneExperiment, more=(404,)),
+    ("POST", "/api/2.0/mlflow/experiments/search"): Answer(mlflow_experiments.ExperimentPage),
+    ("GET", "/api/2.0/mlflow/experiments/search"): Answer(mlflow_experiments.ExperimentPage),
+    ("POST", "/api/2.0/mlflow/experiments/update"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/experiments/delete"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/experiments/restore"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/experiments/set-experiment-tag"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/experiments/delete-experiment-tag"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/create"): Answer(mlflow_runs.OneRun, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/update"): Answer(mlflow_runs.OneRunInfo, more=(404, CLASH)),
+    ("GET", "/api/2.0/mlflow/runs/get"): Answer(mlflow_runs.OneRun, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/delete"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/restore"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/set-tag"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/delete-tag"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/log-model"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/log-metric"): Answer(Nothing, more=(404, FULL)),
+    ("POST", "/api/2.0/mlflow/runs/log-parameter"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/log-batch"): Answer(Nothing, more=(404, FULL)),
+    ("GET", "/api/2.0/mlflow/metrics/get-history"): Answer(mlflow_metrics.History, more=(404,)),
+    ("GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval"): Answer(mlflow_metrics.Histories, more=(404,)),
 }

@@ -64,7 +64,7 @@ class Guard:
             identity = self._identify(scope)
         except RunyardError as refused:
             if scope["path"].startswith("/api/"):
-                refusal: ASGIApp = answer(refused.http_status, refused.code, refused.message)
+                refusal: ASGIApp = answer(scope, refused)
             else:
                 refusal = self._page(refused, (b"sec-fetch-site", b"cross-site") in scope["headers"])
             await refusal(scope, receive, send)

@@ -18,6 +18,7 @@ from runyard.names import RULES
 from runyard.protocol.version import API_PREFIX, VERSION
 from runyard_server.api.answers import BYTES, EVENTS, JSON, PARTIAL, TABLE, Answer
 from runyard_server.api.errors import SCHEMA as ERROR
+from runyard_server.api.mlflow import failures as mlflow
 from runyard_server.api.roles import TABLE as ROLES
 from runyard_server.api.roles import Role
 from runyard_server.domain.paths import MAX_LENGTH
@@ -83,7 +84,7 @@ def openapi(request: Request) -> JSONResponse:
 
 
 def _document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    ours = [route for route in routes if isinstance(route, APIRoute) and route.path.startswith(API_PREFIX)]
+    ours = [route for route in routes if isinstance(route, APIRoute) and route.path.startswith("/api/")]
     document = get_openapi(title="runyard", version=VERSION, routes=ours)
     shapes, definitions = _shapes()
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -93,6 +94,7 @@ def _document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
         _limit(schemas[schema]["properties"][field], limits)
     schemas.update(definitions)
     schemas["Error"] = ERROR
+    schemas["MlflowError"] = mlflow.SCHEMA
     document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for method, path, operation in _operations(document):
         _complete(operation, path, TABLE[method, path], shapes.get((method, path)), _is_public(method, path, ours))
@@ -125,7 +127,7 @@ def _complete(operation: dict[str, Any], path: str, row: Answer, shape: Any, is_
     parameters = operation.get("parameters", [])
     for parameter in parameters:
         if parameter["in"] == "path":
-            _limit(parameter["schema"], _PARAMETERS[path.removeprefix(API_PREFIX).split("/")[1], parameter["name"]])
+            _limit(parameter["schema"], _PARAMETERS[_noun(path), parameter["name"]])
     if PARTIAL in row.more:
         parameters.append({"name": "Range", "in": "header", "required": False, "schema": {"type": "string"}})
     told = {"description": "Done.", "content": {row.media: _content(row, shape)}}
@@ -135,14 +137,20 @@ def _complete(operation: dict[str, Any], path: str, row: Answer, shape: Any, is_
         operation["security"] = [{"token": []}]
     if "requestBody" in operation:
         statuses |= {413}
-    if "requestBody" in operation or parameters:
-        statuses |= {422}
+    error = "MlflowError" if mlflow.is_of_mlflow(path) else "Error"
+    if ("requestBody" in operation or parameters) and error == "Error":
+        statuses |= {422}  # what does not fit is 400 in MLflow's words
     if "{" in path:
         statuses |= {404}
     operation["responses"] = {"200": told}
     for status in sorted(statuses):
-        content = told["content"] if status < 300 else {JSON: {"schema": {"$ref": _REFS + "Error"}}}
+        content = told["content"] if status < 300 else {JSON: {"schema": {"$ref": _REFS + error}}}
         operation["responses"][str(status)] = {"description": reason_phrases[status], "content": content}
+
+
+def _noun(path: str) -> str:
+    """What a route is about: the first word behind its prefix."""
+    return path.removeprefix(API_PREFIX).removeprefix("/api/2.0/mlflow").split("/")[1]
 
 
 def _content(row: Answer, shape: Any) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Errors as answers: ``{"error": {"code", "message", "details"}}`` with the status that the class names."""
+"""Errors as answers: ``{"error": {"code", "message", "details"}}`` with the status that the class names.
+
+Who speaks MLflow's words is answered in these.
+"""
 
 import logging
 from typing import Any
@@ -7,9 +10,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from runyard.errors import BY_CODE, BodyTooLargeError, LimitReachedError, RunyardError
 from runyard.protocol.version import VERSION
+from runyard_server.api.mlflow import failures as mlflow
 
 log = logging.getLogger(__name__)
 
@@ -42,26 +47,36 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def answer(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> JSONResponse:
+def answer(scope: Scope, fault: RunyardError) -> JSONResponse:
     """The answer for an error."""
-    body = {"error": {"code": code, "message": message, "details": details or {}}}
-    return JSONResponse(body, status, {"X-Content-Type-Options": "nosniff"})
+    return _answer(scope, fault.http_status, fault.code, fault.message, fault)
 
 
-async def _ours(_: Request, fault: Exception) -> JSONResponse:
-    assert isinstance(fault, RunyardError)
-    response = answer(fault.http_status, fault.code, fault.message, fault.details)
+def _answer(scope: Scope, status: int, code: str, message: str, fault: RunyardError | None = None) -> JSONResponse:
+    body: dict[str, Any]
+    if mlflow.is_of_mlflow(scope["path"]):
+        body = mlflow.body(status, message, fault)
+    else:
+        body = {"error": {"code": code, "message": message, "details": fault.details if fault is not None else {}}}
+    response = JSONResponse(body, status, {"X-Content-Type-Options": "nosniff"})
     if isinstance(fault, LimitReachedError):
         response.headers["Retry-After"] = str(fault.details.get("retry_after_s", 1))
     return response
 
 
-async def _invalid(_: Request, fault: Exception) -> JSONResponse:
+async def _ours(request: Request, fault: Exception) -> JSONResponse:
+    assert isinstance(fault, RunyardError)
+    return answer(request.scope, fault)
+
+
+async def _invalid(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, RequestValidationError)
+    if mlflow.is_of_mlflow(request.scope["path"]):
+        return _answer(request.scope, 400, "user_error", mlflow.not_fitting(fault.errors()))
     places = "; ".join(
         f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in fault.errors()[:5]
     )
-    return answer(422, "user_error", f"The request does not fit its route: {places}")
+    return _answer(request.scope, 422, "user_error", f"The request does not fit its route: {places}")
 
 
 async def _http(request: Request, fault: Exception) -> JSONResponse:
@@ -73,13 +88,16 @@ async def _http(request: Request, fault: Exception) -> JSONResponse:
             f"This server (runyard {VERSION}) has no {request.method} {request.url.path}. "
             "A client that is newer than its server may ask for what came later: `runyard status` tells the server's version."
         )
-    response = answer(fault.status_code, code, message)
+    response = _answer(request.scope, fault.status_code, code, message)
     response.headers.update(fault.headers or {})  # a 405 says what is allowed
     return response
 
 
 async def _unexpected(request: Request, fault: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.scope["path"], exc_info=fault)
-    return answer(
-        500, "service", f"The server failed on this request ({type(fault).__name__}); its log has the details."
+    return _answer(
+        request.scope,
+        500,
+        "service",
+        f"The server failed on this request ({type(fault).__name__}); its log has the details.",
     )

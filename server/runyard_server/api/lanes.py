@@ -198,9 +198,7 @@ class Lanes:
     def _refuse(self, refused: LimitReachedError, scope: Scope) -> ASGIApp:
         if not scope["path"].startswith("/api/"):
             return self._page(refused, False)
-        refusal = answer(refused.http_status, refused.code, refused.message, refused.details)
-        refusal.headers["Retry-After"] = str(refused.details["retry_after_s"])
-        return refusal
+        return answer(scope, refused)
 
 
 def _is_job(scope: Scope) -> bool:

@@ -76,6 +76,11 @@ def joined(parts: Sequence[Points]) -> Points:
     )
 
 
+def tail(points: Points, count: int) -> Points:
+    """The last ``count`` of the points."""
+    return Points(points.steps[-count:], points.times[-count:], points.values[-count:])
+
+
 def merge(chunks: Sequence[Chunk]) -> Chunk:
     """The chunks' points in one chunk, in the same order."""
     columns = [_columns(chunk) for chunk in chunks]

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
+from sqlalchemy import Connection
+
 from runyard.errors import RunyardError
 from runyard.job.processes import look_up, machine_name
 from runyard.protocol.codec import from_json, to_json
@@ -152,6 +154,8 @@ class Nodes:
                 is_there = process is not None and process.is_alive and process.start_ticks == client.start_ticks
                 return not is_there, "" if is_there else f"its process {client.pid} has ended"
         with self._ports.database.read() as connection:
+            if not row.handle.get("beats", True):
+                return _is_left_behind(connection, row.run_id), "the run above it has ended"
             beat = records.heartbeat_of(connection, row.run_id)
         silence_s = self._heard.silence_of((row.run_id, "client"), beat, self._ports.clock.monotonic())
         silent = silence_s > CLIENT_SILENCE_S
@@ -166,6 +170,13 @@ class Nodes:
                         newest = records.job(connection, run_id, row.attempt, row.node)
                         if newest is not None:
                             views[run_id][position] = replace(views[run_id][position], report=newest.report)
+
+
+def _is_left_behind(connection: Connection, run_id: str) -> bool:
+    """Whether the run above this one has ended: who logged to this one was part of it."""
+    parent_id = records.get(connection, run_id).parent_id
+    parent = records.find(connection, parent_id) if parent_id is not None else None
+    return parent is not None and parent.status.is_terminal
 
 
 def _handle(row: JobRow) -> JobHandle | None:

@@ -27,16 +27,18 @@ def get(connection: Connection, experiment_id: str) -> ExperimentRecord | None:
 
 def get_or_create(connection: Connection, name: str, now: float) -> ExperimentRecord:
     """The experiment of that name; call inside ``write``."""
-    found = get_by_name(connection, name)
-    if found is not None:
-        return found
-    record = ExperimentRecord(id=str(uuid.uuid4()), name=name, created_at=now)
-    connection.execute(
-        _insert_ignoring(connection).values(id=record.id, name=name, created_at=now, tags={}, last_number=0)
-    )
-    stored = get_by_name(connection, name)
-    assert stored is not None
-    return stored
+    found = get_by_name(connection, name) or create(connection, name, now, {})
+    if found is None:  # somebody was quicker
+        found = get_by_name(connection, name)
+        assert found is not None
+    return found
+
+
+def create(connection: Connection, name: str, now: float, tags: dict[str, str]) -> ExperimentRecord | None:
+    """A new experiment; None where one of that name is here. Call inside ``write``."""
+    record = ExperimentRecord(id=str(uuid.uuid4()), name=name, created_at=now, tags=tags)
+    row = {"id": record.id, "name": name, "created_at": now, "tags": tags, "last_number": 0}
+    return record if connection.execute(_insert_ignoring(connection).values(**row)).rowcount else None
 
 
 def list_all(connection: Connection) -> Sequence[ExperimentRecord]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from runyard.errors import UnknownRunError
 from runyard_server.domain.metric_chunks import Chunk, Summary
@@ -87,6 +87,32 @@ def chunks(connection: Connection, run_ids: Sequence[str], name: str | None) -> 
     query = select(columns.run_id, columns.name, columns.kind, columns.count, columns.data)
     for row in _each(connection, query, metric_chunks, run_ids, name):
         yield row[0], row[1], Chunk(row[2], row[3], row[4])
+
+
+def newest_chunk(connection: Connection, run_id: str, name: str) -> Chunk | None:
+    columns = metric_chunks.c
+    query = select(columns.kind, columns.count, columns.data).where(columns.run_id == run_id, columns.name == name)
+    row = connection.execute(query.order_by(columns.id.desc()).limit(1)).first()
+    return None if row is None else Chunk(*row)
+
+
+def last_points(
+    connection: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None
+) -> Iterator[tuple[str, str, Chunk]]:
+    """Run id, metric and a chunk of its last point, of these metrics only or of all."""
+    columns = metric_chunks.c
+    # The last number of each column, cut out where the chunk lies: chunks of a long metric are large.
+    ends = [func.substr(columns.data, 8 * columns.count * column - 7, 8) for column in (1, 2, 3)]
+    flag = func.substr(columns.data, 25 * columns.count, 1)
+    for some in _split(run_ids):
+        for some_names in _split(names) if names is not None else [None]:
+            newest = select(func.max(columns.id)).where(columns.run_id.in_(some))
+            if some_names is not None:
+                newest = newest.where(columns.name.in_(some_names))
+            newest = newest.group_by(columns.run_id, columns.name)
+            query = select(columns.run_id, columns.name, columns.kind, *ends, flag).where(columns.id.in_(newest))
+            for run_id, name, kind, *parts in connection.execute(query):
+                yield run_id, name, Chunk(kind, 1, b"".join(parts))
 
 
 def entries(connection: Connection, run_ids: Sequence[str], name: str | None) -> Iterator[tuple[str, EntryRow]]:

@@ -29,6 +29,26 @@ class ExperimentService:
         with self._database.write() as connection:
             return records.get_or_create(connection, name, self._clock.now())
 
+    def create(self, name: str, tags: dict[str, str]) -> ExperimentRecord | None:
+        """A new experiment with these tags; None where one of that name is here.
+
+        Raises:
+            ExperimentException: the name is against the rules.
+        """
+        check_experiment_name(name)
+        with self._database.write() as connection:
+            return records.create(connection, name, self._clock.now(), tags)
+
+    def find(self, name: str) -> ExperimentRecord | None:
+        """The experiment of that name, None where there is none."""
+        with self._database.read() as connection:
+            return records.get_by_name(connection, name)
+
+    def find_by_id(self, experiment_id: str) -> ExperimentRecord | None:
+        """The experiment of that id, None where there is none."""
+        with self._database.read() as connection:
+            return records.get(connection, experiment_id)
+
     def get(self, name_or_id: str) -> ExperimentRecord:
         """Raises UnknownExperimentError where neither a name nor an id is like that."""
         with self._database.read() as connection:

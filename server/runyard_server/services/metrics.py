@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +10,12 @@ from sqlalchemy import Connection
 
 from runyard.errors import OffsetGapError, RunException, UserErrorException
 from runyard_server.domain import paths
-from runyard_server.domain.metric_chunks import Points, Summary, combine, joined, merge, pack, summarize, unpack
+from runyard_server.domain.metric_chunks import Points, Summary, combine, joined, merge, pack, summarize, tail, unpack
 from runyard_server.domain.metric_downsampling import downsample
 from runyard_server.domain.metric_shapes import dropped, shape
 from runyard_server.domain.spool_lines import SCALAR, Batch, Entry, parse
 from runyard_server.records import metrics as records
+from runyard_server.records import runs as run_records
 from runyard_server.records import streams
 from runyard_server.records.engine import Database
 from runyard_server.records.metrics import EntryRow, MetricSummary
@@ -88,6 +89,33 @@ class MetricService:
         if batch.records:
             self._hub.publish(run_id)
         return size
+
+    def add(self, run_id: str, metrics: Mapping[str, Points]) -> None:
+        """Stores points that came in one request and are part of no stream.
+
+        A request that is sent again adds nothing: points that a metric ends with are not stored once more.
+
+        Raises:
+            UnknownRunError: no such run.
+        """
+        with self._database.write() as connection:
+            records.lock_run(connection, run_id)
+            new = self._without_repeats(connection, run_id, metrics)
+            count = sum(len(points.values) for points in new.values())
+            if count:
+                self._save(connection, run_id, Batch(scalars=new, types=dict.fromkeys(new, SCALAR), records=count), [])
+        if count:
+            self._hub.publish(run_id)
+
+    def _without_repeats(self, connection: Connection, run_id: str, metrics: Mapping[str, Points]) -> dict[str, Points]:
+        last = {name: unpack(chunk) for _, name, chunk in records.last_points(connection, [run_id], list(metrics))}
+        new = dict(metrics)
+        for name, points in last.items():
+            if pack(points) == pack(tail(metrics[name], 1)):
+                chunk = records.newest_chunk(connection, run_id, name)
+                if chunk is not None and pack(tail(unpack(chunk), len(new[name].values))) == pack(new[name]):
+                    del new[name]
+        return new
 
     def _save(self, connection: Connection, run_id: str, batch: Batch, entries: list[EntryRow]) -> None:
         names = sorted({*batch.types, *batch.descriptions})
@@ -163,6 +191,24 @@ class MetricService:
         """Metrics of several runs at a glance, by run id and name: for tables of runs."""
         with self._database.read() as connection:
             return records.summaries(connection, run_ids, names)
+
+    def last_points(self, run_ids: Sequence[str]) -> dict[str, dict[str, Points]]:
+        """The last number of every metric of several runs, by run id and name."""
+        found: dict[str, dict[str, Points]] = {}
+        with self._database.read() as connection:
+            for run_id, name, chunk in records.last_points(connection, run_ids):
+                found.setdefault(run_id, {})[name] = unpack(chunk)
+        return found
+
+    def numbers(self, run_id: str, name: str) -> Points:
+        """All numbers that were logged under a name, in their order; none where there is no such metric.
+
+        Raises:
+            UnknownRunError: no such run.
+        """
+        with self._database.read() as connection:
+            run_records.get(connection, run_id)
+            return joined([unpack(chunk) for _, _, chunk in records.chunks(connection, [run_id], name)])
 
     def history(self, run_id: str, name: str, max_points: int | None = None) -> dict[str, Any]:
         """A metric's numbers as a curve: ``{"name", "type", "count", "steps", "times", "values"}``.

@@ -26,6 +26,7 @@ from runyard_server.services.admission import Admitted
 from runyard_server.services.hub import Hub
 
 MAX_TAGS = 200
+MOST_LEVELS = 32  # of runs below each other, as far as a look upwards goes
 
 
 class RunService:
@@ -87,13 +88,28 @@ class RunService:
 
         return self._once(run_id, add, lambda there: there.spec == spec)
 
-    def start_interactive(self, spec: InteractiveRunSpec, by: str) -> RunRecord:
-        """Makes a run whose process the caller itself is; it is Running from the start."""
+    def start_interactive(
+        self,
+        spec: InteractiveRunSpec,
+        by: str,
+        type: str = "azureml.interactive",
+        beats: bool = True,
+        started_at: float | None = None,
+    ) -> RunRecord:
+        """Makes a run whose process the caller itself is; it is Running from the start.
+
+        Args:
+            beats: whether the caller gives signs of life. Where it does not, the run goes on until the caller ends
+                it, or the run above it has ended.
+            started_at: when it began, where that was before now.
+        """
         check_experiment_name(spec.experiment)
-        now = self._clock.now()
+        now = self._clock.now() if started_at is None else started_at
         run_id = check_run_id(spec.id or str(uuid.uuid4()))
         # Where its system does not show processes, its heartbeats alone tell that it lives.
-        handle = {"client": to_json(spec.process) if spec.process is not None else None}
+        handle: dict[str, Any] = {"client": to_json(spec.process) if spec.process is not None else None}
+        if not beats:
+            handle["beats"] = False
 
         def add(connection: Connection) -> RunRecord:
             record = self._add(
@@ -101,7 +117,7 @@ class RunService:
                 run_id,
                 spec.experiment,
                 now,
-                type="azureml.interactive",
+                type=type,
                 status=RunStatus.RUNNING,
                 reason=Reason.STARTED_INTERACTIVELY.value,
                 parent_id=spec.parent,
@@ -194,6 +210,18 @@ class RunService:
         with self._database.read() as connection:
             return records.count_unfinished(connection)
 
+    def is_below(self, record: RunRecord, above: str) -> bool:
+        """Whether a run is the run ``above``, or below it."""
+        with self._database.read() as connection:
+            for _ in range(MOST_LEVELS):
+                if record.id == above:
+                    return True
+                parent = records.find(connection, record.parent_id) if record.parent_id is not None else None
+                if parent is None:
+                    return False
+                record = parent
+        return False
+
     def events(self, run_id: str) -> Sequence[RunEvent]:
         """The run's story, oldest first."""
         with self._database.read() as connection:
@@ -285,7 +313,14 @@ class RunService:
         """Ends an interactive run badly; on a submitted one the error is kept and it fails when its script ends."""
         return self._end(run_id, RunStatus.FAILED, error, by)
 
-    def _end(self, run_id: str, status: RunStatus, error: RunError | None, by: str) -> RunRecord:
+    def end_interactive(self, run_id: str, status: RunStatus, by: str, at: float | None = None) -> RunRecord:
+        """Ends an interactive run as ``status``, at a moment that may be past; a submitted one's supervisor knows better."""
+        record = self.get(run_id)
+        return record if record.spec is not None else self._end(run_id, status, None, by, at)
+
+    def _end(
+        self, run_id: str, status: RunStatus, error: RunError | None, by: str, at: float | None = None
+    ) -> RunRecord:
         with self._database.write() as connection:
             record = records.get(connection, run_id, lock=True)
             if record.status.is_terminal:
@@ -297,7 +332,7 @@ class RunService:
                 now, message = self._clock.now(), record.message or ""
                 records.move(connection, run_id, RunStatus.CANCELED, Reason.CANCELED, now, message=message, by=by)
             else:
-                now, warnings = self._clock.now(), [*record.warnings, *self._account(connection, record)]
+                now, warnings = at or self._clock.now(), [*record.warnings, *self._account(connection, record)]
                 reason = Reason.ENDED_BY_CALLER
                 records.move(connection, run_id, status, reason, now, by=by, error=error, warnings=warnings)
         self._hub.publish(run_id)

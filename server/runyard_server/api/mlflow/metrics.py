@@ -1,0 +1,256 @@
+"""MLflow's routes of metrics and parameters: logged one by one or in batches, and a metric's history."""
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, NotRequired
+
+from fastapi import APIRouter, Query, Request
+from typing_extensions import TypedDict
+
+from runyard.errors import RunException
+from runyard.protocol.runs import RunChanges, RunRecord
+from runyard_server.api.context import services
+from runyard_server.api.mlflow import words
+from runyard_server.api.mlflow.experiments import Tag
+from runyard_server.api.mlflow.failures import invalid, missing
+from runyard_server.api.mlflow.paging import page, with_token
+from runyard_server.api.mlflow.runs import LONGEST_KEY, changes_of, check_active, checked_tags, find, find_own
+from runyard_server.domain.metric_chunks import Points
+from runyard_server.domain.metric_downsampling import downsample
+
+router = APIRouter(prefix="/api/2.0")
+
+MOST_METRICS, MOST_PAIRS, MOST_ENTITIES = 1000, 100, 1000  # of one batch, as MLflow has it
+LONGEST_PARAMETER = 6000
+MOST_RUNS = 100  # whose histories are asked for at once
+MOST_POINTS = 2500  # of each of them
+MOST_ON_PAGE = 50_000  # points of one history
+
+_NAME = re.compile(r"[\w.\- :/]*")
+_LATEST_MS = 1 << 53  # beyond, a time in seconds does not keep its milliseconds
+
+
+@dataclass(frozen=True)
+class NewMetric:
+    key: str
+    value: float
+    timestamp: int
+    step: int | None = None
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
+@dataclass(frozen=True)
+class RunMetric(NewMetric):
+    run_id: str | None = None
+    run_uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    key: str
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class RunParameter(Parameter):
+    run_id: str | None = None
+    run_uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class LogBatch:
+    run_id: str
+    metrics: list[NewMetric] = field(default_factory=list)
+    params: list[Parameter] = field(default_factory=list)
+    tags: list[Tag] = field(default_factory=list)
+
+
+class MetricOfRun(words.Metric):
+    run_id: str
+
+
+class History(TypedDict):
+    metrics: list[words.Metric]
+    next_page_token: NotRequired[str]
+
+
+class Histories(TypedDict):
+    metrics: list[MetricOfRun]
+
+
+@router.post("/mlflow/runs/log-metric")
+def log_metric(said: RunMetric, request: Request) -> Any:
+    """Logs one number."""
+    record = check_active(find_own(request, said.run_id, said.run_uuid))
+    services(request).metrics.add(record.id, by_name([said]))
+    return {}
+
+
+@router.post("/mlflow/runs/log-parameter")
+def log_parameter(said: RunParameter, request: Request) -> Any:
+    """Logs one parameter; it is written once."""
+    record = check_active(find_own(request, said.run_id, said.run_uuid))
+    _change(request, record, RunChanges(properties=new_parameters(record, [said])))
+    return {}
+
+
+@router.post("/mlflow/runs/log-batch")
+def log_batch(said: LogBatch, request: Request) -> Any:
+    """Logs numbers, parameters and tags; nothing of a batch with a fault is kept."""
+    record = check_active(find_own(request, said.run_id))
+    count = len(said.metrics) + len(said.params) + len(said.tags)
+    for what, number, most in (
+        ("metrics", len(said.metrics), MOST_METRICS),
+        ("params", len(said.params), MOST_PAIRS),
+        ("tags", len(said.tags), MOST_PAIRS),
+        ("metrics, params, and tags", count, MOST_ENTITIES),
+    ):
+        if number > most:
+            raise invalid(f"A batch logging request can contain at most {most} {what}. Got {number} {what}.")
+    points = by_name(said.metrics)
+    properties = new_parameters(record, said.params)
+    changes = changes_of(checked_tags(words.as_dict(said.tags)))
+    if properties or said.tags:
+        _change(request, record, RunChanges(changes.tags, None, properties, changes.display_name, changes.description))
+    services(request).metrics.add(record.id, points)
+    return {}
+
+
+@router.get("/mlflow/metrics/get-history")
+def history(
+    request: Request,
+    metric_key: str | None = None,
+    run_id: str | None = None,
+    run_uuid: str | None = None,
+    max_results: int | None = None,
+    page_token: str | None = None,
+) -> Any:
+    """All numbers of one metric, in pages if these are asked for."""
+    record = find(request, run_id, run_uuid)
+    if not metric_key:
+        raise missing("metric_key")
+    if max_results is not None and max_results <= 0:
+        raise invalid(
+            f"Invalid value {max_results} for parameter 'max_results' supplied. It must be a positive integer."
+        )
+    points = services(request).metrics.numbers(record.id, metric_key)
+    if max_results is None:
+        return {"metrics": words.metrics(metric_key, points)}
+    places, token = page(range(len(points.values)), min(max_results, MOST_ON_PAGE), page_token)
+    return with_token({"metrics": words.metrics(metric_key, _cut(points, places))}, token)
+
+
+@router.get("/mlflow/metrics/get-history-bulk-interval")
+def histories(
+    request: Request,
+    run_ids: Annotated[list[str] | None, Query()] = None,
+    metric_key: str | None = None,
+    start_step: int | None = None,
+    end_step: int | None = None,
+    max_results: int | None = None,
+) -> Any:
+    """One metric of several runs between two steps, as few points of each as draw the same line."""
+    if not run_ids:
+        raise missing("run_ids")
+    if len(run_ids) > MOST_RUNS:
+        raise invalid(
+            f"GetMetricHistoryBulkInterval request must specify at most {MOST_RUNS} run_ids. Received {len(run_ids)} "
+            "run_ids."
+        )
+    if not metric_key:
+        raise missing("metric_key")
+    most = MOST_POINTS if max_results is None else max_results
+    if not 1 <= most <= MOST_POINTS:
+        raise invalid(f"max_results must be between 1 and {MOST_POINTS}.")
+    if (start_step is None) != (end_step is None):
+        raise invalid("If either start step or end step are specified, both must be specified.")
+    if start_step is not None and end_step is not None and start_step > end_step:
+        raise invalid(
+            f"end_step must be greater than start_step. Found start_step={start_step} and end_step={end_step}."
+        )
+    found = []
+    for run_id in run_ids:
+        points = services(request).metrics.numbers(find(request, run_id).id, metric_key)
+        if start_step is not None and end_step is not None:
+            steps = enumerate(points.steps)
+            points = _cut(points, [place for place, step in steps if start_step <= (step or 0) <= end_step])
+        drawn = downsample(points, max(most, 4))
+        found += [{**one, "run_id": run_id} for one in words.metrics(metric_key, drawn)]
+    return {"metrics": found}
+
+
+# What the routes have in common
+
+
+def by_name(said: Sequence[NewMetric]) -> dict[str, Points]:
+    """Numbers as columns by metric, in their order. Raises MlflowRefusal where one is against the rules."""
+    found: dict[str, Points] = {}
+    for one in said:
+        check_name(one.key, "Metric name")
+        if not 0 <= one.timestamp <= _LATEST_MS:
+            raise invalid(
+                f"Invalid value {one.timestamp} for parameter 'timestamp' supplied: metric '{one.key}' (value="
+                f"{one.value}). Timestamp must be a nonnegative long of milliseconds."
+            )
+        points = found.setdefault(one.key, Points([], [], []))
+        points.steps.append(one.step or 0)
+        points.times.append(words.seconds(one.timestamp))
+        points.values.append(float(one.value))
+    return found
+
+
+def check_name(name: str, what: str) -> None:
+    """Raises MlflowRefusal where MLflow takes no such name of a metric or parameter."""
+    if not _NAME.fullmatch(name) or not name:
+        raise invalid(
+            f"Invalid value {name[:100]!r} for parameter 'name' supplied: Names may only contain alphanumerics, "
+            "underscores (_), dashes (-), periods (.), spaces ( ), colons(:) and slashes (/)."
+        )
+    plain = posixpath.normpath(name)
+    if plain != name or plain == "." or plain.startswith(("..", "/")):
+        raise invalid(
+            f"Invalid value {name[:100]!r} for parameter 'name' supplied: Names may be treated as files in certain "
+            f"cases, and must not resolve to other names when treated as such. This name would resolve to {plain[:100]!r}"
+        )
+    if len(name) > LONGEST_KEY:
+        raise invalid(f"{what} {name[:60]!r} had length {len(name)}, which exceeded length limit of {LONGEST_KEY}")
+
+
+def new_parameters(record: RunRecord, said: Sequence[Parameter]) -> dict[str, str]:
+    """Parameters as properties. Raises MlflowRefusal where one has another value already, or is against the rules."""
+    found: dict[str, str] = {}
+    for one in said:
+        check_name(one.key, "Param key")
+        value = one.value or ""
+        if len(value) > LONGEST_PARAMETER:
+            raise invalid(
+                f"Param value {value[:60]!r} had length {len(value)}, which exceeded length limit of {LONGEST_PARAMETER}"
+            )
+        key = words.PARAMETER + one.key
+        before = record.properties.get(key, found.get(key, value))
+        if before != value:
+            raise invalid(
+                f"Changing param values is not allowed. Param with key='{one.key}' was already logged with "
+                f"value='{before}' for run ID='{record.id}'. Attempted logging new value '{value}'."
+            )
+        found[key] = value
+    return found
+
+
+def _change(request: Request, record: RunRecord, changes: RunChanges) -> None:
+    try:
+        services(request).runs.change(record.id, changes)
+    except RunException as fault:  # another writer was quicker with a parameter
+        raise invalid(f"Changing param values is not allowed. {fault}") from None
+
+
+def _cut(points: Points, places: Sequence[int]) -> Points:
+    return Points(
+        [points.steps[place] for place in places],
+        [points.times[place] for place in places],
+        [points.values[place] for place in places],
+    )

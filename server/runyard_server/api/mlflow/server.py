@@ -1,0 +1,20 @@
+"""What MLflow's clients ask of a server before they use what not every server has."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from typing_extensions import TypedDict
+
+router = APIRouter(prefix="/api/3.0")
+
+
+class ServerInfo(TypedDict):
+    workspaces_enabled: bool
+    multipart_uploads_enabled: bool
+    multipart_downloads_enabled: bool
+
+
+@router.get("/mlflow/server-info")
+def info() -> Any:
+    """Workspaces of MLflow's there are none; a large file may come in parts."""
+    return ServerInfo(workspaces_enabled=False, multipart_uploads_enabled=False, multipart_downloads_enabled=False)
