@@ -38,7 +38,10 @@ from runyard_server.api import (
     workspace,
 )
 from runyard_server.api.bodies import JsonRoute
+from runyard_server.api.mlflow import artifacts as mlflow_artifacts
 from runyard_server.api.mlflow import experiments as mlflow_experiments
+from runyard_server.api.mlflow import inputs as mlflow_inputs
+from runyard_server.api.mlflow import logged_models as mlflow_logged_models
 from runyard_server.api.mlflow import metrics as mlflow_metrics
 from runyard_server.api.mlflow import runs as mlflow_runs
 from runyard_server.api.mlflow import server as mlflow_server
@@ -105,6 +108,9 @@ MLFLOW_ROUTERS = [
     mlflow_experiments.router,
     mlflow_runs.router,
     mlflow_metrics.router,
+    mlflow_inputs.router,
+    mlflow_artifacts.router,
+    mlflow_logged_models.router,
 ]
 
 

@@ -18,7 +18,9 @@ from runyard.protocol.files import FileEntry, Manifest, ManifestAnswer
 from runyard.protocol.jobs import JobReply, RankStatus, StackRequest
 from runyard.protocol.models import ModelRecord
 from runyard.protocol.runs import RunEvent, RunRecord
+from runyard_server.api.mlflow import artifacts as mlflow_artifacts
 from runyard_server.api.mlflow import experiments as mlflow_experiments
+from runyard_server.api.mlflow import logged_models as mlflow_models
 from runyard_server.api.mlflow import metrics as mlflow_metrics
 from runyard_server.api.mlflow import runs as mlflow_runs
 from runyard_server.api.mlflow import server as mlflow_server
@@ -283,6 +285,21 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/2.0/mlflow/runs/log-metric"): Answer(Nothing, more=(404, FULL)),
     ("POST", "/api/2.0/mlflow/runs/log-parameter"): Answer(Nothing, more=(404,)),
     ("POST", "/api/2.0/mlflow/runs/log-batch"): Answer(Nothing, more=(404, FULL)),
+    ("POST", "/api/2.0/mlflow/runs/log-inputs"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/outputs"): Answer(Nothing, more=(404,)),
+    ("GET", "/api/2.0/mlflow/artifacts/list"): Answer(mlflow_artifacts.RunFiles, more=(404,)),
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts"): Answer(mlflow_artifacts.Files, more=(404,)),
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts/{path}"): Answer(media=BYTES, more=(PARTIAL,)),
+    ("PUT", "/api/2.0/mlflow-artifacts/artifacts/{path}"): Answer(Nothing, body=BYTES, more=(FULL,)),
+    ("POST", "/api/2.0/mlflow/logged-models"): Answer(mlflow_models.OneLoggedModel, more=(404,)),
+    ("POST", "/api/2.0/mlflow/logged-models/search"): Answer(mlflow_models.LoggedModelPage, more=(404,)),
+    ("GET", "/api/2.0/mlflow/logged-models/{model_id}"): Answer(mlflow_models.OneLoggedModel),
+    ("PATCH", "/api/2.0/mlflow/logged-models/{model_id}"): Answer(mlflow_models.OneLoggedModel, more=(CLASH,)),
+    ("DELETE", "/api/2.0/mlflow/logged-models/{model_id}"): Answer(Nothing),
+    ("PATCH", "/api/2.0/mlflow/logged-models/{model_id}/tags"): Answer(mlflow_models.OneLoggedModel),
+    ("DELETE", "/api/2.0/mlflow/logged-models/{model_id}/tags/{tag_key}"): Answer(Nothing),
+    ("POST", "/api/2.0/mlflow/logged-models/{model_id}/params"): Answer(Nothing),
+    ("GET", "/api/2.0/mlflow/logged-models/{model_id}/artifacts/directories"): Answer(mlflow_models.Directory),
     ("GET", "/api/2.0/mlflow/metrics/get-history"): Answer(mlflow_metrics.History, more=(404,)),
     ("GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval"): Answer(mlflow_metrics.Histories, more=(404,)),
 }

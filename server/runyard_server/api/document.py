@@ -53,6 +53,9 @@ _PARAMETERS: dict[tuple[str, str], dict[str, Any]] = {
     ("models", "version"): {},
     ("snapshots", "snapshot_id"): _DIGEST,
     ("datastores", "name"): _name("datastore"),
+    ("artifacts", "path"): _PATH,  # MLflow's
+    ("logged-models", "model_id"): _name("run"),
+    ("logged-models", "tag_key"): {},
 }
 # The same for fields of request bodies, by (schema, field).
 _FIELDS: dict[tuple[str, str], dict[str, Any]] = {
@@ -150,7 +153,12 @@ def _complete(operation: dict[str, Any], path: str, row: Answer, shape: Any, is_
 
 def _noun(path: str) -> str:
     """What a route is about: the first word behind its prefix."""
-    return path.removeprefix(API_PREFIX).removeprefix("/api/2.0/mlflow").split("/")[1]
+    return (
+        path.removeprefix(API_PREFIX)
+        .removeprefix("/api/2.0/mlflow-artifacts")
+        .removeprefix("/api/2.0/mlflow")
+        .split("/")[1]
+    )
 
 
 def _content(row: Answer, shape: Any) -> dict[str, Any]:

@@ -64,6 +64,8 @@ LANE_OF_ROUTE: Mapping[tuple[str, str], str] = {
     ("POST", "/api/v1/models/{name}/{version}/pack"): TRANSFERS,
     ("POST", "/api/v1/datastores/{name}/files"): TRANSFERS,
     ("POST", "/api/v1/datastores/{name}/files/pack"): TRANSFERS,
+    ("GET", "/api/2.0/mlflow-artifacts/artifacts/{path:path}"): TRANSFERS,
+    ("PUT", "/api/2.0/mlflow-artifacts/artifacts/{path:path}"): TRANSFERS,
 }
 UNCOUNTED = frozenset({("GET", "/api/v1/health")})  # whether the server lives is not a question of the crowd
 

@@ -3,6 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from typing import Any
 
 from runyard.errors import DigestMismatchError, UserErrorException
 from runyard.protocol.pack import PackDecoder
@@ -90,6 +91,54 @@ class _Unpacking:
             raise
         else:
             self.kept += 1
+
+
+async def receive_file(body: AsyncIterator[bytes], store: ObjectStore, length: int) -> tuple[str, int]:
+    """Puts ``body`` into the store as it comes; gives its digest and its size in bytes.
+
+    Args:
+        length: what the sender said, 0 where it did not.
+    Raises:
+        StorageFullError: the disk is full; nothing is kept.
+    """
+    loop = asyncio.get_running_loop()
+    incoming = store.begin(length)
+    working: asyncio.Future[Any] | None = None
+    size = 0
+    try:
+        async for piece in _gathered(body):
+            size += len(piece)
+            working = loop.run_in_executor(None, incoming.write, piece)
+            await asyncio.shield(working)
+        working = loop.run_in_executor(None, _kept, store, incoming, size)
+        return await asyncio.shield(working), size
+    except BaseException:
+        if working is not None:  # a thread may still be writing when the sender goes away
+            await asyncio.shield(asyncio.wait([working]))
+        incoming.discard()
+        raise
+
+
+def _kept(store: ObjectStore, incoming: IncomingFile, size: int) -> str:
+    digest = incoming.digest()
+    if store.size(digest) == size:
+        incoming.discard()
+    else:
+        store.keep(incoming, digest)
+    return digest
+
+
+async def _gathered(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    gathered: list[bytes] = []
+    size = 0
+    async for piece in body:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= BATCH:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)
 
 
 async def receive_pack(body: AsyncIterator[bytes], sink: PackSink) -> int:

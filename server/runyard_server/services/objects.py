@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from runyard.errors import UserErrorException
 from runyard.protocol.files import FileEntry, Manifest
 from runyard_server.artifacts.handover import Handover, Invitation, Keeper
-from runyard_server.artifacts.receive import ObjectSink, receive_pack
+from runyard_server.artifacts.receive import ObjectSink, receive_file, receive_pack
 from runyard_server.artifacts.send import Outgoing
 from runyard_server.artifacts.store import ObjectStore, checked_digest
 from runyard_server.domain.paths import relative
@@ -41,6 +41,17 @@ class ObjectService:
         """
         self._store.require_room(length or 0)
         return await receive_pack(body, ObjectSink(self._store))
+
+    async def take(self, body: AsyncIterator[bytes], length: int | None) -> tuple[str, int]:
+        """Takes one content of any size; gives its digest and its size in bytes.
+
+        Args:
+            length: the body's size in bytes, where the sender said it.
+        Raises:
+            StorageFullError: it does not fit on the disk.
+        """
+        self._store.require_room(length or 0)
+        return await receive_file(body, self._store, length or 0)
 
     def expect(self, keep: Keeper | None = None) -> Invitation | None:
         """Lets a process of this machine bring open files. None where that cannot be.

@@ -14,9 +14,9 @@ from runyard.protocol.runs import RunChanges, RunRecord
 from runyard_server.api.context import services
 from runyard_server.api.mlflow import words
 from runyard_server.api.mlflow.experiments import Tag
-from runyard_server.api.mlflow.failures import invalid, missing
+from runyard_server.api.mlflow.failures import absent, invalid, missing
 from runyard_server.api.mlflow.paging import page, with_token
-from runyard_server.api.mlflow.runs import LONGEST_KEY, changes_of, check_active, checked_tags, find, find_own
+from runyard_server.api.mlflow.runs import LONGEST_KEY, changes_of, check_active, checked_tags, find
 from runyard_server.domain.metric_chunks import Points
 from runyard_server.domain.metric_downsampling import downsample
 
@@ -85,23 +85,23 @@ class Histories(TypedDict):
 @router.post("/mlflow/runs/log-metric")
 def log_metric(said: RunMetric, request: Request) -> Any:
     """Logs one number."""
-    record = check_active(find_own(request, said.run_id, said.run_uuid))
-    services(request).metrics.add(record.id, by_name([said]))
+    record = check_active(find(request, said.run_id, said.run_uuid))
+    _add(request, record, [said])
     return {}
 
 
 @router.post("/mlflow/runs/log-parameter")
 def log_parameter(said: RunParameter, request: Request) -> Any:
     """Logs one parameter; it is written once."""
-    record = check_active(find_own(request, said.run_id, said.run_uuid))
-    _change(request, record, RunChanges(properties=new_parameters(record, [said])))
+    record = check_active(find(request, said.run_id, said.run_uuid))
+    change_parameters(request, record, [said])
     return {}
 
 
 @router.post("/mlflow/runs/log-batch")
 def log_batch(said: LogBatch, request: Request) -> Any:
     """Logs numbers, parameters and tags; nothing of a batch with a fault is kept."""
-    record = check_active(find_own(request, said.run_id))
+    record = check_active(find(request, said.run_id))
     count = len(said.metrics) + len(said.params) + len(said.tags)
     for what, number, most in (
         ("metrics", len(said.metrics), MOST_METRICS),
@@ -111,12 +111,13 @@ def log_batch(said: LogBatch, request: Request) -> Any:
     ):
         if number > most:
             raise invalid(f"A batch logging request can contain at most {most} {what}. Got {number} {what}.")
+    models = _of_models(request, said.metrics)
     points = by_name(said.metrics)
     properties = new_parameters(record, said.params)
     changes = changes_of(checked_tags(words.as_dict(said.tags)))
     if properties or said.tags:
         _change(request, record, RunChanges(changes.tags, None, properties, changes.display_name, changes.description))
-    services(request).metrics.add(record.id, points)
+    _store(request, record, points, models)
     return {}
 
 
@@ -186,6 +187,30 @@ def histories(
 # What the routes have in common
 
 
+def _add(request: Request, record: RunRecord, said: Sequence[NewMetric]) -> None:
+    models = _of_models(request, said)
+    _store(request, record, by_name(said), models)
+
+
+def _store(
+    request: Request, record: RunRecord, points: dict[str, Points], models: Sequence[tuple[str, dict[str, Points]]]
+) -> None:
+    held = services(request).metrics
+    for run_id, columns in [(record.id, points), *models]:
+        held.add(run_id, columns)
+
+
+def _of_models(request: Request, said: Sequence[NewMetric]) -> list[tuple[str, dict[str, Points]]]:
+    """What is said of logged models too, by their ids. Raises MlflowRefusal where one is not here."""
+    found = []
+    for model_id in dict.fromkeys(one.model_id for one in said if one.model_id):
+        model = find(request, model_id)
+        if model.type != words.LOGGED_MODEL:
+            raise absent(f"Logged model with ID '{model_id}' not found.")
+        found.append((model.id, by_name([one for one in said if one.model_id == model_id])))
+    return found
+
+
 def by_name(said: Sequence[NewMetric]) -> dict[str, Points]:
     """Numbers as columns by metric, in their order. Raises MlflowRefusal where one is against the rules."""
     found: dict[str, Points] = {}
@@ -241,9 +266,14 @@ def new_parameters(record: RunRecord, said: Sequence[Parameter]) -> dict[str, st
     return found
 
 
-def _change(request: Request, record: RunRecord, changes: RunChanges) -> None:
+def change_parameters(request: Request, record: RunRecord, said: Sequence[Parameter]) -> RunRecord:
+    """Adds parameters to a run; gives it as it is then. Raises MlflowRefusal where one has another value already."""
+    return _change(request, record, RunChanges(properties=new_parameters(record, said)))
+
+
+def _change(request: Request, record: RunRecord, changes: RunChanges) -> RunRecord:
     try:
-        services(request).runs.change(record.id, changes)
+        return services(request).runs.change(record.id, changes)
     except RunException as fault:  # another writer was quicker with a parameter
         raise invalid(f"Changing param values is not allowed. {fault}") from None
 

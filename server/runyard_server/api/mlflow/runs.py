@@ -88,32 +88,19 @@ def find(request: Request, run_id: str | None, older_name: str | None = None) ->
 
     Raises:
         MlflowRefusal: none was named, or there is no such run.
+        PermissionDeniedError: the token is a run's, and this is neither that run nor below it.
     """
     asked = run_id or older_name
     if not asked:
         raise missing("run_id")
+    held, own = services(request).runs, request.state.identity.run_id
     try:
-        return services(request).runs.get(asked)
+        record = held.get(asked)
     except UnknownRunError:
+        if own is not None:
+            raise _not_own() from None  # a run's token does not tell which other runs there are
         raise absent(f"Run with id={asked} not found") from None
-
-
-def find_own(request: Request, run_id: str | None, older_name: str | None = None) -> RunRecord:
-    """The same, for a request that changes it: with a run's token only that run, and what is below it.
-
-    Raises:
-        MlflowRefusal: as ``find``, or it is deleted.
-        PermissionDeniedError: it is another's.
-    """
-    own = request.state.identity.run_id
-    asked = run_id or older_name
-    try:
-        record = find(request, run_id, older_name)
-    except Exception:
-        if own is None or not asked:
-            raise
-        raise _not_own() from None  # a run's token does not tell which other runs there are
-    if own is not None and not services(request).runs.is_below(record, own):
+    if own is not None and not held.is_below(record, own):
         raise _not_own()
     return record
 
@@ -180,7 +167,7 @@ def create(said: NewRun, request: Request) -> Any:
 @router.post("/mlflow/runs/update")
 def update(said: RunUpdate, request: Request) -> Any:
     """Ends a run, or names it. What has ended stays ended; how a submitted run ends is its supervisor's to say."""
-    record = check_active(find_own(request, said.run_id, said.run_uuid))
+    record = check_active(find(request, said.run_id, said.run_uuid))
     held = services(request).runs
     if said.status is not None and said.status not in _STATUSES:
         raise invalid(f"Invalid value {said.status!r} for parameter 'status' supplied: {', '.join(_STATUSES)}.")
@@ -218,7 +205,7 @@ def restore(said: RunId, request: Request) -> Any:
 @router.post("/mlflow/runs/set-tag")
 def set_tag(said: RunTag, request: Request) -> Any:
     """Sets one tag of a run."""
-    record = check_active(find_own(request, said.run_id, said.run_uuid))
+    record = check_active(find(request, said.run_id, said.run_uuid))
     services(request).runs.change(record.id, changes_of(checked_tags({said.key: said.value or ""})))
     return {}
 
@@ -226,7 +213,7 @@ def set_tag(said: RunTag, request: Request) -> Any:
 @router.post("/mlflow/runs/delete-tag")
 def delete_tag(said: RunTagKey, request: Request) -> Any:
     """Removes one tag of a run."""
-    record = check_active(find_own(request, said.run_id))
+    record = check_active(find(request, said.run_id))
     if said.key not in words.tags(record):
         raise absent(f"No tag with name: {said.key} in run with id {record.id}")
     held = services(request).runs
@@ -240,7 +227,7 @@ def delete_tag(said: RunTagKey, request: Request) -> Any:
 @router.post("/mlflow/runs/log-model")
 def log_model(said: LoggedModelText, request: Request) -> Any:
     """Notes that a model lies among the run's files, as clients before MLflow 3 do."""
-    record = check_active(find_own(request, said.run_id))
+    record = check_active(find(request, said.run_id))
     try:
         model = json.loads(said.model_json)
     except (ValueError, RecursionError):

@@ -5,6 +5,7 @@ itself in a tag. A parameter of a run is a property, since both are written once
 MLflow keeps in tags, are the run's own display name, description and parent.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,8 @@ DEFAULT_EXPERIMENT, DEFAULT_EXPERIMENT_ID = "Default", "0"
 SHOWN_NAME = "mlflow.experimentName"
 HIDDEN = "mlflow.deleted"
 PARAMETER = "mlflow.param."
+INPUT_DATASET, INPUT_MODEL, OUTPUT_MODEL = "mlflow.dataset.", "mlflow.input.", "mlflow.output."
+LOGGED_MODEL = "mlflow.model"  # a run's type
 
 RUN_NAME, NOTE, PARENT, USER = "mlflow.runName", "mlflow.note.content", "mlflow.parentRunId", "mlflow.user"
 
@@ -90,11 +93,43 @@ class RunData(TypedDict):
     tags: list[Pair]
 
 
+class Dataset(TypedDict, total=False):
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str
+    profile: str
+
+
+class DatasetInput(TypedDict):
+    dataset: Dataset
+    tags: list[Pair]
+
+
+class ModelInput(TypedDict):
+    model_id: str
+
+
+class ModelOutput(TypedDict):
+    model_id: str
+    step: int
+
+
+class RunInputs(TypedDict):
+    dataset_inputs: list[DatasetInput]
+    model_inputs: list[ModelInput]
+
+
+class RunOutputs(TypedDict):
+    model_outputs: list[ModelOutput]
+
+
 class Run(TypedDict):
     info: RunInfo
     data: RunData
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
+    inputs: RunInputs
+    outputs: RunOutputs
 
 
 # Times and numbers
@@ -196,7 +231,32 @@ def tags(record: RunRecord) -> dict[str, str]:
 
 def parameters(record: RunRecord) -> dict[str, str]:
     """A run's parameters as MLflow has them."""
-    return {key.removeprefix(PARAMETER): value for key, value in record.properties.items() if key.startswith(PARAMETER)}
+    return _below(record, PARAMETER)
+
+
+def _below(record: RunRecord, prefix: str) -> dict[str, str]:
+    return {key.removeprefix(prefix): value for key, value in record.properties.items() if key.startswith(prefix)}
+
+
+def _read(text: str) -> Any:
+    """JSON of ours; None where somebody else has written something that is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def dataset_inputs(record: RunRecord) -> list[DatasetInput]:
+    """The data sets that a run read, as MLflow has them."""
+    found = []
+    for text in _below(record, INPUT_DATASET).values():
+        said = _read(text)
+        if isinstance(said, dict) and isinstance(said.get("dataset"), dict):
+            dataset = {key: str(said["dataset"][key]) for key in Dataset.__annotations__ if key in said["dataset"]}
+            tags = [tag for tag in said.get("tags") or () if isinstance(tag, dict)]
+            pairs_ = {str(tag.get("key", "")): str(tag.get("value", "")) for tag in tags}
+            found.append(DatasetInput(dataset=Dataset(**dataset), tags=pairs(pairs_)))  # type: ignore[typeddict-item]
+    return found
 
 
 def run(record: RunRecord, experiment_id_: str, last: Mapping[str, Points]) -> Run:
@@ -208,8 +268,16 @@ def run(record: RunRecord, experiment_id_: str, last: Mapping[str, Points]) -> R
             params=pairs(parameters(record)),
             tags=pairs(tags(record)),
         ),
-        inputs={},
-        outputs={},
+        inputs=RunInputs(
+            dataset_inputs=dataset_inputs(record),
+            model_inputs=[ModelInput(model_id=model_id) for model_id in _below(record, INPUT_MODEL)],
+        ),
+        outputs=RunOutputs(
+            model_outputs=[
+                ModelOutput(model_id=model_id, step=int(step) if step.isdecimal() and step.isascii() else 0)
+                for model_id, step in _below(record, OUTPUT_MODEL).items()
+            ]
+        ),
     )
 
 
