@@ -162,8 +162,8 @@ def test_a_name_that_is_missing_is_named_in_the_import_error(line, named):
 def test_a_missing_module_can_be_caught_as_such():
     # Packages that use Azure ML where it is there ask in this way.
     with pytest.raises(ModuleNotFoundError) as missing:
-        importlib.import_module("azureml.mlflow")
-    assert missing.value.name == "azureml.mlflow"
+        importlib.import_module("azureml.opendatasets")
+    assert missing.value.name == "azureml.opendatasets"
     assert importlib.import_module("azureml.core.run").Run is not None
 
 

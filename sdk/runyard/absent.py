@@ -102,8 +102,8 @@ _TENSORBOARD = Absence(
 )
 _MLFLOW = Absence(
     PLANNED,
-    "MLflow's tracking interface",
-    "Log with run.log() and its relatives; they are on the run's page.",
+    "MLflow's deployments to Azure",
+    "mlflow.set_tracking_uri(ws.get_mlflow_tracking_uri()) is all that MLflow's client needs to track here.",
 )
 _MACHINES = Absence(
     PLANNED,
@@ -224,9 +224,7 @@ TABLE: Dict[str, Absence] = {
     "azureml.contrib.opendatasets": _OPEN_DATASETS,
     "azureml.tensorboard.export": _TENSORBOARD,
     "azureml.contrib.tensorboard.export": _TENSORBOARD,
-    "azureml.mlflow": _MLFLOW,
     "azureml.contrib.mlflow": _MLFLOW,
-    "azureml.core.Workspace.get_mlflow_tracking_uri": _MLFLOW,
     "azureml.contrib.notebook.NotebookRunnerStep": _PIPELINES,
     "azureml.contrib.train": _REINFORCEMENT,
     "azureml.datadrift": _MONITORING,

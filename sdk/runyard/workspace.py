@@ -377,6 +377,16 @@ class Workspace:
         unfinished = ",".join(status.value for status in RunStatus if not status.is_terminal)
         return list_runs(self, None, target=target, status=unfinished, include_children=True)
 
+    def get_mlflow_tracking_uri(self, _with_auth: bool = False) -> str:
+        """The address for ``mlflow.set_tracking_uri``: MLflow's client then tracks in this workspace.
+
+        The token that goes with it is put into this process's variable ``MLFLOW_TRACKING_TOKEN``, where MLflow's
+        client finds it.
+        """
+        from runyard.mlflow_tracking import tracking_uri
+
+        return tracking_uri(self)
+
     def _repr_html_(self) -> str:
         from runyard.notebook.cards import card
 

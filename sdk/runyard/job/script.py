@@ -4,6 +4,7 @@ import os
 import re
 from typing import Dict, List, Optional, Tuple
 
+from runyard import mlflow_tracking
 from runyard.distributed.topology import Rank, is_alone, log_of, note_of_defaults, rank_defaults, rank_environment
 from runyard.job.container import Container
 from runyard.job.processes import node_environment
@@ -132,6 +133,8 @@ class Script:
         }
         if own.server_file:
             said["RUNYARD_RUN_SERVER_FILE"] = own.server_file
+        if mlflow_tracking.URI not in own.variables:  # else the script is to track elsewhere
+            said.update(mlflow_tracking.variables(own.server_url, own.token, own.run_id, own.experiment))
         return said
 
 

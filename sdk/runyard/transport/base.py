@@ -1,7 +1,7 @@
 """What the SDK and the job need of a server: one request method."""
 
 import json as json_
-from typing import Any, BinaryIO, Dict, Iterable, Optional, Union
+from typing import Any, BinaryIO, Dict, Iterable, Optional, Tuple, Union
 from urllib.parse import quote, urlencode
 
 from runyard.errors import ServiceException, from_answer
@@ -64,6 +64,10 @@ class Transport:
 
     def close(self) -> None:
         """Frees what the transport holds; it may be used again afterwards."""
+
+    def place(self) -> Tuple[str, str]:
+        """The server's URL and the token that this speaks for: for another program that is to speak to it."""
+        raise NotImplementedError
 
     def with_token(self, token: Optional[str], revives: bool = True) -> "Transport":
         """A transport to the same server that speaks for another token (None: for the same).

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, Optional, TypeVar
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple, TypeVar
 from urllib.parse import urlsplit
 
 from runyard.errors import ServerUnavailableError
@@ -102,6 +102,9 @@ class HttpTransport(Transport):
             attempt += 1
             if pause > 0:
                 time.sleep(pause)
+
+    def place(self) -> Tuple[str, str]:
+        return self._address(), self._token()
 
     def with_token(self, token: Optional[str], revives: bool = True) -> "HttpTransport":
         said = self._token if token is None else lambda: token or ""
