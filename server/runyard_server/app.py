@@ -43,6 +43,7 @@ from runyard_server.api.mlflow import experiments as mlflow_experiments
 from runyard_server.api.mlflow import inputs as mlflow_inputs
 from runyard_server.api.mlflow import logged_models as mlflow_logged_models
 from runyard_server.api.mlflow import metrics as mlflow_metrics
+from runyard_server.api.mlflow import run_search as mlflow_run_search
 from runyard_server.api.mlflow import runs as mlflow_runs
 from runyard_server.api.mlflow import server as mlflow_server
 from runyard_server.artifacts.store import FolderStore
@@ -107,6 +108,7 @@ MLFLOW_ROUTERS = [
     mlflow_server.router,
     mlflow_experiments.router,
     mlflow_runs.router,
+    mlflow_run_search.router,
     mlflow_metrics.router,
     mlflow_inputs.router,
     mlflow_artifacts.router,

@@ -277,6 +277,7 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/2.0/mlflow/runs/create"): Answer(mlflow_runs.OneRun, more=(404,)),
     ("POST", "/api/2.0/mlflow/runs/update"): Answer(mlflow_runs.OneRunInfo, more=(404, CLASH)),
     ("GET", "/api/2.0/mlflow/runs/get"): Answer(mlflow_runs.OneRun, more=(404,)),
+    ("POST", "/api/2.0/mlflow/runs/search"): Answer(mlflow_runs.RunPage, more=(404,)),
     ("POST", "/api/2.0/mlflow/runs/delete"): Answer(Nothing, more=(404,)),
     ("POST", "/api/2.0/mlflow/runs/restore"): Answer(Nothing, more=(404,)),
     ("POST", "/api/2.0/mlflow/runs/set-tag"): Answer(Nothing, more=(404,)),

@@ -132,6 +132,7 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/2.0/mlflow/runs/create"): OWN_RUN,
     ("POST", "/api/2.0/mlflow/runs/update"): OWN_RUN,
     ("GET", "/api/2.0/mlflow/runs/get"): READ,
+    ("POST", "/api/2.0/mlflow/runs/search"): READ,
     ("POST", "/api/2.0/mlflow/runs/delete"): MEMBERS,
     ("POST", "/api/2.0/mlflow/runs/restore"): MEMBERS,
     ("POST", "/api/2.0/mlflow/runs/set-tag"): OWN_RUN,

@@ -21,6 +21,9 @@ from runyard_server.records import experiments as experiment_records
 from runyard_server.records import runs as records
 from runyard_server.records import streams
 from runyard_server.records.engine import Database
+from runyard_server.records.run_search import RunOrder as RunOrder
+from runyard_server.records.run_search import RunSearch as RunSearch
+from runyard_server.records.run_search import search
 from runyard_server.records.runs import RunFilter as RunFilter  # the API asks with it
 from runyard_server.services.admission import Admitted
 from runyard_server.services.hub import Hub
@@ -204,6 +207,11 @@ class RunService:
         """Runs that match, newest first."""
         with self._database.read() as connection:
             return records.list_matching(connection, wanted)
+
+    def search(self, wanted: RunSearch) -> builtins.list[RunRecord]:
+        """Runs that match comparisons, a page of them."""
+        with self._database.read() as connection:
+            return search(connection, wanted)
 
     def count_unfinished(self) -> int:
         """Runs that have not ended."""
