@@ -43,6 +43,8 @@ from runyard_server.api.mlflow import experiments as mlflow_experiments
 from runyard_server.api.mlflow import inputs as mlflow_inputs
 from runyard_server.api.mlflow import logged_models as mlflow_logged_models
 from runyard_server.api.mlflow import metrics as mlflow_metrics
+from runyard_server.api.mlflow import model_names as mlflow_model_names
+from runyard_server.api.mlflow import model_versions as mlflow_model_versions
 from runyard_server.api.mlflow import run_search as mlflow_run_search
 from runyard_server.api.mlflow import runs as mlflow_runs
 from runyard_server.api.mlflow import server as mlflow_server
@@ -72,6 +74,7 @@ from runyard_server.services.given_files import GivenFiles
 from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
+from runyard_server.services.model_names import ModelNameService
 from runyard_server.services.models import ModelService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.pages import PageService
@@ -113,6 +116,8 @@ MLFLOW_ROUTERS = [
     mlflow_inputs.router,
     mlflow_artifacts.router,
     mlflow_logged_models.router,
+    mlflow_model_names.router,
+    mlflow_model_versions.router,
 ]
 
 
@@ -267,6 +272,7 @@ def build(
         logs=log_service,
         metrics=MetricService(database, hub, run_service.apply_spooled),
         models=ModelService(database, clock, store, file_service),
+        model_names=ModelNameService(database, clock),
         objects=ObjectService(store),
         reading=ReadingService(log_service, file_service),
         snapshots=snapshot_service,

@@ -22,6 +22,8 @@ from runyard_server.api.mlflow import artifacts as mlflow_artifacts
 from runyard_server.api.mlflow import experiments as mlflow_experiments
 from runyard_server.api.mlflow import logged_models as mlflow_models
 from runyard_server.api.mlflow import metrics as mlflow_metrics
+from runyard_server.api.mlflow import model_names as mlflow_names
+from runyard_server.api.mlflow import model_versions as mlflow_versions
 from runyard_server.api.mlflow import runs as mlflow_runs
 from runyard_server.api.mlflow import server as mlflow_server
 from runyard_server.services.admission import Admitted
@@ -303,4 +305,26 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("GET", "/api/2.0/mlflow/logged-models/{model_id}/artifacts/directories"): Answer(mlflow_models.Directory),
     ("GET", "/api/2.0/mlflow/metrics/get-history"): Answer(mlflow_metrics.History, more=(404,)),
     ("GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval"): Answer(mlflow_metrics.Histories, more=(404,)),
+    ("POST", "/api/2.0/mlflow/registered-models/create"): Answer(mlflow_names.OneName),
+    ("GET", "/api/2.0/mlflow/registered-models/get"): Answer(mlflow_names.OneName, more=(404,)),
+    ("POST", "/api/2.0/mlflow/registered-models/rename"): Answer(mlflow_names.OneName, more=(404,)),
+    ("PATCH", "/api/2.0/mlflow/registered-models/update"): Answer(mlflow_names.OneName, more=(404,)),
+    ("DELETE", "/api/2.0/mlflow/registered-models/delete"): Answer(Nothing, more=(404,)),
+    ("GET", "/api/2.0/mlflow/registered-models/search"): Answer(mlflow_names.NamePage),
+    ("POST", "/api/2.0/mlflow/registered-models/get-latest-versions"): Answer(mlflow_names.Versions, more=(404,)),
+    ("GET", "/api/2.0/mlflow/registered-models/get-latest-versions"): Answer(mlflow_names.Versions, more=(404,)),
+    ("POST", "/api/2.0/mlflow/registered-models/set-tag"): Answer(Nothing, more=(404,)),
+    ("DELETE", "/api/2.0/mlflow/registered-models/delete-tag"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/registered-models/alias"): Answer(Nothing, more=(404,)),
+    ("DELETE", "/api/2.0/mlflow/registered-models/alias"): Answer(Nothing, more=(404,)),
+    ("GET", "/api/2.0/mlflow/registered-models/alias"): Answer(mlflow_versions.OneVersion, more=(404,)),
+    ("POST", "/api/2.0/mlflow/model-versions/create"): Answer(mlflow_versions.OneVersion, more=(404,)),
+    ("GET", "/api/2.0/mlflow/model-versions/get"): Answer(mlflow_versions.OneVersion, more=(404,)),
+    ("PATCH", "/api/2.0/mlflow/model-versions/update"): Answer(mlflow_versions.OneVersion, more=(404,)),
+    ("DELETE", "/api/2.0/mlflow/model-versions/delete"): Answer(Nothing, more=(404,)),
+    ("POST", "/api/2.0/mlflow/model-versions/transition-stage"): Answer(mlflow_versions.OneVersion, more=(404,)),
+    ("GET", "/api/2.0/mlflow/model-versions/get-download-uri"): Answer(mlflow_versions.Uri, more=(404,)),
+    ("POST", "/api/2.0/mlflow/model-versions/set-tag"): Answer(Nothing, more=(404,)),
+    ("DELETE", "/api/2.0/mlflow/model-versions/delete-tag"): Answer(Nothing, more=(404,)),
+    ("GET", "/api/2.0/mlflow/model-versions/search"): Answer(mlflow_versions.VersionPage),
 }

@@ -25,6 +25,9 @@ from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.files import FileEntry
 from runyard.protocol.models import ModelRecord
 from runyard_server.records.tables import model_numbers, models
+from runyard_server.records.upserts import put
+
+_IS_VERSION = models.c.version > 0  # see ``name``
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def add(connection: Connection, record: ModelRecord, request_id: str | None = No
 
 def get(connection: Connection, name: str, version: int | None = None) -> ModelRecord | None:
     """One version of a model, the newest where ``version`` is None."""
-    query = select(models).where(models.c.name == name)
+    query = select(models).where(models.c.name == name, _IS_VERSION)
     if version is not None:
         query = query.where(models.c.version == version)
     row = connection.execute(query.order_by(models.c.version.desc()).limit(1)).mappings().first()
@@ -78,7 +81,7 @@ def get(connection: Connection, name: str, version: int | None = None) -> ModelR
 def list_matching(connection: Connection, wanted: ModelFilter) -> Sequence[ModelRecord]:
     """Models that match, newest first. Their ``files`` are left out: ask for one model to have them."""
     columns = [column for column in models.c if column.name not in ("files", "request_id")]
-    conditions = _conditions(connection, wanted)
+    conditions = [_IS_VERSION, *_conditions(connection, wanted)]
     query: Select[Any] = select(*columns).where(*conditions)
     if wanted.latest:
         newest = select(models.c.name, func.max(models.c.version)).where(*conditions).group_by(models.c.name)
@@ -102,14 +105,54 @@ def remove(connection: Connection, name: str, version: int) -> bool:
 
 def names(connection: Connection, limit: int) -> Sequence[str]:
     """Names of the models that are there, in order."""
-    rows = connection.execute(select(models.c.name).distinct().order_by(models.c.name).limit(limit))
+    query = select(models.c.name).where(_IS_VERSION).distinct().order_by(models.c.name).limit(limit)
+    rows = connection.execute(query)
     return [str(name) for (name,) in rows]
 
 
 def versions(connection: Connection, name: str, limit: int) -> Sequence[int]:
     """Versions of a model that are there, newest first."""
-    query = select(models.c.version).where(models.c.name == name).order_by(models.c.version.desc()).limit(limit)
+    query = (
+        select(models.c.version)
+        .where(models.c.name == name, _IS_VERSION)
+        .order_by(models.c.version.desc())
+        .limit(limit)
+    )
     return [int(version) for (version,) in connection.execute(query)]
+
+
+# What is said of a name itself, with or without versions of it: a row whose version is 0.
+
+
+def name(connection: Connection, name: str) -> ModelRecord | None:
+    """What is said of a name: its tags and description, and in ``properties`` its aliases, each with a version."""
+    row = connection.execute(select(models).where(models.c.name == name, ~_IS_VERSION)).mappings().first()
+    return _record(row) if row else None
+
+
+def put_name(connection: Connection, record: ModelRecord) -> None:
+    """Says something of a name, in place of what was said before; call it on a locked name."""
+    values = {key: value for key, value in to_json(replace(record, version=0)).items() if key != "id"}
+    put(connection, models, [values])
+
+
+def all_names(connection: Connection) -> Sequence[tuple[str, float, float]]:
+    """Every name with versions or words of its own, in order; when the first and the last of these were made."""
+    at = models.c.created_at
+    query = select(models.c.name, func.min(at), func.max(at)).group_by(models.c.name).order_by(models.c.name)
+    return [(str(row[0]), float(row[1]), float(row[2])) for row in connection.execute(query)]
+
+
+def rename(connection: Connection, before: str, after: str) -> None:
+    """Gives all versions of a name, and its count of versions, to a name that has none; call it on both locked."""
+    connection.execute(update(models).where(models.c.name == before).values(name=after))
+    count = select(model_numbers.c.last_version).where(model_numbers.c.name == before).scalar_subquery()
+    connection.execute(update(model_numbers).where(model_numbers.c.name == after).values(last_version=count))
+
+
+def remove_name(connection: Connection, name: str) -> None:
+    """Forgets a name with all of its versions. Their numbers are never given again."""
+    connection.execute(delete(models).where(models.c.name == name))
 
 
 def lock(connection: Connection, name: str) -> None:

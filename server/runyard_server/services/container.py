@@ -14,6 +14,7 @@ from runyard_server.services.given_files import GivenFiles
 from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
+from runyard_server.services.model_names import ModelNameService
 from runyard_server.services.models import ModelService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.pages import PageService
@@ -54,6 +55,7 @@ class Services:
     logs: LogService
     metrics: MetricService
     models: ModelService
+    model_names: ModelNameService
     objects: ObjectService
     reading: ReadingService
     snapshots: SnapshotService
