@@ -40,9 +40,7 @@ def api(yard: Yard, document: Any) -> Any:
 
 def test_every_route_of_the_role_table_is_in_the_document_and_has_its_answers(document: Any) -> None:
     declared = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
-    served = {
-        (method, path.replace(":path}", "}")) for method, path in roles.TABLE if path.startswith("/api/")
-    }
+    served = {(method, path.replace(":path}", "}")) for method, path in roles.TABLE if path.startswith("/api/")}
 
     assert declared == served == set(answers.TABLE)
 

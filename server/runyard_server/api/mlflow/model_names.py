@@ -286,7 +286,10 @@ def _checked(comparison: Comparison) -> Comparison:
 
 def _matches(one: ModelName, wanted: Sequence[Comparison]) -> bool:
     attributes = {name: value(one) for name, value in _ATTRIBUTES.items()}
-    return all(holds(each, attributes if each.kind == ATTRIBUTE else one.tags) for each in wanted)
+    return all(
+        holds(each, attributes) if each.kind == ATTRIBUTE else model_words.holds_of_tags(each, one.tags)
+        for each in wanted
+    )
 
 
 def _order(text: str) -> tuple[Callable[[ModelName], Any], bool]:

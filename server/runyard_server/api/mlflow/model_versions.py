@@ -306,7 +306,10 @@ def _checked(comparison: Comparison) -> Comparison:
 
 def _matches(record: ModelRecord, version: model_words.ModelVersion, wanted: Sequence[Comparison]) -> bool:
     attributes = {name: value(version) for name, value in _ATTRIBUTES.items()}
-    return all(holds(each, attributes if each.kind == ATTRIBUTE else record.tags) for each in wanted)
+    return all(
+        holds(each, attributes) if each.kind == ATTRIBUTE else model_words.holds_of_tags(each, record.tags)
+        for each in wanted
+    )
 
 
 def _order(text: str) -> tuple[Callable[[Any], Any], bool]:

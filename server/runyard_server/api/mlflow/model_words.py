@@ -5,6 +5,7 @@ it, for people to read: it is looked up once, when the version is made, and neve
 """
 
 import re
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -15,10 +16,12 @@ from runyard.names import check_model_name
 from runyard.protocol.models import ModelRecord
 from runyard_server.api.mlflow import words
 from runyard_server.api.mlflow.failures import invalid
+from runyard_server.domain.mlflow_filter import Comparison, holds
 from runyard_server.services.model_names import ModelName
 
 SHOWN_NAME = "mlflow.modelName"
 STAGE = "mlflow.stage"
+IS_PROMPT = "mlflow.prompt.is_prompt"
 SOURCE, RUN_LINK, MODEL_ID = "mlflow.source", "mlflow.runLink", "mlflow.modelId"
 STAGES = ("None", "Staging", "Production", "Archived")
 
@@ -52,6 +55,13 @@ class RegisteredModel(TypedDict, total=False):
     latest_versions: list[ModelVersion]
     tags: list[words.Pair]
     aliases: list[AliasOfVersion]
+
+
+def holds_of_tags(one: Comparison, tags: Mapping[str, str]) -> bool:
+    """Whether a comparison holds of tags. MLflow's clients leave prompts out by a tag that models do not have at all."""
+    if one.key == IS_PROMPT and one.sign == "!=":
+        return tags.get(IS_PROMPT) != one.value
+    return holds(one, tags)
 
 
 def our_name(shown: str) -> str:

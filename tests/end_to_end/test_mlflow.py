@@ -1,0 +1,81 @@
+"""MLflow's own client, as it is on PyPI, against a real server of ours; and autolog in a job, which lands in its run."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runyard import Environment, Workspace
+from runyard.run import Run
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).parent / "mlflow_scripts"
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+
+pytestmark = [pytest.mark.network, pytest.mark.slow]
+
+
+@pytest.fixture(scope="session")
+def mlflow_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Python that has MLflow's client and scikit-learn, with the pins of requirements/mlflow.txt."""
+    folder = tmp_path_factory.mktemp("mlflow") / "venv"
+    pins = str(ROOT / "requirements" / "mlflow.txt")
+    for command in (
+        ["venv", "--quiet", "--python", sys.executable, str(folder)],
+        ["pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes", "-r", pins],
+    ):
+        done = subprocess.run([sys.executable, "-m", "uv", *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return str(folder / "bin" / "python")
+
+
+def test_mlflows_client_tracks_searches_and_registers_here(
+    mlflow_python: str, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "")
+    uri = workspace.get_mlflow_tracking_uri()
+    environment = {**os.environ, **QUIET, "MLFLOW_TRACKING_URI": uri}
+    assert environment["MLFLOW_TRACKING_TOKEN"]
+
+    done = subprocess.run(
+        [mlflow_python, str(SCRIPTS / "tracking.py")],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr[-5000:]
+    said = json.loads(done.stdout[done.stdout.rindex("{") :])
+    run = workspace.get_run(said["run_id"])
+    assert run.get_status() == "Completed"
+    metrics = run.get_metrics()
+    assert metrics["loss"] == [1.0, 0.5, 1 / 3, 0.25, 0.2]
+    assert "model/weights é.bin" in run.get_file_names()
+    assert run.get_properties()["mlflow.param.lr"] == "0.1"
+
+
+def test_autolog_in_a_job_lands_in_the_jobs_run(
+    mlflow_python: str, workspace: Workspace, submit: Callable[..., Run]
+) -> None:
+    environment = Environment("mlflow")
+    environment.python.user_managed_dependencies = True
+    environment.python.interpreter_path = mlflow_python
+    environment.environment_variables = dict(QUIET)
+    run = submit((SCRIPTS / "autolog.py").read_text(), environment=environment)
+    details = run.wait_for_completion()
+
+    assert details["status"] == "Completed"
+    assert f"logged to {run.id}" in run._read_log("azureml-logs/70_driver_log.txt")
+    assert 0.9 < run.get_metrics()["training_accuracy_score"] <= 1.0
+    assert run.get_properties()["mlflow.param.C"] == "0.5"
+    assert run.get_tags()["by"] == "autolog"
+    (second,) = [child for child in run.get_children() if child.display_name == "another"]
+    assert second.get_metrics() == {"more": 1.0}
+    assert second.get_file_names() == ["notes.txt"]
+    assert second.get_status() == "Completed"
