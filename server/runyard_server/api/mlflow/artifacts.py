@@ -79,13 +79,18 @@ def place_of(request: Request, address: str) -> Place:
         version = parts[2]
         if not version.isdecimal() or not version.isascii() or len(version) > 9:
             raise absent(f"There is no version {version[:50]!r} of a model.")
-        return Place("/".join(parts[3:]), model=(parts[1], int(version)))
+        return Place(_path(parts), model=(parts[1], int(version)))
     if len(parts) < 3 or parts[2] != "artifacts":
         raise absent(f"No artifacts lie at {address[:200]!r}. Ask a run for its artifact_uri.")
     run = find(request, parts[1])
     if words.experiment_id(experiment_of(request, run)) != parts[0]:
         raise absent(f"No artifacts lie at {address[:200]!r}. Ask a run for its artifact_uri.")
-    return Place("/".join(parts[3:]), run=run)
+    return Place(_path(parts), run=run)
+
+
+def _path(parts: Sequence[str]) -> str:
+    # Once more by itself: what is no drive in the middle of an address is one at the beginning of a path.
+    return checked("/".join(parts[3:])) if len(parts) > 3 else ""
 
 
 def below(entries: Sequence[FileEntry], path: str) -> list[File]:
