@@ -47,6 +47,7 @@ requirements: .venv  ## renew the pins (with hashes) from what each pyproject.to
 	$(COMPILE) --universal --upgrade --python-version 3.11 --all-extras --no-emit-package runyard \
 		server/pyproject.toml -o requirements/server.txt
 	$(COMPILE) --universal --upgrade --python-version 3.11 requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) --universal --upgrade --python-version 3.11 requirements/mlflow.in -o requirements/mlflow.txt
 	$(COMPILE) --upgrade --python-version 3.7 requirements/python37.in -o requirements/python37.txt
 
 clean:  ## remove .venv, the tools and every cache

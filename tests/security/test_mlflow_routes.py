@@ -294,7 +294,7 @@ def test_attack_42_a_filter_is_read_and_never_run(yard: Yard, query: str) -> Non
     ]:
         answer = client.post(f"{MLFLOW}/{noun}/search", json={**said, "filter": query})
         assert answer.status_code in (200, 400) and "uid=" not in answer.text
-        if "LIKE" not in query:
+        if "LIKE" not in query and (noun == "runs" or '"' not in query):
             refused(answer)
     refused(client.post(f"{MLFLOW}/runs/search", json={"experiment_ids": [experiment_id], "order_by": [query]}))
     for noun in ("registered-models", "model-versions"):
