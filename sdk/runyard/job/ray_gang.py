@@ -27,6 +27,7 @@ NO_TASKS, NO_RAY = 71, 72  # exit codes of the driver itself
 PREEMPTED, NODE_LOST, OUT_OF_MEMORY, TAKEN_AWAY = "preempted", "node_lost", "out_of_memory", "taken_away"
 
 _LOOK_EVERY_S = 0.5
+_ROOM_EVERY_S = 1  # whole seconds: Ray cuts off the rest, and would not wait at all
 _LAST_S = 2.5  # after a SIGTERM of Ray's, which sends SIGKILL three seconds later
 
 
@@ -113,7 +114,7 @@ class Gang:
         count = len(self._directories)
         self._say(waiting=self._waits_for(ray), asked=count)
         group = ray.util.placement_group([self._bundle] * count, strategy="STRICT_SPREAD")
-        while not group.wait(_LOOK_EVERY_S):
+        while not group.wait(_ROOM_EVERY_S):
             if self._is_taken_back():
                 ray.util.remove_placement_group(group)
                 return None

@@ -42,6 +42,42 @@ _SETTINGS = {
     "RAY_DISABLE_IMPORT_WARNING": "1",
 }
 
+# Ray's autoscaler with its provider for tests, which starts nodes as processes of this machine.
+_FAKE_HEAD = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
+_SCALING_SETTINGS = {
+    "RAY_FAKE_CLUSTER": "1",
+    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+    "RAY_enable_autoscaler_v2": "1",
+    "RAY_CLOUD_INSTANCE_ID": _FAKE_HEAD,
+    "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _FAKE_HEAD,
+}
+_DEFAULTS_PATH = "ray/autoscaler/_private/fake_multi_node/example.yaml"  # Ray reads it, and its wheel lacks it
+
+
+def _scaling(most: int) -> dict[str, Any]:
+    """A cluster file of that provider's."""
+    commands = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+    return {
+        "cluster_name": "runyard",
+        "max_workers": most,
+        "idle_timeout_minutes": 0.1,
+        "upscaling_speed": 10.0,
+        "provider": {"type": "fake_multinode", "launch_multiple": True, "head_node_id": _FAKE_HEAD},
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "worker": {"resources": {"CPU": 2}, "node_config": {}, "min_workers": 0, "max_workers": most},
+        },
+        "auth": {},
+        "docker": {},
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        "file_mounts_sync_continuously": False,
+        "rsync_exclude": [],
+        "rsync_filter": [],
+        **{f"{name}_commands": [] for name in commands},
+    }
+
 
 @cache
 def installed() -> tuple[Path | None, str]:
@@ -69,6 +105,8 @@ def _install(folder: Path) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             return (done.stderr.strip().splitlines() or ["uv failed"])[-1]
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / _DEFAULTS_PATH).write_text(json.dumps(_scaling(0)))
     return ""
 
 
@@ -86,10 +124,13 @@ class RayCluster:
     Args:
         folder: an empty folder with a short path: Ray's sockets lie in it.
         nodes: how many, named n1, n2 ...; each says that it has two processors, and a resource of its own name.
+        scales_to: so many further nodes are brought by Ray's own autoscaler as they are needed, and taken away when
+            they have been idle for some seconds.
     """
 
-    def __init__(self, folder: Path, nodes: int = 2) -> None:
+    def __init__(self, folder: Path, nodes: int = 2, scales_to: int = 0) -> None:
         self.folder = folder
+        self._scales_to = scales_to
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.server_address = "10.9.0.100"  # of the machine that a server runs on
         self.head_address = "10.9.0.50"
@@ -149,7 +190,12 @@ class RayCluster:
         temporary = ["--temp-dir", str(self.folder / "r")]
         ports = ["--port", str(_GCS_PORT), "--dashboard-port", str(_DASHBOARD_PORT)]
         hosts = ["--node-ip-address", self.head_address, "--dashboard-host", self.head_address]
-        self._start("--head", *ports, *hosts, *temporary, "--num-cpus=0", "--num-gpus=0")
+        scaling = []
+        if self._scales_to:
+            configuration = self.folder / "autoscaling.json"
+            configuration.write_text(json.dumps(_scaling(self._scales_to)))
+            scaling = [f"--autoscaling-config={configuration}"]
+        self._start("--head", *ports, *hosts, *temporary, *scaling, "--num-cpus=0", "--num-gpus=0")
 
     def start_node(self, name: str) -> None:
         """Starts a node."""
@@ -196,7 +242,9 @@ class RayCluster:
         left_out = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if name not in left_out}
         path = f"{self.programs}{os.pathsep}{kept.get('PATH', os.defpath)}"
-        return {**kept, **_SETTINGS, **self._client_environment(), "RAY_AUTH_TOKEN": self.token, "PATH": path}
+        scaling = _SCALING_SETTINGS if self._scales_to else {}
+        own = {**self._client_environment(), "RAY_AUTH_TOKEN": self.token, "PATH": path}
+        return {**kept, **_SETTINGS, **scaling, **own}
 
     def _start(self, *options: str) -> None:
         """Starts what puts itself into the background; it keeps no pipe of ours open."""
