@@ -28,6 +28,7 @@ VERSION = "2.60.0"
 HEAD = "head"
 _DASHBOARD_PORT = 8265
 _GCS_PORT = 6379
+_TRIES = 4
 _PATIENCE_S = 180.0  # a cold start of the head compiles and reads some hundred megabytes
 # A silent node is given up in seconds here, in minutes by Ray's own defaults.
 _SETTINGS = {
@@ -35,7 +36,7 @@ _SETTINGS = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "4",
-    "RAY_raylet_start_wait_time_s": "150",  # 30 by default, which a busy machine does not keep
+    "RAY_agent_register_timeout_ms": "120000",  # a busy machine does not keep the default
     "RAY_worker_register_timeout_seconds": "300",
     "RAY_worker_niceness": "0",  # Ray's workers give way to everything else by default
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -247,21 +248,28 @@ class RayCluster:
         return {**kept, **_SETTINGS, **scaling, **own}
 
     def _start(self, *options: str) -> None:
-        """Starts what puts itself into the background; it keeps no pipe of ours open."""
+        """Starts what puts itself into the background; it keeps no pipe of ours open.
+
+        `ray start` gives a node half a minute, which a busy machine does not keep: then it is started again.
+        """
         command = [str(self.programs / "ray"), "start", *options]
         command += ["--disable-usage-stats", "--object-store-memory=100000000"]
-        with open(self.folder / "daemons.log", "ab") as log:
-            done = subprocess.run(
-                self._network.enter(command),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment(),
-                check=False,
-            )
-        if done.returncode != 0:
-            said = (self.folder / "daemons.log").read_text(errors="replace")
-            raise AssertionError(f"{' '.join(command)} failed: {said[-2000:]}")
+        for _ in range(_TRIES):
+            with open(self.folder / "daemons.log", "ab") as log:
+                done = subprocess.run(
+                    self._network.enter(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._environment(),
+                    check=False,
+                )
+            if done.returncode == 0:
+                return
+            if "--head" in options:
+                self._network.clear()
+        said = (self.folder / "daemons.log").read_text(errors="replace")
+        raise AssertionError(f"{' '.join(command)} failed {_TRIES} times: {said[-2000:]}")
 
     def _daemons(self, name: str) -> list[int]:
         wanted = f"--node_ip_address={self.addresses[name]}"
