@@ -207,11 +207,11 @@ class RayCluster:
     def kill_node(self, name: str) -> None:
         """Kills a node's own daemon; what that has started ends by itself."""
         self.signal_node(name, signal.SIGKILL)
-        self.until(lambda: not self._daemons(name), f"the end of {name}")
+        self.until(lambda: not self._daemons(self.addresses[name]), f"the end of {name}")
 
     def signal_node(self, name: str, number: int) -> None:
         """Sends a signal to a node's daemon: SIGSTOP makes it hang."""
-        for pid in self._daemons(name):
+        for pid in self._daemons(self.addresses[name]):
             processes.send(pid, number)
 
     def clear(self) -> None:
@@ -268,11 +268,13 @@ class RayCluster:
                 return
             if "--head" in options:
                 self._network.clear()
+            for pid in self._daemons(options[options.index("--node-ip-address") + 1]):  # it may still come
+                processes.send(pid, signal.SIGKILL)
         said = (self.folder / "daemons.log").read_text(errors="replace")
         raise AssertionError(f"{' '.join(command)} failed {_TRIES} times: {said[-2000:]}")
 
-    def _daemons(self, name: str) -> list[int]:
-        wanted = f"--node_ip_address={self.addresses[name]}"
+    def _daemons(self, address: str) -> list[int]:
+        wanted = f"--node_ip_address={address}"
         found = []
         for pid in processes.all_processes():
             command = processes.command_of(pid)
