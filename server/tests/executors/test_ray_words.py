@@ -33,7 +33,7 @@ class Head:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.nodes: list[dict[str, Any]] = []
         self.usage: dict[str, dict[str, list[float]]] = {}
-        self.report: dict[str, Any] = {}
+        self.report: dict[str, Any] = {"legacy": True, "nodeTypeMapping": {"a": "node_a"}}  # it only looks on
         self.asked: list[str] = []
         self.loses_answers = False
         head = self
@@ -322,6 +322,8 @@ def test_a_cluster_with_an_autoscaler_may_be_asked_for_more_than_is_here(head: H
     with pytest.raises(ComputeTargetException, match="max_nodes=8 is more than this cluster has"):
         executor.check(more)
     head.report = {"nodeTypeMapping": {"a": "ray.worker.default"}}
+    assert executor.check(more).max_nodes == 8
+    head.report = {}  # the second autoscaler says nothing here
     assert executor.check(more).max_nodes == 8
 
 

@@ -209,10 +209,16 @@ def _job(answer: Mapping[str, Any]) -> Job:
 
 
 def _scales(report: Mapping[str, Any]) -> bool:
-    """Whether an autoscaler stands behind the cluster; one that only looks on names each node as a type of its own."""
+    """Whether an autoscaler may stand behind the cluster.
+
+    One that only looks on names each node as a type of its own. Ray's second autoscaler reports nothing here: whoever
+    says nothing may bring nodes.
+    """
+    if not report:
+        return True
     types = report.get("nodeTypeMapping")
     if types is None:
-        return bool(report) and not report.get("legacy", False)
+        return not report.get("legacy", False)
     return any(str(kind) != f"node_{node}" for node, kind in types.items())
 
 
