@@ -15,6 +15,7 @@ RunyardError
 │   ├── ModelPathNotFoundException a model path that is not in the run's files
 │   ├── RunException               no such run, or it cannot do that now
 │   │   ├── IllegalTransitionError a status that cannot follow the present one
+│   │   ├── AttemptOverError       what an attempt sends that has ended
 │   │   └── FileNotInRunError      no such file in the run's files
 │   ├── DigestMismatchError        bytes that are not those of their digest
 │   ├── PathRefusedError           a path that leaves its folder or is not plain
@@ -143,6 +144,13 @@ class UnknownRunError(RunException):
 
 class IllegalTransitionError(RunException):
     code = "illegal_transition"
+    http_status = 409
+
+
+class AttemptOverError(RunException):
+    """Whoever holds the token of an attempt that has ended changes nothing any more."""
+
+    code = "attempt_over"
     http_status = 409
 
 

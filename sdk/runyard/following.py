@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple
 
 from runyard.errors import ServerUnavailableError
-from runyard.rank_lines import TITLE, RankLines, rank_of
+from runyard.rank_lines import RankLines, rank_of, title_of
 from runyard.transport.base import url_path
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # What a person wants to see of a run's logs: the build, the preparation, what each rank prints.
 LOGS = "azureml-logs/"
-_SHOWN = re.compile(r"azureml-logs/(20_\w+|65_job_prep-0|70_driver_log(_\w+)?)\.txt$")
+_SHOWN = re.compile(r"azureml-logs/(attempt-\d+/)?(20_\w+|65_job_prep-0|70_driver_log(_\w+)?)\.txt$")
 _SILENCE_S = 60.0  # the server says something at least every 15 s
 _AWAY_S = 600.0
 
@@ -93,6 +93,10 @@ def _parsed(answer: Any) -> Iterator[Tuple[str, Dict[str, Any]]]:
             yield kind, json.loads(line[6:])
 
 
+def _since(at: Optional[float]) -> str:
+    return time.strftime(" since %H:%M:%S", time.localtime(at)) if at else ""
+
+
 class _View:
     """Prints a run as a person follows it."""
 
@@ -104,6 +108,7 @@ class _View:
         self._out = sys.stdout
         self._log = ""
         self._lines = RankLines()
+        self._ranks = ""  # whose: the title of the last log of one
         self._waits = ""
         say("RunId: {}\nWeb View: {}".format(run.id, run.get_portal_url()))
 
@@ -112,15 +117,19 @@ class _View:
             said = self._run.get_detailed_status()
             if said["status"] == "Queued" and said["details"] not in ("", "starts now", self._waits):
                 self._waits = said["details"]
-                self._say("Queued: {}".format(said["details"]))
+                self._say("Queued{}: {}".format(_since(said["since"]), said["details"]))
 
     def log(self, data: Dict[str, Any]) -> None:
         name = data["name"]
         if not is_shown(name):
             return
-        rank = rank_of(name)
-        text = data["text"] if rank is None else self._lines.take(rank, data["text"])
-        shown = name if rank is None else TITLE
+        rank, text, shown = rank_of(name), data["text"], name
+        if rank is not None:
+            shown = title_of(name)
+            if shown != self._ranks:  # those of another attempt: what the last one's had begun stays as it is
+                self._out.write(self._lines.rest())
+                self._ranks = shown
+            text = self._lines.take(rank, text)
         if shown != self._log:
             self._log = shown
             title = "Streaming " + shown

@@ -3,9 +3,9 @@
 import re
 from typing import Dict, List, Optional
 
-TITLE = "azureml-logs/70_driver_log_*.txt"  # where all of them are shown together
+_TITLE = "70_driver_log_*.txt"  # where all of them are shown together
 
-_LOG = re.compile(r"azureml-logs/70_driver_log_(\w+)\.txt$")
+_LOG = re.compile(r"azureml-logs/(?:attempt-\d+/)?70_driver_log_(\w+)\.txt$")
 _LONGEST = 65536  # of a line that has no end yet
 
 
@@ -13,6 +13,11 @@ def rank_of(log: str) -> Optional[str]:
     """The label of the rank that prints to the log of that name; None where the run has one rank, or it is another log."""
     found = _LOG.match(log)
     return None if found is None else found.group(1)
+
+
+def title_of(log: str) -> str:
+    """The name under which the logs of all ranks are shown together: those of one attempt."""
+    return "{}/{}".format(log.rpartition("/")[0], _TITLE)
 
 
 class RankLines:

@@ -5,9 +5,8 @@ from typing import Any, List
 from runyard.data_reference import DataReference
 from runyard.datapath import DataPath
 from runyard.errors import UserErrorException
-from runyard.protocol.runs import RUN_FILES, DataReferenceSpec
+from runyard.protocol.runs import RESUMED, RUN_FILES, DataReferenceSpec
 
-NAME = "MODEL_LOCATION"  # Azure's: scripts also read the variable AZUREML_DATAREFERENCE_MODEL_LOCATION
 OPTION = "--resume-from"
 
 
@@ -25,7 +24,7 @@ class RunOutputs:
 
     def to_spec(self) -> DataReferenceSpec:
         """What goes over the wire."""
-        return DataReferenceSpec(name=NAME, datastore=RUN_FILES, path=self.path, mode="download", run=self.run_id)
+        return DataReferenceSpec(name=RESUMED, datastore=RUN_FILES, path=self.path, mode="download", run=self.run_id)
 
     def __repr__(self) -> str:
         return "RunOutputs({!r}, {!r})".format(self.run_id, self.path)
@@ -49,7 +48,7 @@ def resumed_from(place: Any) -> Any:
             "resume_from takes the run whose outputs are to be gone on from, or a place on a datastore, (datastore, "
             "'checkpoints'); this is {!r:.100}.".format(place)
         ) from None
-    return DataReference(found.datastore, NAME, found.path_on_datastore)
+    return DataReference(found.datastore, RESUMED, found.path_on_datastore)
 
 
 def option(place: Any) -> List[Any]:

@@ -194,9 +194,14 @@ class Run(MetricLogging):
         return found
 
     def get_detailed_status(self) -> Dict[str, Any]:
-        """``{"status", "details", "position"}``: the status and what the run waits for or how it ended."""
+        """``{"status", "since", "details", "position"}``: the status, and what the run waits for or how it ended."""
         said = self._call("GET", "why")
-        return {"status": said["status"], "details": said["reason"], "position": said["position"]}
+        return {
+            "status": said["status"],
+            "since": said.get("since"),
+            "details": said["reason"],
+            "position": said["position"],
+        }
 
     def get_portal_url(self) -> str:
         """Address of the run's page; it opens in a browser without a login, for a week."""

@@ -88,6 +88,7 @@ def run_definition(spec: Dict[str, Any], record: Dict[str, Any]) -> Dict[str, An
         "maxRunDurationSeconds": spec["max_run_duration_s"],
         "nodeCount": spec["node_count"],
         "priority": spec["priority"],
+        "maxAttempts": (spec.get("retry") or {}).get("max_attempts", 1),
         "environment": {
             "name": environment["name"],
             "version": environment["version"],

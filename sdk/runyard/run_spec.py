@@ -25,7 +25,16 @@ from runyard.notices import not_used, unless
 from runyard.output_dataset import OutputFileDatasetConfig
 from runyard.protocol.datasets import DatasetOutput, DatasetUse
 from runyard.protocol.environments import EnvironmentSpec
-from runyard.protocol.runs import ALL_GPUS, GPUS_OF_SHAPE, DataReferenceSpec, DistributionSpec, RunSpec
+from runyard.protocol.runs import (
+    ALL_GPUS,
+    ASKED_FOR,
+    GPUS_OF_SHAPE,
+    LOSSES,
+    DataReferenceSpec,
+    DistributionSpec,
+    RetrySpec,
+    RunSpec,
+)
 from runyard.resuming import option
 from runyard.runconfig import (
     DEFAULT_CPU_IMAGE,
@@ -105,6 +114,7 @@ def build(
         output_datasets=references.outputs(),
         source_directory=source,
         tags=checked_pairs(tags),
+        retry=_retry(settings),
         run_config=_definition(settings),
     )
 
@@ -454,6 +464,22 @@ def _priority(value: Any) -> int:
 
 def _duration(value: Any) -> Optional[int]:
     return None if value is None else _count("max_run_duration_seconds", value)
+
+
+def _retry(settings: RunConfiguration) -> RetrySpec:
+    wanted = settings.retry_on
+    if isinstance(wanted, str) or not all(isinstance(cause, str) for cause in wanted):
+        raise UserErrorException("retry_on is a list of causes such as ['out_of_memory']; this is {!r}.".format(wanted))
+    attempts = _count("max_attempts", settings.max_attempts)
+    unknown = [cause for cause in wanted if cause not in ASKED_FOR + LOSSES]
+    if unknown:
+        raise UserErrorException(
+            "A run is not tried again after {!r}. It is after {} where max_attempts is more than 1, and where "
+            "retry_on names them after {}.".format(unknown[0], ", ".join(LOSSES), ", ".join(ASKED_FOR))
+        )
+    if wanted and attempts == 1:
+        raise UserErrorException("retry_on needs max_attempts of at least 2: with 1 nothing is tried again.")
+    return RetrySpec(attempts, sorted(set(wanted).difference(LOSSES)))
 
 
 def _definition(settings: RunConfiguration) -> Dict[str, Any]:

@@ -194,7 +194,9 @@ class RunConfiguration:
         data_references: name to ``DataReferenceConfiguration`` (or a data reference).
         inputs: data references that the script finds by their variables, without an argument.
         priority: higher goes first in the compute target's queue.
-        max_run_duration_seconds: after so long the run is ended; None for no limit.
+        max_run_duration_seconds: after so long the run is ended; None for no limit. Each attempt has that long.
+        max_attempts: how often the run is tried in all where its node or job is lost or preempted. Not in Azure ML.
+        retry_on: further causes to try it again after, such as "out_of_memory" or "script_failed". Not in Azure ML.
         auto_prepare_environment: accepted; an environment that is not there yet is always built.
     """
 
@@ -211,6 +213,8 @@ class RunConfiguration:
     inputs: List[Any]
     priority: Optional[int]
     max_run_duration_seconds: Optional[int]
+    max_attempts: int
+    retry_on: List[str]
     source_directory_data_store: Optional[str]
     tensorflow: TensorflowConfiguration
     mpi: MpiConfiguration
@@ -245,6 +249,8 @@ class RunConfiguration:
         self.inputs = []
         self.priority = None
         self.max_run_duration_seconds = None
+        self.max_attempts = 1
+        self.retry_on = []
         self.source_directory_data_store = None
         self.framework_request = FrameworkRequest()
         self.tensorflow = TensorflowConfiguration()
@@ -296,6 +302,7 @@ class RunConfiguration:
         twin.environment_variables = dict(self.environment_variables)
         twin.data_references = dict(self.data_references)
         twin.inputs = list(self.inputs)
+        twin.retry_on = copy.copy(self.retry_on)
         for part in ("tensorflow", "mpi", "pytorch", "history", "amlcompute", "docker", "framework_request"):
             setattr(twin, part, copy.copy(getattr(self, part)))
         return twin

@@ -24,6 +24,8 @@ class ScriptRunConfig:
         max_run_duration_seconds: the run is ended after so long (30 days by default).
         command: a command line (text or list) instead of script and arguments.
         docker_runtime_config: options of the container; they count where the environment, or the server, names an image.
+        max_attempts: how often the run is tried in all where its node or job is lost or preempted: see
+            ``run_config.retry_on`` for further causes. Not in Azure ML.
     Raises:
         UserErrorException: both command and script, or a value of the wrong kind.
     """
@@ -48,6 +50,7 @@ class ScriptRunConfig:
         max_run_duration_seconds: Optional[int] = LONGEST_RUN_S,
         command: Union[None, str, List[Any]] = None,
         docker_runtime_config: Any = None,
+        max_attempts: Optional[int] = None,
     ) -> None:
         if command and (script or arguments):
             raise UserErrorException("Give script and arguments, or command, not both.")
@@ -71,6 +74,8 @@ class ScriptRunConfig:
             self.run_config.docker = docker_runtime_config
         if self.run_config.max_run_duration_seconds is None or max_run_duration_seconds != LONGEST_RUN_S:
             self.run_config.max_run_duration_seconds = max_run_duration_seconds
+        if max_attempts is not None:
+            self.run_config.max_attempts = max_attempts
         if distributed_job_config is not None:
             self.run_config.distribute(distributed_job_config)
             self.run_config.node_count = _node_count(distributed_job_config, self.run_config.target)

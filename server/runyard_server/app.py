@@ -69,6 +69,7 @@ from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
 from runyard_server.services.experiments import ExperimentService
+from runyard_server.services.fence import Fence
 from runyard_server.services.files import FileService
 from runyard_server.services.given_files import GivenFiles
 from runyard_server.services.hub import Hub
@@ -201,6 +202,7 @@ def build(
     def gpu_count() -> int:
         return len(executors["local"].inventory().gpus)
 
+    fence = Fence(database)
     tokens = TokenService(secrets.token, secrets.signing_key, clock)
     store = FolderStore(home / "objects")
     file_service = FileService(database, clock, store)
@@ -247,12 +249,14 @@ def build(
         tokens=tokens,
         interpreter=environment_service.interpreter,
         local_path=places.local_path,
+        has_outputs=file_service.has_outputs,
         public_address=settings.public_url,
     )
     services = Services(
         instance=uuid.uuid4().hex,
         hub=hub,
         tokens=tokens,
+        fence=fence,
         pages=PageService(address, tokens),
         planning=PlanningService(executors, compute_service.asked, assignments),
         workspace=WorkspaceService(database, clock, settings.workspace),
@@ -290,6 +294,7 @@ def build(
             queue=queue,
             environments=environment_service,
             assignments=assignments,
+            fence=fence,
             closing=ClosingService(database, log_service, file_service, assignments, dataset_service),
             compute=compute_service.asked,
             check=admission.check,
@@ -332,7 +337,14 @@ def application(services: Services, hosts: list[str]) -> FastAPI:
     if missing:
         raise RuntimeError(f"Routes without a row in api/roles.py: {', '.join(missing)}")
     app.add_middleware(lanes.Lanes, page=ui.refused)  # inside the guard: who may not come in waits in no line
-    app.add_middleware(auth.Guard, tokens=services.tokens, hosts=hosts, routes=app.router.routes, page=ui.refused)
+    app.add_middleware(
+        auth.Guard,
+        tokens=services.tokens,
+        fence=services.fence,
+        hosts=hosts,
+        routes=app.router.routes,
+        page=ui.refused,
+    )
     return app
 
 

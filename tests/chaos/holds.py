@@ -39,9 +39,9 @@ class Gate:
         self.path = folder / f"gate-{name}-{rank}"
         self._writer: int | None = None
 
-    def reached(self) -> None:
+    def reached(self, within_s: float = PATIENCE_S) -> None:
         """Waits until the script stands at the gate."""
-        self._writer = eventually(self._grasp, f"a script at {self.path.name}")
+        self._writer = eventually(self._grasp, f"a script at {self.path.name}", within_s)
 
     def open(self) -> None:
         """Lets the script go on; harmless where it was killed meanwhile."""

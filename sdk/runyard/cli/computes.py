@@ -3,8 +3,10 @@
 from typing import Any, Dict, List, Optional
 
 from runyard.cli.call import Call
-from runyard.cli.output import Column, local_time, pairs_text
+from runyard.cli.output import Column, local_time, one_line, pairs_text
 from runyard.cli.parsing import Commands, add_pairs, whole_number
+
+MOST_WAITING = 20  # runs of which it is told why
 
 
 def add(commands: Commands) -> None:
@@ -152,8 +154,9 @@ def show(call: Call) -> int:
 
     record = call.transport.call("GET", url_path("computes", call.given.name))
     nodes = call.transport.call("GET", url_path("computes", call.given.name, "nodes"))
+    waiting = _waiting(call, record["spec"]["name"])
     if call.out.as_json:
-        call.out.json(dict(record, nodes=nodes))
+        call.out.json(dict(record, nodes=nodes, waiting=waiting))
         return 0
     spec = record["spec"]
     call.out.fields(
@@ -177,7 +180,24 @@ def show(call: Call) -> int:
         call.out.say()
         rows = [(node["name"], node["state"], ",".join(map(str, node["gpus"])), node["run_id"]) for node in nodes]
         call.out.table([Column("NODE"), Column("STATE"), Column("GPUS"), Column("RUN")], rows)
+    if waiting:
+        call.out.say()
+        lines = [(each["run_id"], local_time(each["since"]) or "", one_line(each["reason"])) for each in waiting]
+        call.out.table([Column("WAITING"), Column("SINCE"), Column("FOR", shrinks=True)], lines)
     return 0
+
+
+def _waiting(call: Call, name: str) -> List[Dict[str, Any]]:
+    """The runs that wait for nodes of a target, the longest there first, with why and since when."""
+    from runyard.transport.base import url_path
+
+    query = {"target": name, "status": "Queued", "include_children": "true", "limit": MOST_WAITING}
+    found = []
+    for run in reversed(call.transport.call("GET", "/runs", query=query)):
+        why = call.transport.call("GET", url_path("runs", run["id"], "why"))
+        if why["status"] == "Queued":
+            found.append({"run_id": run["id"], "since": why.get("since"), "reason": why["reason"]})
+    return found
 
 
 def create(call: Call) -> int:

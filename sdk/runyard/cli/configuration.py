@@ -68,6 +68,7 @@ def config(call: Call, source: str, script: str) -> "ScriptRunConfig":
     settings = made.run_config
     if given.max_seconds is not None:
         settings.max_run_duration_seconds = given.max_seconds
+    settings.max_attempts, settings.retry_on = given.max_attempts, given.retry_on
     name, version = given.framework or (None, None)
     settings.framework_request = FrameworkRequest(name, version, True if given.gpu else None)
     settings.environment_variables = dict(given.env)

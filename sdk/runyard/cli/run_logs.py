@@ -4,7 +4,7 @@ import codecs
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from runyard.cli.output import Output
-from runyard.rank_lines import TITLE, RankLines, in_order, rank_of
+from runyard.rank_lines import RankLines, in_order, rank_of, title_of
 
 if TYPE_CHECKING:
     from runyard.run import Run
@@ -45,13 +45,18 @@ class _Headed:
         self._out = out.out
         self._titled = titled
         self._lines = RankLines() if merged else None
+        self._ranks = ""  # whose: the title of the last log of one
         self._at_line_start = True
         self.name = ""
 
     def write(self, name: str, text: str) -> None:
         rank = rank_of(name)
         if self._lines is not None and rank is not None:
-            name, text = TITLE, self._lines.take(rank, text)
+            name = title_of(name)
+            if name != self._ranks:  # those of another attempt
+                self.end()
+                self._ranks = name
+            text = self._lines.take(rank, text)
             if not text:
                 return
         self._write(name, text)
@@ -60,7 +65,7 @@ class _Headed:
         """Writes what has no end yet."""
         rest = self._lines.rest() if self._lines is not None else ""
         if rest:
-            self._write(TITLE, rest)
+            self._write(self._ranks, rest)
 
     def _write(self, name: str, text: str) -> None:
         if name != self.name and self._titled:

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from runyard.cli.output import Column, Output, duration, harmless, local_time, one_line, pairs_text
-from runyard.cli.submit import command_text, environment_text
+from runyard.cli.submit import attempts_text, command_text, environment_text
 
 if TYPE_CHECKING:
     from runyard.run import Run
@@ -38,6 +38,7 @@ def write(out: Output, said: Dict[str, Any]) -> None:
         write_cause(out, said, said["why"])
     if not said["ended_at"]:
         _write_ranks(out, said["ranks"])
+    _write_attempts(out, said)
     for warning in said["warnings"]:
         out.say("\nwarning: " + one_line(warning))
     if said["events"]:
@@ -78,6 +79,24 @@ def write_silence(out: Output, ranks: List[Dict[str, Any]]) -> None:
         out.say("Last output: {}{}.".format(", ".join(said), ", {} more since".format(more) if more else ""))
 
 
+def _write_attempts(out: Output, said: Dict[str, Any]) -> None:
+    """Those that have ended and the present one, of a run that was tried more than once."""
+    over = said.get("attempts") or []
+    if not over:
+        return
+    rows: List[Tuple[Any, ...]] = []
+    for each in over:
+        lost = duration(each["lost_work_s"]) + " of work lost" if each["lost_work_s"] is not None else ""
+        since = "since its last output" if each["saved_at"] is not None else "since its start: it left no output"
+        how = "{}{}".format(one_line(each["message"]), " ({} {})".format(lost, since) if lost else "")
+        rows.append((each["number"], local_time(each["started_at"]) or "", each["reason"], how))
+    if said["attempt"] > len(over):
+        rows.append((said["attempt"], "", said["status"], ""))
+    out.say()
+    columns = [Column("ATTEMPT", right=True), Column("STARTED"), Column("CAUSE"), Column("", shrinks=True)]
+    out.table(columns, rows)
+
+
 def _write_ranks(out: Output, ranks: List[Dict[str, Any]]) -> None:
     rows = [(rank["name"], rank["node"], rank["state"], _last_output(rank)) for rank in ranks if rank["started_at"]]
     if rows:
@@ -100,20 +119,23 @@ def _cause(said: Dict[str, Any], why: Dict[str, Any]) -> str:
         return "for {} now, on {}".format(duration(time.time() - said["started_at"]), said["target"])
     # A reason without a message comes as its word.
     reason = why["reason"] if why["reason"] != said["reason"] else why["reason"].replace("_", " ")
-    return one_line(reason) + ("; number {} in the queue".format(why["position"]) if why["position"] > 1 else "")
+    place = "; number {} in the queue".format(why["position"]) if why["position"] > 1 else ""
+    since = "; since {}".format(local_time(why["since"])) if why.get("since") else ""
+    return one_line(reason) + place + since
 
 
 def _fields(out: Output, said: Dict[str, Any]) -> List[Tuple[str, Any]]:
     spec = said.get("spec") or {}
     status = out.status(said["status"]) + ("  ({})".format(said["reason"]) if said["reason"] else "")
-    tried = "attempt {}".format(said["attempt"]) if said["attempt"] > 1 else None
+    allowed = attempts_text(spec["retry"]) if spec.get("retry") else None
+    tried = "attempt {}{}".format(said["attempt"], " ({})".format(allowed) if allowed else "")
     models = ", ".join(said["models"])
     fields = [
         ("run", said["id"]),
         ("name", said["display_name"]),
         ("experiment", "{} (run {})".format(said["experiment"], said["number"])),
         ("status", status),
-        ("tried", tried),
+        ("tried", tried if allowed or said["attempt"] > 1 else None),
         ("created", _moment(said["created_at"], _by(said["submitted_by"]))),
         ("started", _moment(said["started_at"], _since(said["created_at"], said["started_at"]))),
         ("ended", _moment(said["ended_at"], _took(said))),

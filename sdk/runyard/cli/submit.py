@@ -7,6 +7,7 @@ from runyard.cli import configuration
 from runyard.cli.call import Call
 from runyard.cli.output import counted, duration, pairs_text
 from runyard.cli.parsing import Commands, add_pairs, whole_number
+from runyard.protocol.runs import ASKED_FOR, LOSSES
 
 if TYPE_CHECKING:
     from runyard.protocol.runs import RunSpec
@@ -89,6 +90,20 @@ def _add_place(group: Any) -> None:
     group.add_argument("--priority", metavar="N", type=int, help="higher goes first in the target's queue (default: 0)")
     group.add_argument(
         "--max-seconds", metavar="N", type=whole_number(1), help="end the run after so long (default: 30 days)"
+    )
+    group.add_argument(
+        "--max-attempts",
+        metavar="N",
+        type=whole_number(1),
+        default=1,
+        help="try it so often in all where its node or job is lost or preempted (default: 1)",
+    )
+    group.add_argument(
+        "--retry-on",
+        metavar="CAUSE",
+        action="append",
+        default=[],
+        help="try it again after that, too: {}; may be repeated".format(", ".join(ASKED_FOR)),
     )
     group.add_argument(
         "--data",
@@ -203,6 +218,7 @@ def _spec_fields(spec: "RunSpec") -> List[Tuple[str, Any]]:
         ("data", "\n".join("{}: {}/{} ({})".format(d.name, d.datastore, d.path, d.mode) for d in spec.data_references)),
         ("priority", spec.priority or None),
         ("at most", duration(spec.max_run_duration_s)),
+        ("attempts", attempts_text(to_plain(spec.retry))),
         ("tags", pairs_text(spec.tags)),
     ]
 
@@ -219,6 +235,13 @@ def command_text(script: Optional[str], command: List[str], arguments: List[str]
     import shlex
 
     return " ".join(shlex.quote(word) for word in (command or [script or ""] + arguments))
+
+
+def attempts_text(retry: Any) -> Optional[str]:
+    """How often a run is tried, and after what; None for once."""
+    if retry["max_attempts"] == 1:
+        return None
+    return "up to {}, after {}".format(retry["max_attempts"], ", ".join(list(LOSSES) + retry["causes"]))
 
 
 def environment_text(environment: Any) -> str:

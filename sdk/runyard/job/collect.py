@@ -65,6 +65,11 @@ class Collector:
             if not pause(kept_back):
                 return "The logs could not be stored: the run has moved on."
 
+    def saved_at(self) -> Optional[float]:
+        """When the last file of ``outputs/`` was written, in seconds since the epoch; None where there is none here."""
+        outputs = _tree(os.path.join(self._code, "outputs")) if self._assignment.keeps_folders else []
+        return max((os.stat(path).st_mtime for path in outputs), default=None)
+
     def _kept_back(self) -> Optional[str]:
         """Sends what is left of metrics and logs; why some of it could not be, None once all is stored."""
         spooled = self._shipper.drain(self._assignment.directory, timeout_s=30.0)
@@ -79,7 +84,9 @@ class Collector:
     def _files(self) -> Iterator[Tuple[str, str]]:
         for folder in KEPT_FOLDERS if self._assignment.keeps_folders else ():
             for path in _tree(os.path.join(self._code, folder)):
-                yield os.path.relpath(path, self._code).replace(os.sep, "/"), path
+                name = os.path.relpath(path, self._code).replace(os.sep, "/")
+                # An attempt's logs stay beside those of the attempts before it; of its outputs the newest counts.
+                yield self._shipper.log_name(name) if folder == "logs" else name, path
         aside = os.path.join(self._spool, "files")
         for path in _tree(aside):
             yield os.path.relpath(path, aside).replace(os.sep, "/"), path

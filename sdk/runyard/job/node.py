@@ -116,6 +116,7 @@ class NodeJob:
     def _collect(self) -> None:
         log = lambda line: self._log("75_job_post", line)  # noqa: E731
         collector = Collector(self.assignment, self.transport, self.shipper, self.code, self.spool, log)
+        self.reporter.saved_at = collector.saved_at()
         problem = collector.collect(self.reporter.wait_for_server)
         if problem and self.error is None:
             self.error = RunError(code=Reason.COLLECTION_FAILED.value, message=problem)

@@ -6,7 +6,7 @@ import time
 import traceback
 from typing import Callable, List, Optional
 
-from runyard.errors import RunyardError, ServerUnavailableError, UnknownRunError
+from runyard.errors import AttemptOverError, RunyardError, ServerUnavailableError, UnknownRunError
 from runyard.job.collect import live_prefix
 from runyard.job.spawn import Stop
 from runyard.protocol.codec import from_json, to_json
@@ -37,6 +37,7 @@ class Reporter:
         self.canceled = False
         self.timed_out = False
         self.is_stale = False
+        self.saved_at: Optional[float] = None  # when the last output was written, once they are collected
         self._assignment = assignment
         self._transport = transport
         self._shipper = shipper
@@ -183,11 +184,12 @@ class Reporter:
                 warnings=self._warnings(),
                 waits_for=self._waits_for if self._phase == "collecting" else "",
                 launch=self._launch,
+                saved_at=self.saved_at,
             )
         path = url_path("runs", self._assignment.run_id, "report")
         try:
             reply = from_json(JobReply, self._transport.call("POST", path, json=to_json(report)))
-        except UnknownRunError:
+        except (UnknownRunError, AttemptOverError):
             reply = JobReply(stale=True)
         if reply.instance != self._instance:
             if self._instance:

@@ -131,6 +131,9 @@ class Script:
             "RUNYARD_RUN_SPOOL": self._spool,
             "RUNYARD_RUN_ATTEMPT": str(own.attempt),
         }
+        resume = self._data.get(own.resume or "")
+        if resume is not None and os.path.isdir(resume):
+            said["RUNYARD_RESUME_DIR"] = resume
         if own.server_file:
             said["RUNYARD_RUN_SERVER_FILE"] = own.server_file
         if mlflow_tracking.URI not in own.variables:  # else the script is to track elsewhere

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 from runyard.following import is_shown
 from runyard.notebook.wording import number
 from runyard.protocol.status import RunStatus
-from runyard.rank_lines import TITLE, in_order, named, rank_of
+from runyard.rank_lines import in_order, named, rank_of, title_of
 from runyard.transport.base import url_path
 
 if TYPE_CHECKING:
@@ -171,7 +171,9 @@ def _log(run: "Run") -> Optional[Tuple[str, List[str]]]:
     logs = [entry for entry in run._call("GET", "logs") if is_shown(entry["name"]) and entry["size"]]
     if not logs:
         return None
-    ranks = in_order([entry["name"] for entry in logs if rank_of(entry["name"])])[:_LOG_RANKS]
+    ranks = in_order([entry["name"] for entry in logs if rank_of(entry["name"])])
+    title = title_of(ranks[-1]) if ranks else ""
+    ranks = [name for name in ranks if title_of(name) == title][:_LOG_RANKS]  # of the newest attempt
     sizes = {entry["name"]: int(entry["size"]) for entry in logs}
     if not ranks:
         last = max(sizes)  # they are numbered in the order in which they matter
@@ -182,7 +184,7 @@ def _log(run: "Run") -> Optional[Tuple[str, List[str]]]:
         for name in ranks
         for line in _last_lines(run, name, sizes[name], each)
     ]
-    return TITLE, lines
+    return title, lines
 
 
 def _last_lines(run: "Run", log: str, size: int, count: int) -> List[str]:

@@ -47,6 +47,7 @@ class JobAssignment:
         gpus: indices given to this node; empty hides every GPU.
         grace_s: seconds between SIGTERM and SIGKILL.
         container: what the ranks run in; None where they run on the node itself.
+        resume: name of the data reference that holds what the script goes on from; None where there is nothing.
         salvage: 0 for the run's own job; else which one this is of those that collect what a lost job left.
     """
 
@@ -78,6 +79,7 @@ class JobAssignment:
     salvage: int = 0
     shared_code: Optional[str] = None
     container: Optional[JobContainer] = None
+    resume: Optional[str] = None
 
     @property
     def keeps_folders(self) -> bool:
@@ -105,7 +107,8 @@ class JobReport:
     ``sequence`` grows with every report, so that a late one cannot undo a newer one.
     ``written`` counts what the node wrote: bytes by stream name, for ``run.verify()``. ``waits_for``
     says, while it collects, what keeps it: a server without room, say. ``launch`` is said by the
-    first node of an MPI run: what the job of each node is to start, by node.
+    first node of an MPI run: what the job of each node is to start, by node. ``saved_at``: when the
+    last file of ``outputs/`` was written, once that is known.
     """
 
     attempt: int
@@ -120,6 +123,7 @@ class JobReport:
     written: Dict[str, int] = field(default_factory=dict)
     waits_for: str = ""
     launch: List[str] = field(default_factory=list)
+    saved_at: Optional[float] = None
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,28 @@ from typing import Any, Dict, List, Optional
 
 from runyard.protocol.datasets import DatasetOutput, DatasetUse
 from runyard.protocol.environments import EnvironmentSpec
-from runyard.protocol.status import RunStatus
+from runyard.protocol.status import Reason, RunStatus
 
 # Besides a number, what ``RunSpec.gpus_per_node`` may be:
 ALL_GPUS = -1  # GPUs are asked for: all that a node of the compute target has, one where it has no shape
 GPUS_OF_SHAPE = -2  # nothing was said of GPUs: what a node of the compute target has, none where it has none
 
+# Causes of an attempt's end after which another one follows, where a run may have several, and those that it must ask for.
+LOSSES = (Reason.NODE_LOST.value, Reason.JOB_LOST.value, Reason.PREEMPTED.value)
+ASKED_FOR = (
+    Reason.SCRIPT_FAILED.value,
+    Reason.SIGNALED.value,
+    Reason.OUT_OF_MEMORY.value,
+    Reason.TIME_LIMIT.value,
+    Reason.PREPARATION_FAILED.value,
+    Reason.COLLECTION_FAILED.value,
+)
+
 # What ``DataReferenceSpec.datastore`` is where its files are a run's:
 RUN_FILES = "workspaceartifactstore"
+
+# Azure's name of the data reference that ``resume_from`` makes: scripts also read AZUREML_DATAREFERENCE_MODEL_LOCATION.
+RESUMED = "MODEL_LOCATION"
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,19 @@ class DistributionSpec:
 
 
 @dataclass(frozen=True)
+class RetrySpec:
+    """When a run whose attempt has ended badly is tried again.
+
+    Attributes:
+        max_attempts: attempts in all, the first among them.
+        causes: further causes, of ``ASKED_FOR``, besides ``LOSSES``.
+    """
+
+    max_attempts: int = 1
+    causes: List[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """Everything that a run needs to be made, and made again.
 
@@ -90,6 +117,7 @@ class RunSpec:
     id: Optional[str] = None
     input_datasets: List[DatasetUse] = field(default_factory=list)
     output_datasets: List[DatasetOutput] = field(default_factory=list)
+    retry: RetrySpec = field(default_factory=RetrySpec)
     run_config: Dict[str, Any] = field(default_factory=dict)  # what get_details()["runDefinition"] adds
 
 
@@ -115,6 +143,26 @@ class RunEvent:
     reason: str
     message: str = ""
     by: str = ""
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """An attempt that has ended, of a run that may have several. Times are seconds since the epoch, UTC.
+
+    Attributes:
+        reason: its cause; ``message`` says it in words.
+        saved_at: when the last file of its ``outputs/`` was written; None where it left none.
+        lost_work_s: from then on, or else from its start, until its end was seen: what the next attempt does again.
+            None where it never began.
+    """
+
+    number: int
+    reason: str
+    message: str
+    ended_at: float
+    started_at: Optional[float] = None
+    saved_at: Optional[float] = None
+    lost_work_s: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +193,7 @@ class RunRecord:
     warnings: List[str] = field(default_factory=list)
     tags: Dict[str, str] = field(default_factory=dict)
     properties: Dict[str, str] = field(default_factory=dict)
+    attempts: List[AttemptRecord] = field(default_factory=list)  # those that have ended, if it may have several
 
 
 @dataclass(frozen=True)

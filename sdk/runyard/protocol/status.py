@@ -49,6 +49,7 @@ class Reason(str, Enum):
     JOB_LOST = "job_lost"
     NODE_LOST = "node_lost"
     PREEMPTED = "preempted"
+    RETRIED = "retried"
     GANG_BROKEN = "gang_broken"
     TIME_LIMIT = "time_limit"
     CANCEL_ASKED = "cancel_asked"

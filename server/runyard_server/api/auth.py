@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runyard.errors import (
+    AttemptOverError,
     AuthenticationException,
     BodyTooLargeError,
     PathRefusedError,
@@ -18,8 +20,9 @@ from runyard.errors import (
 )
 from runyard_server.api.errors import answer
 from runyard_server.api.roles import TABLE, Role
+from runyard_server.services.fence import Fence
 from runyard_server.services.pages import cookie_name
-from runyard_server.services.tokens import Identity, TokenService
+from runyard_server.services.tokens import Identity, Lease, TokenService
 
 _SAFE = frozenset({"GET", "HEAD"})
 
@@ -28,7 +31,8 @@ class Guard:
     """ASGI middleware. Refuses a request before a byte of its body is read.
 
     Checked in this order: the Host header (a rebound name never reaches us), where a browser says
-    that the request comes from, the token, the declared role table.
+    that the request comes from, the token, the declared role table, and whether the attempt that the token was
+    made for goes on.
 
     Args:
         hosts: host names that this server answers to.
@@ -41,6 +45,7 @@ class Guard:
         self,
         app: ASGIApp,
         tokens: TokenService,
+        fence: Fence,
         hosts: Sequence[str],
         routes: Sequence[BaseRoute],
         page: Callable[[RunyardError, bool], ASGIApp],
@@ -48,6 +53,7 @@ class Guard:
         self._app = app
         self._page = page
         self._tokens = tokens
+        self._fence = fence
         self._hosts = frozenset(hosts)
         # A server that listens at every address answers to each; an address, unlike a name, cannot be rebound.
         self._any_address = bool(self._hosts & {"0.0.0.0", "::"})
@@ -62,6 +68,8 @@ class Guard:
             return
         try:
             identity = self._identify(scope)
+            if identity is not None and identity.lease is not None:
+                await self._check_lease(identity.lease)
         except RunyardError as refused:
             if scope["path"].startswith("/api/"):
                 refusal: ASGIApp = answer(scope, refused)
@@ -118,6 +126,16 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != headers.get("host"):
             raise PermissionDeniedError("Requests that change something are not taken from other origins.")
+
+    async def _check_lease(self, lease: Lease) -> None:
+        is_over = self._fence.is_over(lease)
+        if is_over is None:
+            is_over = await run_in_threadpool(self._fence.look_up, lease)
+        if is_over:
+            raise AttemptOverError(
+                f"Attempt {lease.attempt} of run {lease.run_id} has ended: what is sent for it is not taken any more. "
+                "Its process was given up, or has outlived its run; it can only end."
+            )
 
     def _check_token(self, scope: Scope, headers: Mapping[str, str]) -> Identity:
         """Whom the first token that is good stands for: an old address does not shut out who has a newer cookie."""

@@ -39,7 +39,7 @@ def start_interactive(spec: InteractiveRunSpec, request: Request) -> Any:
         raise UserErrorException("A run's script makes child runs of its own run; this names another parent.")
     held = services(request)
     record = held.runs.start_interactive(spec, caller(request))
-    return {"run": to_json(record), "token": held.tokens.for_run(record.id)}
+    return {"run": to_json(record), "token": held.tokens.for_run(record.id, identity.lease)}
 
 
 @router.get("/runs")
@@ -128,10 +128,11 @@ def rerun(run_id: str, request: Request, new_id: str | None = None) -> Any:
 def submit_child(run_id: str, spec: RunSpec, request: Request) -> Any:
     """Submits a run below this one; answers it and its token. A script with its run's token submits no other runs."""
     held = services(request)
-    if request.state.identity.role == "run":
+    identity = request.state.identity
+    if identity.role == "run":
         held.given_files.check_child(run_id, spec)
     record = held.runs.submit(replace(spec, parent=run_id), caller(request))
-    return JSONResponse({"run": to_json(record), "token": held.tokens.for_run(record.id)})
+    return JSONResponse({"run": to_json(record), "token": held.tokens.for_run(record.id, identity.lease)})
 
 
 @router.get("/runs/{run_id}/events")
@@ -142,14 +143,15 @@ def events(run_id: str, request: Request) -> Any:
 
 @router.get("/runs/{run_id}/why")
 def why(run_id: str, request: Request) -> Any:
-    """What the run waits for, or how it ended: ``{"status", "reason", "position"}``."""
+    """What the run waits for, or how it ended: ``{"status", "since", "reason", "position"}``."""
     held = services(request)
     record = held.runs.get(run_id)
+    said = {"status": record.status, "since": held.runs.events(run_id)[-1].at}
     decision = held.queue.why(record)
     if decision is not None:
-        return {"status": record.status, "reason": decision.reason or "starts now", "position": decision.position}
+        return {**said, "reason": decision.reason or "starts now", "position": decision.position}
     waits_for = held.runs.waits_for(record)
-    return {"status": record.status, "reason": waits_for or record.message or record.reason or "", "position": 0}
+    return {**said, "reason": waits_for or record.message or record.reason or "", "position": 0}
 
 
 @router.get("/runs/{run_id}/ranks")

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from runyard.protocol.runs import RunRecord
-from runyard.protocol.status import RunStatus
+from runyard.protocol.runs import AttemptRecord, RunError, RunRecord
+from runyard.protocol.status import Reason, RunStatus
+from runyard_server.domain.retrying import is_tried_again, record_of, what_was_lost
 from runyard_server.domain.supervision import NodeView, Verdict, is_settled, needs_salvage, verdict
 from runyard_server.lifecycle.nodes import Nodes
 from runyard_server.lifecycle.ports import Move, Ports
+from runyard_server.records import runs as records
 
 
 class Finalizing:
@@ -36,6 +38,17 @@ class Finalizing:
                 said.append(f"What node {node.node} had left could not be collected. It was not removed: {left}")
             warnings += [text for text in said if text not in warnings]
         self._ports.closing.note_written(run, nodes)
+        attempts = None
+        if (
+            ended.status is RunStatus.FAILED
+            and ended.error is not None
+            and run.spec
+            and run.spec.retry.max_attempts > 1
+        ):
+            attempt = self._attempt(run, nodes, ended.error)
+            attempts = [*run.attempts, attempt]
+            if is_tried_again(run.spec, run.attempt, ended.error):
+                return _again(run, attempts, warnings)
         if ended.status is RunStatus.COMPLETED:
             warnings += self._ports.closing.keep_outputs(run)
         return Move(
@@ -44,5 +57,28 @@ class Finalizing:
             ended.reason,
             ended.error.message if ended.error else (run.message or "") if cancelled else "",
             ended.error,
+            attempts,
             changes={"warnings": warnings},
         )
+
+    def _attempt(self, run: RunRecord, nodes: Sequence[NodeView], error: RunError) -> AttemptRecord:
+        with self._ports.database.read() as connection:
+            started = [row.started_at for row in records.jobs_of(connection, run.id, run.attempt)]
+            story = records.events(connection, run.id)
+        # It was seen to be over when the run became Finalizing; what was collected since then is not lost.
+        seen_at = next(event.at for event in reversed(story) if event.to_status is RunStatus.FINALIZING)
+        began_at = min((at for at in started if at is not None), default=None)
+        return record_of(run.attempt, error, began_at, seen_at, [node.report for node in nodes])
+
+
+def _again(run: RunRecord, attempts: Sequence[AttemptRecord], warnings: Sequence[str]) -> Move:
+    """Back into the queue: a new attempt, with nodes of its own."""
+    assert run.spec is not None
+    over = attempts[-1]
+    lost = what_was_lost(over)
+    message = (
+        f"attempt {over.number} of {run.spec.retry.max_attempts} has ended, {over.reason}: {over.message}"
+        f"{' ' + lost + '.' if lost else ''} Attempt {over.number + 1} follows"
+    )
+    changes = {"warnings": list(warnings), "attempt": run.attempt + 1}
+    return Move(run, RunStatus.QUEUED, Reason.RETRIED, message, attempts=attempts, changes=changes)

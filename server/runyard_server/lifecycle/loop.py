@@ -179,11 +179,14 @@ class Lifecycle:
                 known=move.run,
                 message=move.message,
                 error=move.error,
+                attempts=move.attempts,
                 **move.changes,
             )
         if done is None:
             self._news.tell(move.run.id)  # somebody was quicker: what is there now is read
             return
+        if done.status.is_terminal or done.attempt > move.run.attempt:
+            ports.fence.end(done.id, move.run.attempt)
         self._unfinished.put(done)
         if done.status.is_terminal:
             ports.closing.forget(done)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runyard.protocol.compute import ComputeRecord
-from runyard.protocol.runs import RunError, RunRecord, RunSpec
+from runyard.protocol.runs import AttemptRecord, RunError, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.clock import Clock
 from runyard_server.executors.base import Executor
@@ -14,6 +14,7 @@ from runyard_server.services.admission import Admitted
 from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.closing import ClosingService
 from runyard_server.services.environments import EnvironmentService
+from runyard_server.services.fence import Fence
 from runyard_server.services.hub import Hub
 from runyard_server.services.queue import QueueService
 
@@ -29,6 +30,7 @@ class Ports:
     queue: QueueService
     environments: EnvironmentService
     assignments: AssignmentService
+    fence: Fence
     closing: ClosingService
     compute: Callable[[str], ComputeRecord]
     check: Callable[[RunSpec], Admitted]
@@ -45,6 +47,7 @@ class Move:
     reason: Reason
     message: str = ""
     error: RunError | None = None
+    attempts: Sequence[AttemptRecord] | None = None
     changes: dict[str, Any] = field(default_factory=dict)
 
 

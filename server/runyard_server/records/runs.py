@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, inser
 from runyard.errors import IllegalTransitionError, UnknownRunError
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.jobs import JobReport
-from runyard.protocol.runs import RunError, RunEvent, RunRecord, RunSpec
+from runyard.protocol.runs import AttemptRecord, RunError, RunEvent, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.transitions import is_allowed
 from runyard_server.records.tables import experiments, jobs, metric_summaries, run_events, runs
@@ -264,6 +264,7 @@ def move(
     message: str = "",
     by: str = "server",
     error: RunError | None = None,
+    attempts: Sequence[AttemptRecord] | None = None,
     **changes: Any,
 ) -> RunRecord | None:
     """Moves a run to another status and appends the event: the only writer of a status.
@@ -271,6 +272,7 @@ def move(
     Args:
         known: the record that the decision was made on; where the run has changed since, nothing happens
             and None is returned: somebody was quicker, and the decision is void.
+        attempts: those that have ended, where one more of them has.
         changes: further columns set with the move (``environment_key``, ``warnings``...).
     Returns:
         The run as it is now.
@@ -293,11 +295,13 @@ def move(
         values["started_at"] = now
     if to.is_terminal:
         values["ended_at"] = now
-    if error is not None:
-        values["error"] = error
     stored = {**values, "status": to.value}
-    if error is not None:
-        stored["error"] = to_json(error)
+    if error is not None or to is RunStatus.QUEUED:  # a further attempt begins without the last one's error
+        values["error"] = error
+        stored["error"] = None if error is None else to_json(error)
+    if attempts is not None:
+        values["attempts"] = list(attempts)
+        stored["attempts"] = [to_json(each) for each in attempts]
     changed = connection.execute(_MOVE, {**stored, "moved": run_id, "seen_version": before.version})
     if not changed.rowcount:
         return None
@@ -463,6 +467,12 @@ def jobs_of(connection: Connection, run_id: str, attempt: int) -> list[JobRow]:
     return [_job_row(row) for row in rows]
 
 
+def all_jobs_of(connection: Connection, run_id: str) -> list[JobRow]:
+    """The jobs of all attempts of a run."""
+    query = _JOBS.where(jobs.c.run_id == run_id)
+    return [_job_row(row) for row in connection.execute(query).mappings()]
+
+
 def jobs_of_many(connection: Connection, wanted: Sequence[RunRecord]) -> dict[str, list[JobRow]]:
     """The jobs of each run's present attempt, by run id and then by node."""
     found: dict[str, list[JobRow]] = {run.id: [] for run in wanted}
@@ -517,6 +527,7 @@ def _record(row: Any) -> RunRecord:
         warnings=row["warnings"],
         tags=row["tags"],
         properties=row["properties"],
+        attempts=[from_json(AttemptRecord, each) for each in row["attempts"] or ()],
     )
 
 

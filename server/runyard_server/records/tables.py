@@ -80,6 +80,7 @@ runs = Table(
     Column("tags", Json, nullable=False),
     Column("properties", Json, nullable=False),
     Column("heartbeat_at", Time),  # of an interactive run's client
+    Column("attempts", Json),  # those that have ended, of a run that may have several
     UniqueConstraint("experiment_id", "number"),
     # Each list of runs, newest first, is the end of one of these: its cost is that of the runs that it shows.
     Index(None, "experiment_id", "created_at", "id"),

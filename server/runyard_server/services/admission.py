@@ -10,12 +10,13 @@ from runyard.notebook_parameters import is_notebook
 from runyard.protocol.compute import ComputeRecord
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.files import Manifest
-from runyard.protocol.runs import RunSpec
+from runyard.protocol.runs import ASKED_FOR, LOSSES, RunSpec
 from runyard_server.domain.paths import relative
 from runyard_server.domain.placement import asked_per_node, grant
 from runyard_server.executors.base import Ability, Executor
 
 DEEPEST = 100
+MOST_ATTEMPTS = 100
 
 
 class Places(Protocol):
@@ -138,6 +139,14 @@ def _check_kept(spec: RunSpec) -> None:
     """Raises UserErrorException for what could be read once and then never be written or read again."""
     if not -(1 << 31) <= spec.priority < 1 << 31:
         raise UserErrorException(f"A priority is a number of 32 bits, not {str(spec.priority)[:30]}.")
+    if not 1 <= spec.retry.max_attempts <= MOST_ATTEMPTS:
+        raise UserErrorException(f"A run has 1 to {MOST_ATTEMPTS} attempts, not {str(spec.retry.max_attempts)[:30]}.")
+    unknown = set(spec.retry.causes).difference(ASKED_FOR)
+    if unknown:
+        raise UserErrorException(
+            f"A run is not tried again after {min(unknown)[:100]!r}. It is after {', '.join(LOSSES)}; and where it is "
+            f"asked for, after {', '.join(ASKED_FOR)}."
+        )
     waiting: list[tuple[Any, int]] = [(spec.run_config, 1)]
     while waiting:
         value, depth = waiting.pop()

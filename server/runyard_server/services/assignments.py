@@ -9,9 +9,10 @@ from pathlib import Path
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.jobs import DataMount, JobAssignment, JobContainer
 from runyard.protocol.runs import DataReferenceSpec, RunRecord, RunSpec
+from runyard_server.domain.retrying import goes_on_from, references
 from runyard_server.environments.container_arguments import checked
 from runyard_server.services.environments import ReadyEnvironment
-from runyard_server.services.tokens import TokenService
+from runyard_server.services.tokens import Lease, TokenService
 
 HEARTBEAT_S = 5.0
 GANG_HEARTBEAT_S = 1.0  # what one node's ranks did, the jobs on the others learn from their next heartbeat's answer
@@ -27,6 +28,7 @@ class AssignmentService:
         public_address: the URL as nodes on other machines reach it; "" where ``address`` is good for them too.
         interpreter: the environment that stands for a spec and key; raises where it is gone.
         local_path: a data reference as a folder of this machine, None where it is none.
+        has_outputs: whether a run has files in ``outputs/``.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class AssignmentService:
         tokens: TokenService,
         interpreter: Callable[[EnvironmentSpec, str | None], ReadyEnvironment],
         local_path: Callable[[DataReferenceSpec], Path | None],
+        has_outputs: Callable[[str], bool],
         public_address: str = "",
     ) -> None:
         self._runs_folder = runs_folder
@@ -50,6 +53,7 @@ class AssignmentService:
         self._interpreter = interpreter
         self._local_path = local_path
         self._public_address = public_address
+        self._has_outputs = has_outputs
 
     @property
     def address_elsewhere(self) -> str:
@@ -82,11 +86,13 @@ class AssignmentService:
             image, engine = ready.image
             asked = spec.environment
             container = JobContainer(image, engine, asked.docker_shm_size, checked(asked.docker_arguments))
+        resume = goes_on_from(spec, run.id, run.attempt > 1 and self._has_outputs(run.id))
         data = []
-        for reference in spec.data_references:
+        for reference in references(spec, resume):
             folder = self._local_path(reference)
             data.append(DataMount(reference, str(folder) if folder is not None else None))
-        return self._for_nodes(run, spec, gpus, ports, str(ready.python), data, share_folder, container)
+        told = self._for_nodes(run, spec, gpus, ports, str(ready.python), data, share_folder, container)
+        return told if resume is None else [replace(each, resume=resume.name) for each in told]
 
     def sketch(self, run: RunRecord) -> list[JobAssignment]:
         """What each node of a run would be told, as far as that is known before it has an environment."""
@@ -119,7 +125,7 @@ class AssignmentService:
         share_folder: bool,
         container: JobContainer | None = None,
     ) -> list[JobAssignment]:
-        token = self._tokens.for_run(run.id)
+        token = self._tokens.for_run(run.id, Lease(run.id, run.attempt))
         first = self.directory(run.id, run.attempt, 0)
         shared_code = str(first / "code") if share_folder and spec.node_count > 1 else None
         return [
@@ -156,7 +162,11 @@ class AssignmentService:
 
     def directory(self, run_id: str, attempt: int, node: int) -> Path:
         """A node's own directory."""
-        return self.run_directory(run_id) / f"attempt-{attempt}" / f"node-{node}"
+        return self.attempt_directory(run_id, attempt) / f"node-{node}"
+
+    def attempt_directory(self, run_id: str, attempt: int) -> Path:
+        """What the nodes of an attempt have, on this machine or where they share a folder."""
+        return self.run_directory(run_id) / f"attempt-{attempt}"
 
     def run_ids(self) -> list[str]:
         """Ids of the runs of which something lies on this machine."""

@@ -63,11 +63,14 @@ class ClosingService:
     def forget(self, run: RunRecord) -> None:
         """Removes the run's directories on this machine and the live copies of its logs."""
         with self._database.read() as connection:
-            jobs = runs.jobs_of(connection, run.id, run.attempt)
+            jobs = runs.all_jobs_of(connection, run.id)
         begun = [job for job in jobs if job.started_at is not None or job.report is not None]
-        if all(job.report is not None and job.report.phase == "done" for job in begun):
+        kept = {job.attempt for job in begun if job.report is None or job.report.phase != "done"}
+        if not kept:
             shutil.rmtree(self._assignments.run_directory(run.id), ignore_errors=True)
         # else something was not collected: it is all that is left of it
+        for attempt in {job.attempt for job in jobs} - kept:
+            shutil.rmtree(self._assignments.attempt_directory(run.id, attempt), ignore_errors=True)
         self._logs.remove(run.id)
 
     def sweep(self) -> None:

@@ -9,6 +9,7 @@ from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
 from runyard_server.services.experiments import ExperimentService
+from runyard_server.services.fence import Fence
 from runyard_server.services.files import FileService
 from runyard_server.services.given_files import GivenFiles
 from runyard_server.services.hub import Hub
@@ -36,6 +37,7 @@ class Services:
     instance: str
     hub: Hub
     tokens: TokenService
+    fence: Fence
     pages: PageService
     planning: PlanningService
     workspace: WorkspaceService

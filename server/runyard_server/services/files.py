@@ -11,6 +11,7 @@ from runyard_server.artifacts.send import Outgoing
 from runyard_server.artifacts.store import ObjectStore, is_digest_of
 from runyard_server.domain.clock import Clock
 from runyard_server.domain.paths import relative
+from runyard_server.domain.retrying import is_output
 from runyard_server.records import files as records
 from runyard_server.records import runs as run_records
 from runyard_server.records.engine import Database
@@ -75,6 +76,10 @@ class FileService:
             if not found:
                 run_records.get(connection, run_id)
             return found
+
+    def has_outputs(self, run_id: str) -> bool:
+        """Whether the run has left anything that its next attempt can go on from."""
+        return any(is_output(entry.path) for entry in self.list(run_id))
 
     def open(self, run_id: str, path: str) -> StoredFile:
         """One file of a run.

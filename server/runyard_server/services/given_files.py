@@ -1,17 +1,21 @@
-"""The files of another run that a run was given: what a job may read beyond its own run, and no more."""
+"""The files of a run that another one, or its own next attempt, was given: what a job may read, and no more."""
 
 from collections.abc import Sequence
 
 from runyard.errors import FileNotInRunError, PermissionDeniedError
 from runyard.protocol.files import FileEntry
-from runyard.protocol.runs import DataReferenceSpec, RunSpec
+from runyard.protocol.runs import DataReferenceSpec, RunRecord, RunSpec
 from runyard_server.artifacts.send import Outgoing
+from runyard_server.domain.retrying import goes_on_from, references
 from runyard_server.services.files import FileService
 from runyard_server.services.runs import RunService
 
 
 class GivenFiles:
-    """Answers by the name of a data reference of the run that asks: its spec, which nobody changes, says whose files."""
+    """Answers by the name of a data reference of the run that asks: its spec, which nobody changes, says whose files.
+
+    An attempt that is not the run's first was given the run's own outputs.
+    """
 
     def __init__(self, runs: RunService, files: FileService) -> None:
         self._runs = runs
@@ -61,9 +65,15 @@ class GivenFiles:
                     f"itself, but not those of {wanted.run}."
                 )
 
+    def _given(self, run: RunRecord) -> Sequence[DataReferenceSpec]:
+        if run.spec is None:
+            return ()
+        has_own = run.attempt > 1 and self._files.has_outputs(run.id)
+        return references(run.spec, goes_on_from(run.spec, run.id, has_own))
+
     def _reference(self, run_id: str, name: str) -> DataReferenceSpec:
-        spec = self._runs.get(run_id).spec
-        for reference in spec.data_references if spec else ():
+        run = self._runs.get(run_id)
+        for reference in self._given(run):
             if reference.name == name and reference.run is not None:
                 return reference
         raise FileNotInRunError(f"The run {run_id} was given no other run's files as {name[:200]!r}.")

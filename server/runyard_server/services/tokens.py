@@ -17,11 +17,23 @@ TICKET_S = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
+class Lease:
+    """An attempt of a submitted run: who speaks for it is heard until it has ended."""
+
+    run_id: str
+    attempt: int
+
+
+@dataclass(frozen=True)
 class Identity:
-    """Whom a token stands for. ``role`` is "member", "run" or "viewer"; ``run_id`` only for a run."""
+    """Whom a token stands for. ``role`` is "member", "run" or "viewer"; ``run_id`` only for a run.
+
+    ``lease`` is the attempt within which its holder acts: a job, its script, and the child runs that the script began.
+    """
 
     role: str
     run_id: str | None = None
+    lease: Lease | None = None
 
     @property
     def name(self) -> str:
@@ -36,9 +48,9 @@ class TokenService:
         self._secret = secret
         self._clock = clock
 
-    def for_run(self, run_id: str) -> str:
-        """A token that may do what concerns this run alone."""
-        return self._signed("run", run_id, self._clock.now() + RUN_TOKEN_S)
+    def for_run(self, run_id: str, lease: Lease | None = None) -> str:
+        """A token that may do what concerns this run alone, as long as ``lease`` lasts."""
+        return self._signed("run", run_id, self._clock.now() + RUN_TOKEN_S, lease)
 
     def ticket(self) -> str:
         """A page ticket: reading, for a week."""
@@ -54,21 +66,33 @@ class TokenService:
             return Identity("member")
         parts = token.split(".")
         signature = parts[-1].encode("utf-8", "replace")
-        if len(parts) == 4 and hmac.compare_digest(self._mac(".".join(parts[:3])).encode(), signature):
+        if len(parts) in (4, 5) and hmac.compare_digest(self._mac(".".join(parts[:-1])).encode(), signature):
             role, run_id, expires = parts[0], _decoded(parts[1]), int(parts[2])
             if expires < self._clock.now():
                 raise AuthenticationException("This token has expired. Get a new page address from the run or the CLI.")
-            return Identity(role, run_id or None)
+            return Identity(role, run_id or None, _lease(parts[3], run_id) if len(parts) == 5 else None)
         raise AuthenticationException(
             "This token is not one of this server's. `runyard status` shows where its own lies."
         )
 
-    def _signed(self, role: str, run_id: str, expires: float) -> str:
-        stated = f"{role}.{base64.urlsafe_b64encode(run_id.encode()).decode().rstrip('=')}.{int(expires)}"
+    def _signed(self, role: str, run_id: str, expires: float, lease: Lease | None = None) -> str:
+        stated = f"{role}.{_encoded(run_id)}.{int(expires)}"
+        if lease is not None:
+            holder = lease.run_id if lease.run_id != run_id else ""
+            stated += f".{lease.attempt}-{_encoded(holder)}"
         return f"{stated}.{self._mac(stated)}"
 
     def _mac(self, stated: str) -> str:
         return hmac.new(self._secret, stated.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def _lease(text: str, run_id: str) -> Lease:
+    attempt, _, holder = text.partition("-")
+    return Lease(_decoded(holder) or run_id, int(attempt))
+
+
+def _encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _decoded(text: str) -> str:

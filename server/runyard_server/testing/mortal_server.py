@@ -180,8 +180,9 @@ class MortalWorld:
         before = [other for other in self.engine.jobs_of(handle.run_id, handle.node) if other is not job]
         plays = self.play(handle.run_id, handle.node)
         play = plays[min(len(before), len(plays) - 1)]
+        of_attempt = [other for other in before if other.handle.attempt == handle.attempt]
         disk = self.disks.setdefault(handle.directory, Disk())
-        self.players.append(PlayedJob(job, play, disk, lambda: before, self.clock.now))
+        self.players.append(PlayedJob(job, play, disk, lambda: of_attempt, self.clock.now))
 
     def _new_server(self) -> RunServer:
         return RunServer(self.home, self.engine, self.clock, self.database, self._cpus, self._environments)

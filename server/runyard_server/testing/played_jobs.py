@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from runyard.distributed.topology import log_of
 from runyard.protocol.jobs import JobReply, JobReport, RankReport
 from runyard.protocol.runs import RunError
 from runyard.protocol.status import Reason
@@ -212,7 +213,7 @@ class PlayedJob:
 
     @property
     def log_name(self) -> str:
-        return f"azureml-logs/70_driver_log_{self.node}.txt"
+        return log_of(str(self.node), alone=False, attempt=self.job.handle.attempt)
 
     @property
     def metric(self) -> str:
@@ -221,4 +222,5 @@ class PlayedJob:
 
     @property
     def _writer(self) -> str:
-        return f"rank-{self.node}"
+        attempt = self.job.handle.attempt
+        return f"rank-{self.node}" if attempt == 1 else f"rank-{self.node}.attempt-{attempt}"

@@ -24,6 +24,7 @@ from runyard_server.services.computes import ComputeService
 from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.environments import EnvironmentService
+from runyard_server.services.fence import Fence
 from runyard_server.services.files import FileService
 from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
@@ -87,8 +88,10 @@ class RunServer:
             tokens=self.tokens,
             interpreter=self.environments.interpreter,
             local_path=places.local_path,
+            has_outputs=self.files.has_outputs,
         )
         self.closing = ClosingService(database, self.logs, self.files, self.assignments, self.datasets)
+        self.fence = Fence(database)
         self.lifecycle = Lifecycle(
             Ports(
                 database=database,
@@ -98,6 +101,7 @@ class RunServer:
                 queue=self.queue,
                 environments=self.environments,
                 assignments=self.assignments,
+                fence=self.fence,
                 closing=self.closing,
                 compute=self.computes.asked,
                 check=admission.check,

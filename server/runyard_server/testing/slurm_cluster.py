@@ -43,9 +43,13 @@ SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/{measures}
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
+SelectTypeParameters={consumes}
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 PriorityType=priority/basic
 MpiDefault=none
@@ -63,8 +67,9 @@ AccountingStorageType=accounting_storage/none
 GresTypes=gpu
 {more}
 {nodes}
-PartitionName=main Nodes={all_nodes} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
-PartitionName=short Nodes={first_node} MaxTime=1 State=UP
+PartitionName=main Nodes={all_nodes} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=1 GraceTime={grace_s}
+PartitionName=short Nodes={first_node} MaxTime=1 State=UP PriorityTier=1
+PartitionName=urgent Nodes={all_nodes} MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
 """
 
 
@@ -86,6 +91,8 @@ class SlurmCluster:
         nodes: how many, named n1, n2 ...; each says that it has two processors.
         node_timeout_s: when the controller gives a silent node up.
         forgotten_after_s: how long the controller remembers a job that has ended.
+        grace_s: how long a job that is preempted, by one of partition "urgent", may take to end.
+        limits_memory: whether jobs that use more memory than they asked for are ended.
         more: further lines of slurm.conf.
     """
 
@@ -95,6 +102,8 @@ class SlurmCluster:
         nodes: int = 3,
         node_timeout_s: int = 5,
         forgotten_after_s: int = 300,
+        grace_s: int = 20,
+        limits_memory: bool = False,
         more: str = "",
         node_options: str = "CPUs=2 RealMemory=2000",
     ) -> None:
@@ -117,6 +126,9 @@ class SlurmCluster:
                 folder=folder,
                 node_timeout_s=node_timeout_s,
                 forgotten_after_s=forgotten_after_s,
+                grace_s=grace_s,
+                measures="linux" if limits_memory else "none",
+                consumes="CR_CPU_Memory" if limits_memory else "CR_CPU",
                 more=more,
                 nodes="\n".join(lines),
                 all_nodes=",".join(self.nodes),
@@ -180,6 +192,23 @@ class SlurmCluster:
         """Kills a node as a power cut does: its daemon, and every process that the daemon has started."""
         daemon = _written_pid(self.folder / f"slurmd-{name}.pid")
         self._kill(daemon, *self._started_on(name))
+
+    def kill_daemon(self, name: str) -> None:
+        """Kills a node's daemon alone; what it has started goes on."""
+        self._kill(_written_pid(self.folder / f"slurmd-{name}.pid"))
+
+    @contextmanager
+    def cut_off(self, port: int) -> Iterator[None]:
+        """Nobody in the cluster's network reaches that port: what is sent there gets lost, in open connections too."""
+        try:
+            self.call("ip", "rule", "add", "pref", "5", "ipproto", "tcp", "dport", str(port), "blackhole")
+            self.call("ip", "rule", "add", "pref", "10", "lookup", "local")
+            self.call("ip", "rule", "del", "pref", "0")  # the rule for this machine's own addresses, before all others
+            yield
+        finally:
+            self.call("ip", "rule", "add", "pref", "0", "lookup", "local")
+            self.call("ip", "rule", "del", "pref", "10", check=False)
+            self.call("ip", "rule", "del", "pref", "5", check=False)
 
     def node_states(self) -> dict[str, str]:
         """Each node's state, in Slurm's short word."""

@@ -25,6 +25,7 @@ MOST_CHILDREN = 100
 
 _SCALAR = "azureml.v1.scalar"
 _PIN = re.compile(r"([A-Za-z0-9][\w.\-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;\\]+)|@)")
+_DRIVER_LOG = re.compile(r"azureml-logs/(?:attempt-(\d+)/)?70_driver_log")
 _BAR = 1000  # width of the timeline's bar, in its own units
 _NARROWEST = 6
 
@@ -202,11 +203,11 @@ def log(held: Services, run_id: str, name: str | None) -> Log:
 
 def usual_log(names: Sequence[str]) -> str:
     """The log that is shown to whoever asks for none; "" where there is no log."""
-    for beginning in ("azureml-logs/70_driver_log", "azureml-logs/"):
-        for name in names:
-            if name.startswith(beginning):
-                return name
-    return names[0] if names else ""
+    found = [match for name in names if (match := _DRIVER_LOG.match(name))]
+    if found:  # of the newest attempt, its first rank's
+        newest = max(int(match[1] or 1) for match in found)
+        return next(match.string for match in found if int(match[1] or 1) == newest)
+    return next((name for name in names if name.startswith("azureml-logs/")), names[0] if names else "")
 
 
 def _waits_for(held: Services, run: RunRecord) -> str:

@@ -39,9 +39,18 @@ def prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prints:
     return prints
 
 
-def line(number: int, state: str, status: int = 0, reason: str = "None", start: str = "N/A", name: str = "j") -> str:
+def line(
+    number: int,
+    state: str,
+    status: int = 0,
+    reason: str = "None",
+    start: str = "N/A",
+    name: str = "j",
+    preempted: str = "N/A",
+    nodes: str = "",
+) -> str:
     """A job as ``squeue`` prints it for us."""
-    return f"{number:>24}{state:>24}{status:>12}{reason:>120}{start:>24}{name:>400}\n"
+    return f"{number:>24}{state:>24}{status:>12}{reason:>120}{start:>24}{name:>400}{preempted:>24}{nodes:>400}\n"
 
 
 def handle(home: Path, number: int, node: int = 0) -> JobHandle:
@@ -71,6 +80,32 @@ def test_what_slurm_does_to_a_job_is_its_cause(
     found = SlurmExecutor().observe([job])[job]
     assert (found.state, found.cause, found.began) == (seen, cause, True)
     assert "Slurm's job 7" in found.message and state in found.message
+
+
+@pytest.mark.parametrize(("state", "status"), [("COMPLETED", 0), ("FAILED", 1 << 8), ("CANCELLED", 15)])
+def test_a_job_that_makes_room_in_time_was_preempted_however_it_ended(
+    tmp_path: Path, prints: Prints, state: str, status: int
+) -> None:
+    prints("squeue", line(7, state, status, preempted="2026-01-02T03:04:05"))
+    job = handle(tmp_path, 7)
+    (tmp_path / "attempt-1" / "slurm.job").write_text("7")
+    Path(job.directory, "exit.json").write_text('{"exit_code": 0, "signal": null, "salvage": 0}')
+    found = SlurmExecutor().observe([job])[job]
+    assert (found.state, found.cause, found.exit_code) == (JobState.ENDED, Reason.PREEMPTED, 0)
+    assert "was preempted by a job of higher priority" in found.message
+
+
+def test_a_job_whose_nodes_are_being_started_says_how_many_are_here(tmp_path: Path, prints: Prints) -> None:
+    prints("squeue", line(7, "CONFIGURING", nodes="c[1-3]"))
+    prints("sinfo", "c1|allocated\nc2|allocated#\nc3|powering_up#\n")
+    commands = Commands()
+    executor = SlurmExecutor(commands)
+    job = handle(tmp_path, 7)
+    for _ in range(20):
+        found = executor.observe([job])[job]
+    assert found.state is JobState.PENDING
+    assert found.message == "Slurm's job 7 is scaling: its nodes are being started (3 asked, 1 here)"
+    assert commands.calls["sinfo"] == 1
 
 
 def test_the_jobs_own_exit_code_stands_beside_slurms_cause(tmp_path: Path, prints: Prints) -> None:

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select
 
-from runyard.protocol.runs import ClientProcess, InteractiveRunSpec, RunError, RunRecord
+from runyard.protocol.runs import LOSSES, ClientProcess, InteractiveRunSpec, RetrySpec, RunError, RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.domain.transitions import is_allowed
 from runyard_server.lifecycle.nodes import CLIENT_SILENCE_S
@@ -71,7 +71,7 @@ class Runs(RuleBasedStateMachine):
         self.ended: dict[str, RunRecord] = {}
         self.begun: set[str] = set()  # runs of which an engine has started a job
         self.cancelled: set[str] = set()  # before they had ended
-        self.newest: dict[tuple[str, int], int] = {}  # sequence of the report that is stored, by run and node
+        self.newest: dict[tuple[str, int, int], int] = {}  # sequence of the stored report, by run, attempt and node
 
     def play_of(self, run_id: str, node: int) -> list[Play]:
         return [self.planned[run_id][node], Play(lines=0)]
@@ -88,13 +88,16 @@ class Runs(RuleBasedStateMachine):
         parts=st.lists(plays, min_size=1, max_size=2),
         gpus=st.integers(0, 1),
         priority=st.integers(0, 1),
+        retry=st.sampled_from([RetrySpec(), RetrySpec(2), RetrySpec(3, ["script_failed"])]),
     )
-    def submit(self, parts: list[Play], gpus: int, priority: int) -> str:
+    def submit(self, parts: list[Play], gpus: int, priority: int, retry: RetrySpec) -> str:
         run_id = f"tests_{len(self.planned)}"
         self.planned[run_id] = parts
         self.world.clock.advance(seconds=1)
         spec = self.world.ask(
-            lambda server: server.spec(id=run_id, node_count=len(parts), gpus_per_node=gpus, priority=priority)
+            lambda server: server.spec(
+                id=run_id, node_count=len(parts), gpus_per_node=gpus, priority=priority, retry=retry
+            )
         )
         self.world.ask(lambda server: server.runs.submit(spec, "ann"))
         return run_id
@@ -251,8 +254,9 @@ class Runs(RuleBasedStateMachine):
         assert len(given) == len(set(given)), [(player.job.handle, player.job.assignment.gpus) for player in live]
 
     @invariant()
-    def a_node_of_a_run_is_started_once(self) -> None:
-        own = [(job.handle.run_id, job.handle.node) for job in self.world.engine.jobs if not job.assignment.salvage]
+    def a_node_of_an_attempt_is_started_once(self) -> None:
+        jobs = [job for job in self.world.engine.jobs if not job.assignment.salvage]
+        own = [(job.handle.run_id, job.handle.attempt, job.handle.node) for job in jobs]
         assert len(own) == len(set(own))
         assert all(disk.starts <= 1 for disk in self.world.disks.values())
 
@@ -261,8 +265,9 @@ class Runs(RuleBasedStateMachine):
         for run in self.all_runs():
             for row in self.world.server.runs.jobs(run.id):
                 if row.report is not None:
-                    assert self.newest.get((run.id, row.node), -1) <= row.report.sequence
-                    self.newest[run.id, row.node] = row.report.sequence
+                    key = (run.id, run.attempt, row.node)
+                    assert self.newest.get(key, -1) <= row.report.sequence
+                    self.newest[key] = row.report.sequence
 
     def check_its_turn(self, job: FakeJob) -> None:
         """Called when an engine starts a job: nobody who was to come before waits."""
@@ -327,6 +332,17 @@ class Runs(RuleBasedStateMachine):
                 assert world.server.verification.verify(run.id)["ok"]
         self.an_end_is_an_end()
         self.every_story_is_legal_and_has_reasons()
+
+    @invariant()
+    def attempts_are_counted_and_have_causes(self) -> None:
+        for run in self.all_runs():
+            known = [attempt.number for attempt in run.attempts]
+            assert known == list(range(1, len(known) + 1)) and len(known) in (run.attempt - 1, run.attempt)
+            if run.spec is not None:
+                again = [event for event in self.world.server.runs.events(run.id) if event.reason == "retried"]
+                assert run.attempt == 1 + len(again) <= run.spec.retry.max_attempts
+                allowed = {*LOSSES, *run.spec.retry.causes}
+                assert all(attempt.reason in allowed for attempt in run.attempts[: run.attempt - 1])
 
     # Help
 

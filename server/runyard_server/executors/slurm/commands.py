@@ -13,7 +13,17 @@ from runyard_server.executors.base import EngineAwayError, StartFailedError
 from runyard_server.executors.local import inherited
 
 _TIMEOUT_S = 20.0  # with the controller dead a command gives up by itself after some seconds
-_COLUMNS = {"JobID": 24, "State": 24, "exit_code": 12, "Reason": 120, "StartTime": 24, "Name": 400}
+_COLUMNS = {
+    "JobID": 24,
+    "State": 24,
+    "exit_code": 12,
+    "Reason": 120,
+    "StartTime": 24,
+    "Name": 400,
+    "PreemptTime": 24,
+    "NodeList": 400,
+}
+_NO_TIME = ("N/A", "Unknown", "None", "NONE")
 _AWAY = (
     "Unable to contact slurm controller",
     "Socket timed out",
@@ -39,6 +49,8 @@ class Seen:
     Attributes:
         exit_code, signal: of its batch script; both 0 where it ended well or goes on.
         start: when it is expected to start, as Slurm prints it; "" where it does not know.
+        nodes: those that it has, as Slurm writes lists of them: "n[1-3]".
+        is_preempted: whether its nodes were taken for another job, however it ended then.
     """
 
     state: str
@@ -47,6 +59,8 @@ class Seen:
     reason: str = ""
     start: str = ""
     name: str = ""
+    is_preempted: bool = False
+    nodes: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +139,11 @@ class Commands:
         if done.returncode != 0 and "Invalid job id" not in said and "already completing" not in said.lower():
             self._raise_if_away(done)
             raise EngineAwayError(f"Slurm did not cancel {', '.join(steps)}: {said}")
+
+    def node_states(self, nodes: str) -> dict[str, str]:
+        """The state of each of the nodes that a list names ("n[1-3]"), by name."""
+        shown = self._checked(["sinfo", "--noheader", "--Node", f"--nodes={nodes}", "--format", "%N|%T"])
+        return dict(line.strip().split("|", 1) for line in shown.splitlines() if "|" in line)
 
     def nodes(self, partition: str | None) -> list[Node]:
         """The nodes of a partition, or of the default one."""
@@ -216,8 +235,17 @@ def _job(line: str) -> tuple[str, Seen]:
         values[name] = line[place : place + width].strip()
         place += width
     status = int(values["exit_code"] or 0)
-    start = "" if values["StartTime"] in ("N/A", "Unknown") else values["StartTime"]
-    seen = Seen(values["State"], status >> 8, status & 0x7F, values["Reason"], start, values["Name"])
+    start, preempted = ("" if values[name] in _NO_TIME else values[name] for name in ("StartTime", "PreemptTime"))
+    seen = Seen(
+        state=values["State"],
+        exit_code=status >> 8,
+        signal=status & 0x7F,
+        reason=values["Reason"],
+        start=start,
+        name=values["Name"],
+        is_preempted=bool(preempted),
+        nodes=values["NodeList"],
+    )
     return values["JobID"], seen
 
 

@@ -78,6 +78,7 @@ class SlurmExecutor(Executor):
         self._lookout = Lookout(self._commands.jobs, look_every_s)
         self._lock = threading.Lock()
         self._over: dict[JobHandle, JobObservation] = {}
+        self._starting: dict[str, tuple[float, str]] = {}  # by list of nodes: what was seen of them, and when
         self._first_asked: dict[str, float] = {}  # by job: when it was first looked for
         self._counted: dict[str | None, tuple[float, NodeCounts | EngineAwayError]] = {}
 
@@ -276,9 +277,9 @@ class SlurmExecutor(Executor):
     def _translate(self, handle: JobHandle, seen: Seen | None) -> JobObservation:
         """What a job is, by Slurm's word and, if it is over, by what lies in its directory."""
         if seen is not None:
-            meaning = states.job_meaning(seen.state)
+            meaning = states.job_meaning(seen.state, seen.is_preempted)
             if meaning.state is JobState.PENDING:
-                return JobObservation(JobState.PENDING, message=_waiting(handle, seen, meaning))
+                return JobObservation(JobState.PENDING, message=_waiting(handle, seen, meaning) + self._here(seen))
         end = _read_end(handle)
         if seen is None:
             if end is not None:
@@ -297,6 +298,22 @@ class SlurmExecutor(Executor):
         elif began:
             _write_end(handle, observation)  # for servers that come when Slurm has forgotten it
         return observation
+
+    def _here(self, seen: Seen) -> str:
+        """How many of the nodes that are being started for a job are here; "" where it waits for something else."""
+        if states.job_meaning(seen.state).words != states.SCALING or not seen.nodes:
+            return ""
+        now = time.monotonic()
+        with self._lock:
+            self._starting = {nodes: kept for nodes, kept in self._starting.items() if now - kept[0] < _COUNTS_FOR_S}
+            known = self._starting.get(seen.nodes)
+        if known is None:
+            found = self._commands.node_states(seen.nodes)
+            here = sum(states.is_here(state) for state in found.values())
+            known = now, f" ({len(found)} asked, {here} here)"
+            with self._lock:
+                self._starting[seen.nodes] = known
+        return known[1]
 
     def _translate_going(
         self, handle: JobHandle, seen: Seen, end: dict[str, Any] | None, meaning: states.Meaning
@@ -443,6 +460,8 @@ def _ended_by_slurm(handle: JobHandle, seen: Seen, meaning: states.Meaning, bega
     message = f"Slurm's job {number} {words}{reason}.{_tail(handle)}"
     if meaning.state is JobState.LOST:
         return JobObservation(JobState.LOST, message=message, cause=meaning.cause, began=began)
+    if meaning.cause is not None and seen.state == "COMPLETED":  # it made room in time
+        return JobObservation(JobState.ENDED, 0, None, message, meaning.cause, began)
     if seen.state == "COMPLETED" and not by:  # its directory was cleared away, or it left no word: srun's is not enough
         if Path(handle.directory).exists():
             message = f"Slurm's job {number} ended, and the job on node {handle.node} left no word.{_tail(handle)}"

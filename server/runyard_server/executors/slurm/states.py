@@ -24,12 +24,13 @@ class Meaning:
     cause: Reason | None = None
 
 
+SCALING = "is scaling: its nodes are being started"
 _PENDING = Meaning(JobState.PENDING)
 _RUNNING = Meaning(JobState.RUNNING)
 
 JOB_STATES: dict[str, Meaning] = {
     "PENDING": _PENDING,
-    "CONFIGURING": Meaning(JobState.PENDING, "has its nodes, which are being started"),
+    "CONFIGURING": Meaning(JobState.PENDING, SCALING),
     "REQUEUED": Meaning(JobState.PENDING, "was put back into the queue by Slurm"),
     "REQUEUE_FED": Meaning(JobState.PENDING, "was put back into the queue by its federation"),
     "REQUEUE_HOLD": Meaning(JobState.PENDING, "was put back and is held; `scontrol release` lets it go on"),
@@ -141,9 +142,15 @@ _MARKS = {
 }
 
 
-def job_meaning(state: str) -> Meaning:
-    """What a state as squeue or sacct print it says; sacct adds by whom a job was cancelled."""
-    return JOB_STATES.get(state.split(" ")[0].rstrip("+"), UNKNOWN_STATE)
+def job_meaning(state: str, is_preempted: bool = False) -> Meaning:
+    """What a state as squeue or sacct print it says; sacct adds by whom a job was cancelled.
+
+    Args:
+        is_preempted: whether it was told to make room. Slurm calls one that did so in time COMPLETED, FAILED or
+            CANCELLED, as it ended.
+    """
+    known = JOB_STATES.get(state.split(" ")[0].rstrip("+"), UNKNOWN_STATE)
+    return JOB_STATES["PREEMPTED"] if is_preempted and known.state.is_over and known.cause is None else known
 
 
 def waits_for(reason: str) -> str:
@@ -153,6 +160,11 @@ def waits_for(reason: str) -> str:
     if known is None:
         known = next((words for start, words in _LIMITS.items() if word.startswith(start)), "waits")
     return f"{known} ({reason.strip('()') or 'None'})"
+
+
+def is_here(state: str) -> bool:
+    """Whether a node's state is that of one that can run something: neither away nor on its way."""
+    return node_state(state) in (IDLE, RUNNING)
 
 
 def node_state(state: str) -> str:
