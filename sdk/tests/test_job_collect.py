@@ -9,7 +9,7 @@ from runyard.errors import ServerUnavailableError, StorageFullError
 from runyard.job.collect import Collector
 from runyard.protocol.jobs import DataMount, JobAssignment
 from runyard.protocol.runs import DataReferenceSpec
-from runyard.shipping import Shipped
+from runyard.shipping import Shipped, Shipper
 from runyard.transport.base import Transport
 
 RUN = "exp_1566000000_abcdef12"
@@ -31,8 +31,9 @@ class Troubled(Transport):
 class Streams:
     """Logs and metrics on their way: what each pass comes to. They are a subject of their own (test_shipping.py)."""
 
-    def __init__(self, *passes):
+    def __init__(self, *passes, attempt=1):
         self.passes = list(passes)
+        self.log_name = Shipper(None, RUN, attempt).log_name
 
     def drain(self, directory, timeout_s):
         shipped = Shipped()
@@ -96,6 +97,18 @@ def test_outputs_logs_and_what_was_set_aside_become_files_and_nothing_else(node,
     node.write("files/plots/a.png", "p", folder=node.spool)
     assert node.collect() is None
     assert stored(run) == {"outputs/model/weights": "w", "logs/own.txt": "l", "plots/a.png": "p"}
+
+
+def test_a_later_attempts_outputs_take_the_place_of_earlier_ones_and_its_logs_do_not(node, run):
+    node.write("outputs/weights", "first"), node.write("logs/own.txt", "of the first")
+    assert node.collect() is None
+    node.write("outputs/weights", "second"), node.write("logs/own.txt", "of the second")
+    assert node.collect(Streams(attempt=2)) is None
+    assert stored(run) == {
+        "outputs/weights": "second",
+        "logs/own.txt": "of the first",
+        "logs/attempt-2/own.txt": "of the second",
+    }
 
 
 def test_a_node_that_left_nothing_is_no_problem(node, run):

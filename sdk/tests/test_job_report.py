@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from runyard.errors import AttemptOverError
 from runyard.job.report import Reporter
 from runyard.job.spawn import Stop
 from runyard.protocol.jobs import JobAssignment, RankReport
@@ -121,7 +122,7 @@ def test_the_answer_to_cancel_stops_the_ranks_once(make):
     assert stops == [Stop.CANCEL]
 
 
-@pytest.mark.parametrize("answer", [{"stale": True}, 404])
+@pytest.mark.parametrize("answer", [{"stale": True}, 404, AttemptOverError("another attempt has followed")])
 def test_a_job_that_nobody_wants_any_more_stops_and_does_not_count_as_heard(make, answer):
     reporter, stops = make(Server(answer))
     reporter.start()

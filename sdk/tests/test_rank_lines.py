@@ -2,7 +2,7 @@
 
 import pytest
 
-from runyard.rank_lines import RankLines, in_order, rank_of
+from runyard.rank_lines import RankLines, in_order, rank_of, title_of
 
 
 @pytest.mark.parametrize(
@@ -10,6 +10,7 @@ from runyard.rank_lines import RankLines, in_order, rank_of
     [
         ("azureml-logs/70_driver_log_0.txt", "0"),
         ("azureml-logs/70_driver_log_worker_1.txt", "worker_1"),
+        ("azureml-logs/attempt-2/70_driver_log_1.txt", "1"),
         ("azureml-logs/70_driver_log.txt", None),
         ("azureml-logs/65_job_prep-0.txt", None),
         ("logs/azureml-logs/70_driver_log_0.txt", None),
@@ -17,6 +18,11 @@ from runyard.rank_lines import RankLines, in_order, rank_of
 )
 def test_a_log_tells_its_rank_where_there_are_several(log, rank):
     assert rank_of(log) == rank
+
+
+def test_each_attempts_ranks_have_their_title():
+    assert title_of("azureml-logs/70_driver_log_0.txt") == "azureml-logs/70_driver_log_*.txt"
+    assert title_of("azureml-logs/attempt-2/70_driver_log_1.txt") == "azureml-logs/attempt-2/70_driver_log_*.txt"
 
 
 def test_lines_stay_whole_however_the_pieces_fall():
