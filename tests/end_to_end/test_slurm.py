@@ -200,20 +200,36 @@ def test_a_controller_that_is_away_costs_nothing(slurm_yard: SlurmYard, submit: 
     assert slurm_yard.end(late)["status"] == "Completed", slurm_yard.end(late)
 
 
+HALF = """
+import os, signal
+resume = os.environ.get("RUNYARD_RESUME_DIR")
+print("from", open(os.path.join(resume, "half")).read() if resume else "the start", flush=True)
+if not resume:
+    os.makedirs("outputs", exist_ok=True)
+    open("outputs/half", "w").write("half way")
+    print("up", flush=True)
+    signal.pause()
+"""
+
+
 @pytest.mark.slow
-def test_a_node_that_dies_is_the_cause_and_what_it_wrote_is_kept(
+def test_a_run_goes_on_elsewhere_from_what_it_wrote_on_a_node_that_died(
     slurm_yard: SlurmYard, submit: Submit, until: Until
 ) -> None:
-    run = submit("import os\nos.makedirs('outputs', exist_ok=True)\nopen('outputs/half', 'w').write('x')\n" + WAITS)
+    run = submit(HALF, max_attempts=2)
     until(run, "up")
     node = slurm_yard.cluster.call("squeue", "--noheader", "--states=RUNNING", "--format=%N").strip()
     slurm_yard.cluster.stop_node(node)
-    error = slurm_yard.error(run)
+    slurm_yard.until(lambda: run._refresh()["attempt"] == 2, "a second attempt")
+    ended = slurm_yard.end(run)
     slurm_yard.cluster.start_node(node)
-    assert error["code"] == "node_lost", error
-    assert "lost a node, which failed (NODE_FAIL" in error["message"]
+    assert ended["status"] == "Completed", ended
+    (attempt,) = run._refresh()["attempts"]
+    assert attempt["reason"] == "node_lost" and "lost a node, which failed (NODE_FAIL" in attempt["message"]
+    assert attempt["saved_at"] is not None and attempt["lost_work_s"] > 0
     assert "outputs/half" in run.get_file_names()
     assert "up" in run._read_log("azureml-logs/70_driver_log.txt")
+    assert run._read_log("azureml-logs/attempt-2/70_driver_log.txt") == "from half way\n"
 
 
 def test_a_dry_run_shows_the_batch_script(slurm_yard: SlurmYard, tmp_path: Path) -> None:

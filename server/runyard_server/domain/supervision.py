@@ -25,6 +25,7 @@ class NodeView:
         engine_cause: why its engine has ended its job, where it was the engine.
         began: False where its job is over and was never started: there is nothing to collect.
         is_cut_off: its engine has started it, and yet it has never been heard of: its node does not reach the server.
+        heard_at: when it was last heard of, in seconds since the epoch; None where it never was.
         engine_tells: whether its engine may end jobs by itself, and says so when they are over.
     """
 
@@ -38,6 +39,7 @@ class NodeView:
     began: bool = True
     engine_tells: bool = False
     is_cut_off: bool = False
+    heard_at: float | None = None
 
     @property
     def awaits_engine(self) -> bool:
@@ -141,11 +143,17 @@ def verdict(nodes: Sequence[NodeView], known: RunError | None, cancelled: bool) 
 
 
 def first_error(nodes: Sequence[NodeView]) -> RunError | None:
-    """The error of the rank that failed first; else that of a lost job; else what another node made of that."""
+    """The error of the rank that failed first; else that of a lost job; else what another node made of that.
+
+    A rank that failed when another node was not heard of any more has failed for that: its peers were gone.
+    """
     failed = [(_first_end(node.report), node.report.error) for node in nodes if node.report and node.report.error]
-    own = [error for _, error in sorted(failed, key=lambda pair: pair[0]) if error.code != Reason.GANG_BROKEN.value]
-    consequences = [error for _, error in failed if error.code == Reason.GANG_BROKEN.value]
-    return next(iter(own), None) or lost_error(nodes) or next(iter(consequences), None)
+    silences = [node.heard_at for node in nodes if node.has_lost_its_ranks and node.heard_at is not None]
+    gone_since = min(silences, default=float("inf"))
+    own = [(at, error) for at, error in failed if error.code != Reason.GANG_BROKEN.value]
+    before = sorted(((at, error) for at, error in own if at <= gone_since), key=lambda pair: pair[0])
+    first = before[0][1] if before else lost_error(nodes)
+    return first or next((error for _, error in failed if error.code == Reason.GANG_BROKEN.value), None)
 
 
 def lost_error(nodes: Sequence[NodeView]) -> RunError | None:

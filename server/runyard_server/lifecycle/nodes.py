@@ -83,7 +83,19 @@ class Nodes:
             self._cut_off.add(key)
         elif key in self._cut_off and over:
             cause = f"{self._unreachable()}. It was ended"
-        return NodeView(row.node, row.report, over, cause, row.salvages, silent_s, code, began, tells_late, cut_off)
+        return NodeView(
+            node=row.node,
+            report=row.report,
+            is_over=over,
+            cause=cause,
+            salvages=row.salvages,
+            silent_s=silent_s,
+            engine_cause=code,
+            began=began,
+            engine_tells=tells_late,
+            is_cut_off=cut_off,
+            heard_at=row.reported_at,
+        )
 
     def _unreachable(self) -> str:
         address = self._ports.assignments.address_elsewhere

@@ -13,7 +13,7 @@ from runyard import ComputeTarget, Environment, Experiment, ScriptRunConfig, Wor
 from runyard import home as places
 from runyard.run import Run
 
-PATIENCE_S = 90.0  # an engine takes its time, and a machine that runs other tests too
+PATIENCE_S = 240.0  # an engine takes its time, and a machine that runs other tests too
 
 _A_MOMENT = threading.Event()  # never set: engines are outside, all that one can do is look again
 

@@ -70,6 +70,43 @@ GresTypes=gpu
 PartitionName=main Nodes={all_nodes} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=1 GraceTime={grace_s}
 PartitionName=short Nodes={first_node} MaxTime=1 State=UP PriorityTier=1
 PartitionName=urgent Nodes={all_nodes} MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
+{cloud}
+"""
+
+# Nodes that are started when a job needs them, and ended when they were idle for a while.
+_CLOUD = """\
+ResumeProgram={folder}/resume
+SuspendProgram={folder}/suspend
+ResumeTimeout=60
+SuspendTime=5
+SuspendTimeout=5
+ResumeRate=0
+SuspendRate=0
+SuspendExcNodes={standing}
+SlurmctldParameters=cloud_dns,idle_on_node_suspend
+{nodes}
+PartitionName=cloud Nodes={all_nodes} MaxTime=INFINITE State=UP
+"""
+# A controller starts these with hardly any variables, and with signals blocked, which a slurmd must not inherit.
+_PROGRAM = """\
+#!{python} -S
+import os, signal, subprocess, sys, time
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
+os.environ.update(PATH={path!r}, SLURM_CONF={conf!r})
+names = subprocess.run(["scontrol", "show", "hostnames", sys.argv[1]], capture_output=True, text=True).stdout.split()
+"""
+_RESUME = """\
+while not os.path.exists({gate!r}):
+    time.sleep(0.05)
+for name in names:
+    subprocess.run(["slurmd", "-b", "-N", name, "-f", os.environ["SLURM_CONF"]])
+"""
+_SUSPEND = """\
+for name in names:
+    try:
+        os.kill(int(open({pid_files!r}.replace("%n", name)).read()), signal.SIGTERM)
+    except (OSError, ValueError):
+        pass  # it is gone already
 """
 
 
@@ -93,6 +130,8 @@ class SlurmCluster:
         forgotten_after_s: how long the controller remembers a job that has ended.
         grace_s: how long a job that is preempted, by one of partition "urgent", may take to end.
         limits_memory: whether jobs that use more memory than they asked for are ended.
+        cloud_nodes: how many more, named c1, c2 ... in partition "cloud", are started when they are needed: once
+            ``let_cloud_come`` was called.
         more: further lines of slurm.conf.
     """
 
@@ -104,6 +143,7 @@ class SlurmCluster:
         forgotten_after_s: int = 300,
         grace_s: int = 20,
         limits_memory: bool = False,
+        cloud_nodes: int = 0,
         more: str = "",
         node_options: str = "CPUs=2 RealMemory=2000",
     ) -> None:
@@ -112,7 +152,9 @@ class SlurmCluster:
         self.address = "10.9.0.100"  # of the machine that a server runs on
         self.addresses = {name: f"10.9.0.{number}" for number, name in enumerate(self.nodes, 1)}
         self._configuration = folder / "slurm.conf"
-        for name in ("munge", "state", *(f"spool-{node}" for node in self.nodes)):
+        cloud = [f"c{number}" for number in range(1, cloud_nodes + 1)]
+        self.addresses.update({name: f"10.9.1.{number}" for number, name in enumerate(cloud, 1)})
+        for name in ("munge", "state", *(f"spool-{node}" for node in self.nodes + cloud)):
             (folder / name).mkdir(parents=True)
         ports = {name: _FIRST_PORT + number for number, name in enumerate(self.nodes, 1)}
         lines = [
@@ -133,6 +175,7 @@ class SlurmCluster:
                 nodes="\n".join(lines),
                 all_nodes=",".join(self.nodes),
                 first_node=self.nodes[0],
+                cloud=self._lay_out_cloud(cloud, node_options) if cloud else "",
             )
         )
         names = {**self.addresses, CONTROLLER: self.address}
@@ -210,6 +253,10 @@ class SlurmCluster:
             self.call("ip", "rule", "del", "pref", "10", check=False)
             self.call("ip", "rule", "del", "pref", "5", check=False)
 
+    def let_cloud_come(self) -> None:
+        """Lets the nodes of the cloud that were asked for, and are from now on, come."""
+        (self.folder / "cloud-may-come").touch()
+
     def node_states(self) -> dict[str, str]:
         """Each node's state, in Slurm's short word."""
         lines = self.call("sinfo", "-h", "-N", "-p", "main", "-o", "%N %t").splitlines()
@@ -241,6 +288,26 @@ class SlurmCluster:
         self._network.close()
 
     # How it is made
+
+    def _lay_out_cloud(self, names: Sequence[str], node_options: str) -> str:
+        """Writes the programs by which the controller starts and ends nodes; its lines of slurm.conf."""
+        path = self.environment["PATH"]
+        head = _PROGRAM.format(python=sys.executable, path=path, conf=str(self._configuration))
+        bodies = {
+            "resume": _RESUME.format(gate=str(self.folder / "cloud-may-come")),
+            "suspend": _SUSPEND.format(pid_files=str(self.folder / "slurmd-%n.pid")),
+        }
+        for name, body in bodies.items():
+            (self.folder / name).write_text(head + body)
+            (self.folder / name).chmod(0o755)
+        lines = [
+            f"NodeName={name} NodeAddr={self.addresses[name]} NodeHostname={name} Port={_FIRST_PORT + 100 + number} "
+            f"{node_options} State=CLOUD"
+            for number, name in enumerate(names)
+        ]
+        return _CLOUD.format(
+            folder=self.folder, standing=",".join(self.nodes), nodes="\n".join(lines), all_nodes=",".join(names)
+        )
 
     def _start_munge(self) -> None:
         """The daemon that vouches for who calls; it is not root, and insists on the modes of its files."""

@@ -82,6 +82,12 @@ def test_the_rank_that_failed_first_is_named_whatever_node_tells_first() -> None
 def test_a_lost_job_is_the_cause_only_where_no_rank_failed_before() -> None:
     error = first_error([lost(0), failed(1, 1, NOON)])
     assert error is not None and error.code == Reason.SCRIPT_FAILED
+    gone = replace(lost(0), heard_at=NOON - 1)  # the other one misses it
+    error = first_error([gone, failed(1, 1, NOON)])
+    assert error is not None and error.code == "job_lost"
+    gone = replace(lost(0), heard_at=NOON + 1)
+    error = first_error([gone, failed(1, 1, NOON)])
+    assert error is not None and error.code == "script_failed"
     error = first_error([lost(0), ended(1)])
     assert error is not None and error.code == Reason.JOB_LOST
     assert "node 0" in error.message and "SIGKILL" in error.message

@@ -1,0 +1,56 @@
+"""Nodes that Slurm starts when a run needs them, and ends when nobody does."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runyard import ComputeTarget, Environment, SlurmCompute
+from runyard.runconfig import PyTorchConfiguration
+from runyard_server.testing.slurm_cluster import started_cluster
+from runyard_server.testing.slurm_yard import SlurmYard
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+
+@pytest.fixture
+def cloud_yard(runyard_home: Path) -> Iterator[SlurmYard]:
+    with started_cluster(nodes=1, cloud_nodes=2) as cluster, cluster.inside():
+        yard = SlurmYard(cluster, "in-a-cloud")
+        yield yard
+        yard.close()
+
+
+def test_a_run_waits_for_nodes_that_are_being_started_and_says_how_many_are_here(
+    cloud_yard: SlurmYard, this_python: Environment, tmp_path: Path
+) -> None:
+    yard = cloud_yard
+    asked = SlurmCompute.provisioning_configuration(partition="cloud", cpus_per_node=2, python=sys.executable)
+    target = ComputeTarget.create(yard.workspace, "cloud", asked)
+
+    def counts() -> dict[str, int]:
+        said = target.get_status().serialize()["nodeStateCounts"]
+        return {name.replace("NodeCount", ""): count for name, count in said.items() if count}
+
+    assert counts() == {}  # nodes that are powered down are not there
+    gang = PyTorchConfiguration(node_count=2)
+    run = yard.submit(tmp_path / "source", "print(1)", this_python, compute_target="cloud", distributed_job_config=gang)
+    yard.until(lambda: "is scaling" in yard.why(run), "nodes on their way")
+    assert run.get_status() == "Queued"
+    assert yard.why(run).endswith("is scaling: its nodes are being started (2 asked, 0 here)")
+    yard.until(lambda: counts() == {"preparing": 2}, "nodes that are counted as preparing")
+    shown = shown_by_the_command(yard)
+    assert "2 preparing" in shown and run.id in shown and "2 asked, 0 here" in shown
+    yard.cluster.let_cloud_come()
+    assert yard.end(run)["status"] == "Completed", yard.end(run)
+    yard.until(lambda: counts() == {}, "the end of the nodes")
+
+
+def shown_by_the_command(yard: SlurmYard) -> str:
+    command = [sys.executable, "-m", "runyard", "--workspace", yard.workspace.name, "compute", "show", "cloud"]
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths, "COLUMNS": "400"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
