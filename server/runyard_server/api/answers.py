@@ -86,6 +86,7 @@ class RunWithToken(TypedDict):
 
 class Why(TypedDict):
     status: str
+    since: float
     reason: str
     position: int
 

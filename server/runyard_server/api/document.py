@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 
 from runyard.names import RULES
 from runyard.protocol.version import API_PREFIX, VERSION
-from runyard_server.api.answers import BYTES, EVENTS, JSON, PARTIAL, TABLE, Answer
+from runyard_server.api.answers import BYTES, CLASH, EVENTS, JSON, PARTIAL, TABLE, Answer
 from runyard_server.api.errors import SCHEMA as ERROR
 from runyard_server.api.mlflow import failures as mlflow
 from runyard_server.api.roles import TABLE as ROLES
@@ -100,7 +100,7 @@ def _document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
     schemas["MlflowError"] = mlflow.SCHEMA
     document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for method, path, operation in _operations(document):
-        _complete(operation, path, TABLE[method, path], shapes.get((method, path)), _is_public(method, path, ours))
+        _complete(operation, path, TABLE[method, path], shapes.get((method, path)), _roles(method, path, ours))
     return document
 
 
@@ -118,12 +118,12 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
             yield method.upper(), path, operation
 
 
-def _is_public(method: str, path: str, routes: Sequence[APIRoute]) -> bool:
+def _roles(method: str, path: str, routes: Sequence[APIRoute]) -> frozenset[Role]:
     declared = {route.path_format: route.path for route in routes}
-    return Role.PUBLIC in ROLES[method, declared[path]]
+    return ROLES[method, declared[path]]
 
 
-def _complete(operation: dict[str, Any], path: str, row: Answer, shape: Any, is_public: bool) -> None:
+def _complete(operation: dict[str, Any], path: str, row: Answer, shape: Any, roles: frozenset[Role]) -> None:
     """Puts a route's limits, body and answers into its operation."""
     if row.body:
         operation["requestBody"] = {"required": False, "content": {row.body: _content(Answer(media=BYTES), None)}}
@@ -135,8 +135,10 @@ def _complete(operation: dict[str, Any], path: str, row: Answer, shape: Any, is_
         parameters.append({"name": "Range", "in": "header", "required": False, "schema": {"type": "string"}})
     told = {"description": "Done.", "content": {row.media: _content(row, shape)}}
     statuses = {400, 405, 500, *row.more}  # 400: the Host header, and what a service refuses
-    if not is_public:
+    if Role.PUBLIC not in roles:
         statuses |= {401, 403}
+        if Role.RUN in roles:  # what is sent for an attempt that has ended
+            statuses |= {CLASH}
         operation["security"] = [{"token": []}]
     if "requestBody" in operation:
         statuses |= {413}
