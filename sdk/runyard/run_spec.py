@@ -467,7 +467,7 @@ def _duration(value: Any) -> Optional[int]:
 
 
 def _retry(settings: RunConfiguration) -> RetrySpec:
-    wanted = settings.retry_on
+    wanted: Any = settings.retry_on
     if isinstance(wanted, str) or not all(isinstance(cause, str) for cause in wanted):
         raise UserErrorException("retry_on is a list of causes such as ['out_of_memory']; this is {!r}.".format(wanted))
     attempts = _count("max_attempts", settings.max_attempts)
