@@ -255,10 +255,12 @@ def test_a_node_that_is_cut_off_for_a_while_loses_nothing(slurm: SlurmYard, row:
             ((found,),) = records.execute("select status from runs where id = ?", (case.run.id,))
         return str(found)
 
-    with running(slurm, tmp_path) as case:
+    with running(slurm, tmp_path, SOME + "w.wait('here')\n" + MORE + "w.wait('there')\n") as case:
         with slurm.cluster.cut_off(8000):
-            case.release()
+            case.release()  # it goes on as if nothing was the matter
             eventually(lambda: status() == "NotResponding", "a run that does not respond", WITHIN_S)
+        slurm.until(lambda: case.run.get_status() == "Running", "a run that is heard of again")
+        Gate(case.witness, "there").open()
         ends(case, row, "Completed")
     story = [event["to_status"] for event in case.run._call("GET", "events")]
     assert story[-5:-1] == ["Running", "NotResponding", "Running", "Finalizing"]

@@ -95,6 +95,36 @@ def test_a_job_that_makes_room_in_time_was_preempted_however_it_ended(
     assert "was preempted by a job of higher priority" in found.message
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "slurmstepd-n2: error: StepId=8.0 exceeded memory limit (486477824 > 262144000), being killed",
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=8.0. Some of the step tasks have been OOM Killed.",
+    ],
+)
+def test_a_step_that_was_ended_for_its_memory_is_told_so(tmp_path: Path, prints: Prints, said: str) -> None:
+    prints("squeue", line(7, "RUNNING"))
+    job = handle(tmp_path, 7)
+    (tmp_path / "attempt-1" / "slurm.job").write_text("7")
+    (tmp_path / "attempt-1" / "slurm.log").write_text(said + "\nsrun: error: n2: task 0: Killed\n")
+    Path(job.directory, "step.code").write_text("137")
+    found = SlurmExecutor().observe([job])[job]
+    assert (found.state, found.signal, found.cause) == (JobState.ENDED, "SIGKILL", Reason.OUT_OF_MEMORY)
+
+
+def test_the_end_of_a_job_waits_for_a_look_that_can_tell_its_cause(tmp_path: Path, prints: Prints) -> None:
+    prints("squeue", line(7, "RUNNING"))
+    executor = SlurmExecutor(look_every_s=0.0)
+    job = handle(tmp_path, 7)
+    (tmp_path / "attempt-1" / "slurm.job").write_text("7")
+    assert executor.observe([job])[job].state is JobState.RUNNING
+    Path(job.directory, "exit.json").write_text('{"exit_code": 1, "signal": null, "salvage": 0}')
+    assert executor.observe([job])[job].state is JobState.RUNNING
+    prints("squeue", line(7, "RUNNING", preempted="2026-01-02T03:04:05"))
+    found = executor.observe([job])[job]
+    assert (found.state, found.exit_code, found.cause) == (JobState.ENDED, 1, Reason.PREEMPTED)
+
+
 def test_a_job_whose_nodes_are_being_started_says_how_many_are_here(tmp_path: Path, prints: Prints) -> None:
     prints("squeue", line(7, "CONFIGURING", nodes="c[1-3]"))
     prints("sinfo", "c1|allocated\nc2|allocated#\nc3|powering_up#\n")

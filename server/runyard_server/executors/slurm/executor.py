@@ -5,6 +5,7 @@ how it ended is written there too. Slurm decides whether a job goes on: what lie
 ended. Everything else that is needed to find a job again is in its handle.
 """
 
+import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from runyard.job import task
 from runyard.job.processes import MARKER, marker_of
 from runyard.protocol.codec import to_json
 from runyard.protocol.compute import ComputeSpec, SlurmSpec
+from runyard.protocol.status import Reason
 from runyard_server.domain import gres
 from runyard_server.executors.base import (
     Ability,
@@ -42,6 +44,8 @@ _COUNTS_FOR_S = 5.0  # how long counted nodes are good
 _LOST_AFTER_S = 10.0  # a job that Slurm does not show is given so long to appear: it was submitted a moment ago
 _REMEMBERED = 4096
 _TAIL_BYTES = 2000
+# What a node's daemon writes into a job's log when it, or the kernel for it, has ended a step for that.
+_OVER_MEMORY = re.compile(r"slurmstepd\S*: error: .*(?:exceeded memory limit|oom.kill event)", re.IGNORECASE)
 _NOISE = "lacks support for cpu binding"  # srun says so of --cpu-bind=none where nothing would be bound anyway
 
 
@@ -79,6 +83,7 @@ class SlurmExecutor(Executor):
         self._lock = threading.Lock()
         self._over: dict[JobHandle, JobObservation] = {}
         self._starting: dict[str, tuple[float, str]] = {}  # by list of nodes: what was seen of them, and when
+        self._end_seen: dict[JobHandle, float] = {}  # of one that goes on by Slurm's word: when its end was first seen
         self._first_asked: dict[str, float] = {}  # by job: when it was first looked for
         self._counted: dict[str | None, tuple[float, NodeCounts | EngineAwayError]] = {}
 
@@ -241,7 +246,9 @@ class SlurmExecutor(Executor):
             for handle in unknown:
                 seen[handle] = known.get(_JobId.of(handle).number)
         for handle in left:
-            observation = self._translate(handle, seen[handle]) if handle in seen else JobObservation(JobState.PENDING)
+            observation = JobObservation(JobState.PENDING)
+            if handle in seen:
+                observation = self._translate(handle, seen[handle], look.began_at)
             found[handle] = observation
             if observation.state.is_over:
                 self._remember(handle, observation)
@@ -273,8 +280,9 @@ class SlurmExecutor(Executor):
                 del self._over[next(iter(self._over))]
             self._over[handle] = seen
             self._first_asked.pop(_JobId.of(handle).number, None)
+            self._end_seen.pop(handle, None)
 
-    def _translate(self, handle: JobHandle, seen: Seen | None) -> JobObservation:
+    def _translate(self, handle: JobHandle, seen: Seen | None, looked_at: float) -> JobObservation:
         """What a job is, by Slurm's word and, if it is over, by what lies in its directory."""
         if seen is not None:
             meaning = states.job_meaning(seen.state, seen.is_preempted)
@@ -288,7 +296,7 @@ class SlurmExecutor(Executor):
             message = f"Slurm does not know its job {number} any more, and the job on node {handle.node} left no word."
             return JobObservation(JobState.LOST, message=message + _tail(handle))
         if not meaning.state.is_over:
-            return self._translate_going(handle, seen, end, meaning)
+            return self._translate_going(handle, seen, end, meaning, looked_at)
         began = _began(handle)
         if meaning.cause is None and end is not None:
             return _ended(handle, end)
@@ -316,10 +324,18 @@ class SlurmExecutor(Executor):
         return known[1]
 
     def _translate_going(
-        self, handle: JobHandle, seen: Seen, end: dict[str, Any] | None, meaning: states.Meaning
+        self, handle: JobHandle, seen: Seen, end: dict[str, Any] | None, meaning: states.Meaning, looked_at: float
     ) -> JobObservation:
         """One of several nodes may be over while the others go on."""
+        if end is not None and seen.is_preempted:
+            made_room = _ended_by_slurm(handle, replace(seen, state="COMPLETED"), states.JOB_STATES["PREEMPTED"], True)
+            return replace(made_room, exit_code=end.get("exit_code"), signal=end.get("signal"))
         if end is not None:
+            with self._lock:
+                ended_at = self._end_seen.setdefault(handle, time.monotonic())
+            if looked_at <= ended_at:  # by a look from before its end nobody knows why it ended
+                self._lookout.look_soon()
+                return JobObservation(JobState.RUNNING)
             return _ended(handle, end)
         code = _read(Path(handle.directory, scripts.CODE_FILE))
         if not code:
@@ -331,6 +347,10 @@ class SlurmExecutor(Executor):
             message = f"The step of Slurm's job {_JobId.of(handle).number} on node {handle.node} ended without a word."
             return JobObservation(JobState.LOST, message=message + _tail(handle))
         name = signal_name(number - 128)
+        if _OVER_MEMORY.search(_tail(handle)):  # Slurm has ended the step alone, and calls its job FAILED later
+            words = states.JOB_STATES["OUT_OF_MEMORY"].words
+            message = f"Slurm's job {_JobId.of(handle).number} {words}.{_tail(handle)}"
+            return JobObservation(JobState.ENDED, None, name, message, Reason.OUT_OF_MEMORY)
         message = f"The job process of node {handle.node} was ended by {name}.{_tail(handle)}"
         return JobObservation(JobState.ENDED, None, name, message)
 
