@@ -110,6 +110,10 @@ def test_a_step_that_was_ended_for_its_memory_is_told_so(tmp_path: Path, prints:
     Path(job.directory, "step.code").write_text("137")
     found = SlurmExecutor().observe([job])[job]
     assert (found.state, found.signal, found.cause) == (JobState.ENDED, "SIGKILL", Reason.OUT_OF_MEMORY)
+    prints("squeue", line(7, "FAILED", 137 << 8, "NonZeroExitCode"))
+    found = SlurmExecutor().observe([job])[job]
+    assert (found.state, found.cause) == (JobState.ENDED, Reason.OUT_OF_MEMORY)
+    assert "used more memory than it was given" in found.message
 
 
 def test_the_end_of_a_job_waits_for_a_look_that_can_tell_its_cause(tmp_path: Path, prints: Prints) -> None:

@@ -298,6 +298,8 @@ class SlurmExecutor(Executor):
         if not meaning.state.is_over:
             return self._translate_going(handle, seen, end, meaning, looked_at)
         began = _began(handle)
+        if meaning.cause is None and end is None and _OVER_MEMORY.search(_tail(handle)):
+            meaning = states.JOB_STATES["OUT_OF_MEMORY"]  # Slurm has ended the step alone: its job then just failed
         if meaning.cause is None and end is not None:
             return _ended(handle, end)
         observation = _ended_by_slurm(handle, seen, meaning, began)
@@ -347,7 +349,7 @@ class SlurmExecutor(Executor):
             message = f"The step of Slurm's job {_JobId.of(handle).number} on node {handle.node} ended without a word."
             return JobObservation(JobState.LOST, message=message + _tail(handle))
         name = signal_name(number - 128)
-        if _OVER_MEMORY.search(_tail(handle)):  # Slurm has ended the step alone, and calls its job FAILED later
+        if _OVER_MEMORY.search(_tail(handle)):
             words = states.JOB_STATES["OUT_OF_MEMORY"].words
             message = f"Slurm's job {_JobId.of(handle).number} {words}.{_tail(handle)}"
             return JobObservation(JobState.ENDED, None, name, message, Reason.OUT_OF_MEMORY)
