@@ -9,7 +9,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -74,40 +73,20 @@ PartitionName=urgent Nodes={all_nodes} MaxTime=INFINITE State=UP PriorityTier=9 
 {cloud}
 """
 
-# Nodes that are started when a job needs them, and ended when they were idle for a while.
+# Nodes that a controller asks for when a job needs them; here they stay on their way.
 _CLOUD = """\
-ResumeProgram={folder}/resume
-SuspendProgram={folder}/suspend
-ResumeTimeout=60
+ResumeProgram=/bin/true
+SuspendProgram=/bin/true
+ResumeTimeout=300
 SuspendTime=5
 SuspendTimeout=5
 ResumeRate=0
 SuspendRate=0
 SuspendExcNodes={standing}
 SlurmctldParameters=cloud_dns,idle_on_node_suspend
+PrivateData=cloud
 {nodes}
 PartitionName=cloud Nodes={all_nodes} MaxTime=INFINITE State=UP
-"""
-# A controller starts these with hardly any variables, and with signals blocked, which a slurmd must not inherit.
-_PROGRAM = """\
-#!{python} -S
-import os, signal, subprocess, sys, time
-signal.pthread_sigmask(signal.SIG_SETMASK, [])
-os.environ.update(PATH={path!r}, SLURM_CONF={conf!r})
-names = subprocess.run(["scontrol", "show", "hostnames", sys.argv[1]], capture_output=True, text=True).stdout.split()
-"""
-_RESUME = """\
-while not os.path.exists({gate!r}):
-    time.sleep(0.05)
-for name in names:
-    subprocess.run(["slurmd", "-b", "-N", name, "-f", os.environ["SLURM_CONF"]])
-"""
-_SUSPEND = """\
-for name in names:
-    try:
-        os.kill(int(open({pid_files!r}.replace("%n", name)).read()), signal.SIGTERM)
-    except (OSError, ValueError):
-        pass  # it is gone already
 """
 
 
@@ -131,8 +110,8 @@ class SlurmCluster:
         forgotten_after_s: how long the controller remembers a job that has ended.
         grace_s: how long a job that is preempted, by one of partition "urgent", may take to end.
         limits_memory: whether jobs that use more memory than they asked for are ended.
-        cloud_nodes: how many more, named c1, c2 ... in partition "cloud", are started when they are needed: once
-            ``let_cloud_come`` was called.
+        cloud_nodes: how many more, named c1, c2 ... in partition "cloud", are asked for when they are needed; they do
+            not come.
         more: further lines of slurm.conf.
     """
 
@@ -176,7 +155,7 @@ class SlurmCluster:
                 nodes="\n".join(lines),
                 all_nodes=",".join(self.nodes),
                 first_node=self.nodes[0],
-                cloud=self._lay_out_cloud(cloud, node_options) if cloud else "",
+                cloud=self._cloud(cloud, node_options) if cloud else "",
             )
         )
         names = {**self.addresses, CONTROLLER: self.address}
@@ -254,10 +233,6 @@ class SlurmCluster:
             self.call("ip", "rule", "del", "pref", "10", check=False)
             self.call("ip", "rule", "del", "pref", "5", check=False)
 
-    def let_cloud_come(self) -> None:
-        """Lets the nodes of the cloud that were asked for, and are from now on, come."""
-        (self.folder / "cloud-may-come").touch()
-
     def node_states(self) -> dict[str, str]:
         """Each node's state, in Slurm's short word."""
         lines = self.call("sinfo", "-h", "-N", "-p", "main", "-o", "%N %t").splitlines()
@@ -290,25 +265,14 @@ class SlurmCluster:
 
     # How it is made
 
-    def _lay_out_cloud(self, names: Sequence[str], node_options: str) -> str:
-        """Writes the programs by which the controller starts and ends nodes; its lines of slurm.conf."""
-        path = self.environment["PATH"]
-        head = _PROGRAM.format(python=sys.executable, path=path, conf=str(self._configuration))
-        bodies = {
-            "resume": _RESUME.format(gate=str(self.folder / "cloud-may-come")),
-            "suspend": _SUSPEND.format(pid_files=str(self.folder / "slurmd-%n.pid")),
-        }
-        for name, body in bodies.items():
-            (self.folder / name).write_text(head + body)
-            (self.folder / name).chmod(0o755)
+    def _cloud(self, names: Sequence[str], node_options: str) -> str:
+        """Lines of slurm.conf for nodes that are not there yet."""
         lines = [
             f"NodeName={name} NodeAddr={self.addresses[name]} NodeHostname={name} Port={_FIRST_PORT + 100 + number} "
             f"{node_options} State=CLOUD"
             for number, name in enumerate(names)
         ]
-        return _CLOUD.format(
-            folder=self.folder, standing=",".join(self.nodes), nodes="\n".join(lines), all_nodes=",".join(names)
-        )
+        return _CLOUD.format(standing=",".join(self.nodes), nodes="\n".join(lines), all_nodes=",".join(names))
 
     def _start_munge(self) -> None:
         """The daemon that vouches for who calls; it is not root, and insists on the modes of its files."""

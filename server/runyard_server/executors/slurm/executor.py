@@ -528,7 +528,10 @@ def _is_able(node: Node, spec: ComputeSpec) -> bool:
 
 def _nobody_is_able(spec: ComputeSpec, partition: str, nodes: Sequence[Node]) -> str:
     if not nodes:
-        return f"The partition {partition!r} has no nodes."
+        return (
+            f"The partition {partition!r} has no nodes. Nodes of a cloud that are powered down are shown only where "
+            "slurm.conf has PrivateData=cloud."
+        )
     cpus, memory_mb = scripts.shape_of(spec)
     text = (spec.slurm or SlurmSpec()).gres
     wanted = [f"{cpus} CPUs" if cpus else "", f"{memory_mb} MB" if memory_mb else "", text or ""]
