@@ -13,6 +13,7 @@ from runyard.protocol.jobs import JobReport
 from runyard.protocol.runs import AttemptRecord, RunError, RunEvent, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.transitions import is_allowed
+from runyard_server.records import run_facts
 from runyard_server.records.tables import experiments, jobs, metric_summaries, run_events, runs
 
 # Asked as "in", not as "not in": the index on status answers that without reading finished runs.
@@ -97,6 +98,7 @@ def add(connection: Connection, record: RunRecord, experiment_id: str) -> None:
             "properties": record.properties,
         },
     )
+    run_facts.put(connection, record)
     event = RunEvent(
         at=record.created_at,
         from_status=RunStatus.NOT_STARTED,
@@ -313,6 +315,8 @@ def change(connection: Connection, run_id: str, **values: Any) -> None:
     """Sets columns that are not the status. The version grows, so that followers see it."""
     assert "status" not in values
     connection.execute(update(runs).where(runs.c.id == run_id).values(version=runs.c.version + 1, **values))
+    if run_facts.STATED_IN & values.keys():
+        run_facts.put(connection, get(connection, run_id), anew=True)
 
 
 def touch(connection: Connection, run_id: str, now: float) -> None:

@@ -89,6 +89,31 @@ runs = Table(
     Index(None, "target", "created_at", "id"),
 )
 
+# What runs are found and sorted by: each tag, property and argument of each run, kept in step by run_facts.py.
+run_facts = Table(
+    "run_facts",
+    metadata,
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("source", String(8), primary_key=True),  # "tag", "property" or "argument"
+    Column("name", String(255), primary_key=True),
+    Column("value", String(250), nullable=False),  # its beginning
+    Column("number", Float(53)),  # where the value is one
+    Column("created_at", Time, nullable=False),  # of the run
+    # The runs with a value, newest first, and the runs by number, are the ends of these.
+    Index(None, "source", "name", "value", "created_at", "run_id"),
+    Index(None, "source", "name", "number", "run_id"),
+    sqlite_with_rowid=False,
+)
+
+# What a search for words reads: a run's id, name, experiment, tags and arguments, in small letters.
+run_words = Table(
+    "run_words",
+    metadata,
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("words", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 run_events = Table(
     "run_events",
     metadata,

@@ -1,0 +1,77 @@
+"""Rows by which runs are found and sorted: their tags, properties and arguments, and the words in them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert
+
+from runyard.protocol.runs import RunRecord
+from runyard_server.domain.filters.tree import Source
+from runyard_server.domain.run_arguments import named, number
+from runyard_server.records.tables import run_facts, run_words
+
+# The columns of a run that these rows repeat.
+STATED_IN = frozenset({"tags", "properties", "display_name"})
+LONGEST_NAME, LONGEST_VALUE = 255, 250  # what an index takes of each
+LONGEST_WORDS = 4000  # of one run, in letters
+# MLflow's clients log a run's parameters as these properties; see its routes.
+PARAMETER = "mlflow.param."
+
+_NEW_FACT, _NEW_WORDS = insert(run_facts), insert(run_words)
+
+
+def put(connection: Connection, run: RunRecord, anew: bool = False) -> None:
+    """Writes what ``run`` is found by. ``anew``: in the place of what was written before."""
+    if anew:
+        connection.execute(delete(run_facts).where(run_facts.c.run_id == run.id))
+        connection.execute(delete(run_words).where(run_words.c.run_id == run.id))
+    arguments = run.spec.arguments or run.spec.command if run.spec else []
+    facts = of(run.id, run.created_at, run.tags, run.properties, arguments)
+    if facts:
+        connection.execute(_NEW_FACT, facts)
+    said = words(run.id, run.display_name, run.experiment, run.tags, arguments)
+    connection.execute(_NEW_WORDS, {"run_id": run.id, "words": said})
+
+
+def of(
+    run_id: str, created_at: float, tags: Mapping[str, Any], properties: Mapping[str, Any], arguments: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of one run."""
+    logged = {key.removeprefix(PARAMETER): value for key, value in properties.items() if key.startswith(PARAMETER)}
+    stated = {
+        Source.TAG: tags,
+        Source.PROPERTY: {key: value for key, value in properties.items() if not key.startswith(PARAMETER)},
+        Source.ARGUMENT: {**named(arguments), **logged},
+    }
+    return [
+        {
+            "run_id": run_id,
+            "source": source.value,
+            "name": name[:LONGEST_NAME],
+            "value": text[:LONGEST_VALUE],
+            "number": number(text),
+            "created_at": created_at,
+        }
+        for source, pairs in stated.items()
+        for name, text in _unlike(pairs).items()
+    ]
+
+
+def _unlike(pairs: Mapping[str, Any]) -> dict[str, str]:
+    """Texts by names that are not the same where they are cut."""
+    return {_storable(name)[:LONGEST_NAME]: _storable(str(value)) for name, value in pairs.items() if value is not None}
+
+
+def words(
+    run_id: str, display_name: str | None, experiment: str, tags: Mapping[str, Any], arguments: Sequence[str]
+) -> str:
+    """What a search for words looks through, one of them a line."""
+    said = [run_id, display_name or "", experiment]
+    said += [f"{key} {value or ''}" for key, value in tags.items()]
+    said.append(" ".join(str(argument) for argument in arguments))
+    return _storable("\n".join(said).lower()[:LONGEST_WORDS])
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes no NUL in a text."""
+    return text.replace("\x00", " ")
