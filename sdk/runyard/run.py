@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from runyard.absent import answering
 from runyard.errors import (
@@ -746,6 +746,31 @@ def _log_address(record: Dict[str, Any], name: str) -> str:
 def new_run_id(experiment: str) -> str:
     """An id that no other run has: the experiment, the time in seconds since the epoch, eight letters."""
     return "{}_{}_{}".format(experiment, int(time.time()), os.urandom(4).hex())
+
+
+def search_runs(
+    workspace: "Workspace",
+    filter: str = "",
+    order_by: str = "",
+    limit: Optional[int] = None,
+    columns: Sequence[str] = (),
+    **wanted: Any,
+) -> Iterator[Tuple[Run, List[Any]]]:
+    """Runs that a filter holds for, each with what the columns say of it; read a page at a time."""
+    from runyard.experiment import Experiment
+
+    query = {"filter": filter, "sort": order_by, "column": list(columns)}
+    query.update({key: value for key, value in wanted.items() if value is not None})
+    missing = limit
+    while missing is None or missing > 0:
+        page_size = 100 if missing is None else min(missing, 100)
+        page = workspace.transport.call("GET", "/run-table", query=dict(query, limit=page_size))
+        for said, values in zip(page["runs"], page["values"]):
+            yield Run(Experiment(workspace, said["experiment"]), said["id"], _said=said), values
+        missing = None if missing is None else missing - len(page["runs"])
+        if page["next"] is None:
+            return
+        query["after"] = page["next"]
 
 
 def list_runs(workspace: "Workspace", home: Optional["Experiment"], **wanted: Any) -> Iterator[Run]:

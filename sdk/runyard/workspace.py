@@ -369,6 +369,30 @@ class Workspace:
 
         return Run.get(self, run_id)
 
+    def search_runs(
+        self,
+        filter: str = "",
+        order_by: str = "",
+        limit: Optional[int] = None,
+        include_children: bool = False,
+        experiment: Optional[str] = None,
+    ) -> Iterator["Run"]:
+        """The runs that a filter holds for, read page by page as they are asked for. Azure's classes have no such search.
+
+        Args:
+            filter: such as ``status = "Completed" and metrics.loss < 0.1 and tags.team = "a" and age < 7d``.
+            order_by: such as ``metrics.loss``, or ``-max(metrics.accuracy)`` for the greatest first; without one
+                the newest run comes first. Runs that have no such value come last.
+            limit: how many at most.
+        Raises:
+            UserErrorException: the filter is wrong; says where, and what is allowed there.
+        """
+        from runyard.run import search_runs
+
+        children = "true" if include_children else "false"
+        found = search_runs(self, filter, order_by, limit, include_children=children, experiment=experiment)
+        return (run for run, _ in found)
+
     def get_active_runs(self, target: Optional[str] = None) -> Iterator["Run"]:
         """Runs that have not ended, newest first, child runs too; with ``target`` those of that compute target alone."""
         from runyard.protocol.status import RunStatus

@@ -33,6 +33,7 @@ from runyard_server.api import (
     metrics,
     models,
     objects,
+    run_table,
     runs,
     snapshots,
     workspace,
@@ -83,6 +84,7 @@ from runyard_server.services.planning import PlanningService
 from runyard_server.services.queue import QueueService
 from runyard_server.services.ranks import RankService
 from runyard_server.services.reading import ReadingService
+from runyard_server.services.run_table import RunTableService
 from runyard_server.services.runs import RunService
 from runyard_server.services.snapshots import SnapshotService
 from runyard_server.services.tokens import TokenService
@@ -95,6 +97,7 @@ ROUTERS = [
     workspace.router,
     experiments.router,
     runs.router,
+    run_table.router,
     follow.router,
     computes.router,
     datasets.router,
@@ -262,6 +265,7 @@ def build(
         workspace=WorkspaceService(database, clock, settings.workspace),
         experiments=ExperimentService(database, clock),
         runs=run_service,
+        run_table=RunTableService(database, clock),
         queue=queue,
         ranks=RankService(database, clock, log_service),
         admission=admission,

@@ -48,6 +48,15 @@ def _add_list(noun: Commands) -> None:
     add_pairs(
         parser, "--tag", "with this tag, whatever its value or with just this one; may be repeated", "KEY[=VALUE]"
     )
+    parser.add_argument(
+        "--where",
+        metavar="FILTER",
+        help="for which this holds: 'status = Completed and metrics.loss < 0.1 and tags.team = \"a\" and age < 7d'",
+    )
+    parser.add_argument("--sort", metavar="FIELD", help="metrics.loss, or -metrics.loss for the greatest first")
+    parser.add_argument(
+        "--columns", metavar="FIELDS", help="show these, with a comma between: metrics.loss,arguments.lr,tags.team"
+    )
     parser.add_argument("--children", action="store_true", help="child runs too")
     parser.add_argument("-n", "--limit", metavar="N", type=whole_number(1), default=20, help="how many (default: 20)")
 
@@ -151,6 +160,8 @@ def list_(call: Call) -> int:
     from runyard.run import list_runs
 
     given = call.given
+    if given.where or given.sort or given.columns:
+        return _list_table(call)
     wanted: Dict[str, Any] = {"experiment": given.experiment, "target": given.target, "status": _statuses(given.status)}
     wanted["include_children"] = given.children
     if given.tag:
@@ -172,6 +183,75 @@ def list_(call: Call) -> int:
     if more:
         call.out.note("There are more: --limit {} shows some of them.".format(given.limit * 5))
     return 0
+
+
+def _list_table(call: Call) -> int:
+    """Lists the runs of a filter, in the order of a field, with columns of one's own."""
+    from runyard.run import search_runs
+
+    given = call.given
+    columns = [name.strip() for name in (given.columns or "").split(",") if name.strip()]
+    children = "true" if given.children else "false"
+    where = _where(given)
+    found = []
+    more = False
+    for run, values in search_runs(
+        call.workspace,
+        where,
+        given.sort or "",
+        given.limit + 1,
+        columns,
+        include_children=children,
+        experiment=given.experiment,
+    ):
+        more = len(found) == given.limit
+        if not more:
+            found.append((run._record(), values))
+    if call.out.as_json:
+        call.out.json([dict(record, columns=dict(zip(columns, values))) for record, values in found])
+        return 0
+    if not found:
+        call.out.note("No runs like that.")
+        return 0
+    if columns:
+        titles = [Column("RUN"), status_column()] + [Column(name, right=True) for name in columns]
+        rows = [
+            [record["id"], record["status"]] + [_cell(name, value) for name, value in zip(columns, values)]
+            for record, values in found
+        ]
+        call.out.table(titles, rows)
+    else:
+        call.out.table(_COLUMNS, [_row(record) for record, _ in found])
+    if more:
+        call.out.note("There are more: --limit {} shows some of them.".format(given.limit * 5))
+    return 0
+
+
+def _where(given: Any) -> str:
+    """The filter, with what other options ask for."""
+    parts = ["({})".format(given.where)] if given.where else []
+    if given.status:
+        parts.append("status = {}".format(given.status))
+    if given.target:
+        parts.append("target = {}".format(_quoted(given.target)))
+    for key, value in given.tag or []:
+        named = "tags.`{}`".format(key)
+        parts.append("{} = {}".format(named, _quoted(value)) if value else named + " is not null")
+    return " and ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    return '"{}"'.format(text.replace('"', '""'))
+
+
+def _cell(name: str, value: Any) -> Any:
+    if value is None:
+        return "-"
+    if name.lower() in ("submitted", "created", "started", "ended"):
+        return local_time(value, seconds=False)
+    if name.lower() in ("age", "duration"):
+        return duration(value)
+    return "{:.6g}".format(value) if isinstance(value, float) else value
 
 
 _COLUMNS = [

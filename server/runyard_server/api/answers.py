@@ -135,6 +135,14 @@ class Metrics(TypedDict):
     warnings: list[str]
 
 
+class RunTable(TypedDict):
+    """A page of runs. ``values`` has a row for each, with what each of the columns that were asked for says of it."""
+
+    runs: list[RunRecord]
+    values: list[list[str | float | None]]
+    next: str | None
+
+
 class Curve(TypedDict):
     """Three columns of one length. Numbers are written as Python's json does: NaN and Infinity come as such."""
 
@@ -188,6 +196,7 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/v1/runs/check"): Answer(Admitted, more=(404,)),
     ("POST", "/api/v1/interactive-runs"): Answer(RunWithToken, more=(404, LIMIT)),
     ("GET", "/api/v1/runs"): Answer(list[RunRecord], more=(404,)),
+    ("GET", "/api/v1/run-table"): Answer(RunTable),
     ("GET", "/api/v1/runs/{run_id}"): Answer(RunWithAddress),
     ("PATCH", "/api/v1/runs/{run_id}"): Answer(RunWithAddress),
     ("POST", "/api/v1/runs/{run_id}/cancel"): Answer(RunWithAddress, more=(CLASH,)),

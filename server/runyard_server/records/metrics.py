@@ -153,6 +153,14 @@ def summaries(
     return found
 
 
+def usual_names(connection: Connection, run_ids: Sequence[str], limit: int) -> list[str]:
+    """Names of metrics with numbers, those that most of the runs have first."""
+    columns = metric_summaries.c
+    query = select(columns.name).where(columns.run_id.in_(run_ids), columns.type == "azureml.v1.scalar")
+    query = query.group_by(columns.name).order_by(func.count().desc(), columns.name).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
 def save_summaries(
     connection: Connection, run_id: str, before: Mapping[str, MetricSummary], after: Sequence[MetricSummary]
 ) -> None:

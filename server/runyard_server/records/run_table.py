@@ -151,9 +151,7 @@ def _phases(connection: Connection, wanted: TableQuery, now: float) -> list[_Pha
         here = (_is_fact(run_facts, driver.field), run_facts.c.value == driver.value)
         keys = (run_facts.c.created_at, run_facts.c.run_id)
         return [_Phase(query.where(*here, *conditions), keys, (float, str), ascends=False)]
-    return [
-        replace(phase, query=phase.query.where(*conditions)) for phase in _sorted(connection, wanted.order, asks)
-    ]
+    return [replace(phase, query=phase.query.where(*conditions)) for phase in _sorted(connection, wanted.order, asks)]
 
 
 def _sorted(connection: Connection, order: Order | None, asks: "_Asker") -> list[_Phase]:
@@ -399,7 +397,12 @@ def _check(place: _Place, phases: Sequence[_Phase]) -> None:
 def _fits(key: Anything, wanted: type) -> bool:
     if wanted is str:
         return isinstance(key, str) and "\x00" not in key
-    return isinstance(key, int | float) and not isinstance(key, bool) and abs(key) < 1e300 or key in (float("inf"), -float("inf"))
+    return (
+        isinstance(key, int | float)
+        and not isinstance(key, bool)
+        and abs(key) < 1e300
+        or key in (float("inf"), -float("inf"))
+    )
 
 
 def _no_place() -> UserErrorException:

@@ -23,6 +23,7 @@ from runyard_server.services.planning import PlanningService
 from runyard_server.services.queue import QueueService
 from runyard_server.services.ranks import RankService
 from runyard_server.services.reading import ReadingService
+from runyard_server.services.run_table import RunTableService
 from runyard_server.services.runs import RunService
 from runyard_server.services.snapshots import SnapshotService
 from runyard_server.services.tokens import TokenService
@@ -43,6 +44,7 @@ class Services:
     workspace: WorkspaceService
     experiments: ExperimentService
     runs: RunService
+    run_table: RunTableService
     queue: QueueService
     ranks: RankService
     admission: AdmissionService

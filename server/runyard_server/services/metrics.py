@@ -210,6 +210,11 @@ class MetricService:
             run_records.get(connection, run_id)
             return joined([unpack(chunk) for _, _, chunk in records.chunks(connection, [run_id], name)])
 
+    def usual_names(self, run_ids: Sequence[str], limit: int) -> list[str]:
+        """Names of metrics that are numbers, those that most of the runs have first."""
+        with self._database.read() as connection:
+            return records.usual_names(connection, run_ids, limit)
+
     def history(self, run_id: str, name: str, max_points: int | None = None) -> dict[str, Any]:
         """A metric's numbers as a curve: ``{"name", "type", "count", "steps", "times", "values"}``.
 

@@ -88,6 +88,51 @@ def chart(history: dict[str, Any]) -> Chart | None:
     )
 
 
+@dataclass(frozen=True)
+class Overlay:
+    """One metric of several runs. ``lines`` has, for each run, its place, its polylines and its last value."""
+
+    name: str
+    lines: list[tuple[int, list[str], str]]
+    y_ticks: list[Tick]
+    x_ticks: list[Tick]
+    left: float
+    axis: str
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def overlay(name: str, histories: Sequence[tuple[int, dict[str, Any]]]) -> Overlay | None:
+    """The curves of one metric of several runs on common axes; None where fewer than two points can be drawn."""
+    told = [(place, history, *_places(history)) for place, history in histories if history["values"]]
+    axes = {axis for _, _, axis, _ in told}
+    if len(axes) > 1:  # the runs count differently: by time they can be laid over each other all the same
+        told = [(place, one, _ELAPSED, [at - one["times"][0] for at in one["times"]]) for place, one, _, _ in told]
+    finite = [float(value) for _, one, _, _ in told for value in one["values"] if math.isfinite(value)]
+    if len(finite) < 2:
+        return None
+    axis = told[0][2]
+    ticks = _ticks(min(finite), max(finite), _TICKS_Y)
+    low, high = min(ticks[0], *finite), max(ticks[-1], *finite)
+    y_labels = [words.number(tick) for tick in ticks]
+    left = 12 + _LETTER * max(len(label) for label in y_labels)
+    first = min(at for *_, places in told for at in places)
+    last = max(at for *_, places in told for at in places)
+
+    def x(at: float) -> float:
+        return left + (WIDTH - _RIGHT - left) * ((at - first) / (last - first) if last > first else 0.5)
+
+    def y(value: float) -> float:
+        return _TOP + (HEIGHT - _BOTTOM - _TOP) * (1 - (value / 2 - low / 2) / (high / 2 - low / 2))
+
+    lines = []
+    for place, one, _, places in told:
+        points = [(x(at), y(float(value))) for at, value in zip(places, one["values"], strict=True)]
+        lines.append((place, _lines(points), words.number(float(one["values"][-1]))))
+    y_ticks = [Tick(round(y(tick), 1), label) for tick, label in zip(ticks, y_labels, strict=True)]
+    return Overlay(name, lines, y_ticks, _x_ticks(first, last, axis, x), left, axis)
+
+
 def _places(history: dict[str, Any]) -> tuple[str, list[float]]:
     """What the x axis counts, and each point's place on it."""
     steps: Sequence[int | None] = history["steps"]

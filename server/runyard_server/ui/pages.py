@@ -1,13 +1,12 @@
 """Routes of the pages: HTML made by the server, readable before any script runs. Every view is a link."""
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from runyard.protocol.runs import RunRecord
@@ -15,13 +14,11 @@ from runyard.protocol.status import RunStatus
 from runyard_server.domain.clock import SystemClock
 from runyard_server.services.models import ModelFilter
 from runyard_server.services.runs import RunFilter
-from runyard_server.ui import run_page
+from runyard_server.ui import compare_page, run_page, runs_page
 from runyard_server.ui.rendering import HEADERS, notice, render
 from runyard_server.ui.visits import Page, services, workspace_name
-from runyard_server.ui.words import number
 
 PAGE_ROWS = 100
-METRIC_COLUMNS = 3
 
 router = APIRouter(route_class=Page)
 _clock = SystemClock()
@@ -40,29 +37,35 @@ def start() -> Response:
 
 
 @router.get("/runs")
-def runs(request: Request, experiment: str = "", status: str = "", before: str = "") -> HTMLResponse:
-    """The newest runs, those of an experiment or in a status alone if asked for; ``before`` goes on after a run."""
+def runs(
+    request: Request,
+    filter: str = "",
+    experiment: str = "",
+    status: str = "",
+    sort: str = "",
+    column: Annotated[list[str] | None, Query()] = None,
+    after: str = "",
+) -> HTMLResponse:
+    """The table of runs; everything that is chosen of it is in its address."""
     held = services(request)
-    wanted = RunFilter(experiment=experiment or None, status=status or None, before=before or None, limit=PAGE_ROWS + 1)
-    found = list(held.runs.list(wanted))
-    shown = found[:PAGE_ROWS]
-    names, values = _metric_columns(request, shown)
-    filters = {"experiment": experiment, "status": status}
+    asked = runs_page.Asked(filter.strip(), experiment, status, sort, tuple(column or ()), after)
     return _page(
         request,
         "runs.html",
         "runs",
-        runs=shown,
-        metric_names=names,
-        metric_values=values,
+        view=runs_page.look(held, asked),
+        asked=asked,
         experiment=experiment,
-        status=status,
         statuses=[known.value for known in RunStatus if known is not RunStatus.NOT_STARTED],
         experiments=sorted(record.name for record in held.experiments.list("all")),
-        older=_address("/runs", filters, before=shown[-1].id) if len(found) > PAGE_ROWS else "",
-        newest=_address("/runs", filters) if before else "",
-        live=any(not run.status.is_terminal for run in shown),
     )
+
+
+@router.get("/compare")
+def compare(request: Request, run: Annotated[list[str] | None, Query()] = None, charts: str = "") -> HTMLResponse:
+    """Several runs side by side. ``charts=all``: every curve."""
+    view = compare_page.look(services(request), list(dict.fromkeys(run or ())), _clock.now(), charts == "all")
+    return _page(request, "compare.html", "runs", view=view)
 
 
 @router.get("/runs/{run_id}")
@@ -162,24 +165,6 @@ def unknown(request: Request, page: str) -> HTMLResponse:
 def _page(request: Request, template: str, section: str, **values: Any) -> HTMLResponse:
     """A page inside the frame of all; ``section`` is the entry of the menu that it belongs to."""
     return render(template, {**values, "workspace": workspace_name(request), "section": section, "now": _clock.now()})
-
-
-def _metric_columns(request: Request, shown: list[RunRecord]) -> tuple[list[str], dict[tuple[str, str], str]]:
-    """The metrics that most of the runs have, and their last values by run and name."""
-    summaries = services(request).metrics.summaries([run.id for run in shown])
-    scalars = {
-        run_id: {name: metric.summary.last for name, metric in metrics.items() if metric.summary.last is not None}
-        for run_id, metrics in summaries.items()
-    }
-    usual = Counter(name for metrics in scalars.values() for name in metrics)
-    names = sorted(usual, key=lambda name: (-usual[name], name))[:METRIC_COLUMNS]
-    values = {
-        (run_id, name): number(metrics[name])
-        for run_id, metrics in scalars.items()
-        for name in names
-        if name in metrics
-    }
-    return names, values
 
 
 def _address(path: str, filters: dict[str, str], **more: str) -> str:

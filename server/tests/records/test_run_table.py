@@ -28,7 +28,9 @@ def run(number: int, arguments: list[str] | None = None, **known: Any) -> RunRec
     spec = RunSpec(experiment, "a" * 64, script="train.py", arguments=arguments or [])
     fields = {"status": RunStatus.COMPLETED, "target": "local", "spec": spec, **known}
     created_at = fields.pop("created_at", 1000.0 + number)
-    return RunRecord(f"run-{number}", number, experiment, "azureml.scriptrun", created_at=created_at, version=1, **fields)
+    return RunRecord(
+        f"run-{number}", number, experiment, "azureml.scriptrun", created_at=created_at, version=1, **fields
+    )
 
 
 def store(database: Database, *stored: RunRecord, **metrics: dict[int, float]) -> None:
@@ -116,9 +118,7 @@ FILTERS = [
 
 
 @pytest.mark.parametrize("few", [run_table.FEW, 0], ids=["few", "many"])
-def test_a_filter_finds_the_runs_that_it_holds_for(
-    held: Database, monkeypatch: pytest.MonkeyPatch, few: int
-) -> None:
+def test_a_filter_finds_the_runs_that_it_holds_for(held: Database, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """By looking up the few that fulfil one condition, and by reading the table in its order."""
     monkeypatch.setattr(run_table, "FEW", few)
     assert [(where, found(held, where)) for where, _ in FILTERS] == FILTERS
@@ -147,15 +147,15 @@ ORDERS = [
 ]
 
 
-def test_a_table_is_sorted_by_anything_and_what_has_no_value_comes_last(
-    held: Database
-) -> None:
+def test_a_table_is_sorted_by_anything_and_what_has_no_value_comes_last(held: Database) -> None:
     assert [(sort, found(held, sort=sort)) for sort, _ in ORDERS] == ORDERS
     one_by_one = [(sort, [number for page in pages(held, sort=sort, limit=1) for number in page]) for sort, _ in ORDERS]
     assert one_by_one == ORDERS
 
 
-def pages(database: Database, where: str = "", sort: str = "", limit: int = 9, meanwhile: Any = None) -> list[list[int]]:
+def pages(
+    database: Database, where: str = "", sort: str = "", limit: int = 9, meanwhile: Any = None
+) -> list[list[int]]:
     order = Order(parse_field(sort.lstrip("-")), not sort.startswith("-")) if sort else None
     wanted = TableQuery(parse(where), order, limit=limit)
     read = []

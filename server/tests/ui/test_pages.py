@@ -214,7 +214,7 @@ def test_an_empty_page_shows_how_to_fill_it(visitor: Client, path: str) -> None:
 
 
 def test_what_is_not_here_has_a_page_that_says_so(visitor: Client) -> None:
-    for path in ("/runs/no-such-run", "/runs/no-such-run/live", "/no-such-page", "/runs?before=no-such-run"):
+    for path in ("/runs/no-such-run", "/runs/no-such-run/live", "/no-such-page", "/compare?run=no-such-run"):
         answer = visitor.get(path)
         assert answer.status_code == 404
         assert "Nothing here by that name" in body(answer)
@@ -232,7 +232,7 @@ def test_runs_are_listed_with_their_metrics_and_by_experiment_and_status(
     server.services.runs.complete(other.id, "user")
     text = body(visitor.get("/runs"))
     assert text.index("the other") < text.index("the first")
-    assert '<th class="n metric">loss</th>' in text and ">0.25</td>" in text
+    assert 'title="Sort by loss">loss</a>' in text and ">0.25</td>" in text
     assert "the first" not in visitor.get("/runs?experiment=other").text
     assert "the other" not in visitor.get("/runs?status=Running").text
     assert "No run is like that" in visitor.get("/runs?experiment=other&status=Failed").text
@@ -244,7 +244,7 @@ def test_a_long_list_goes_on_page_by_page(server: Server, visitor: Client, clock
         start(server, display_name=f"run-{number:03d}")
     first = visitor.get("/runs?experiment=mnist").text
     assert "run-100" in first and "run-001" in first and "run-000" not in first
-    [older] = re.findall(r'href="(/runs\?[^"]*before=[^"]*)"', first)
+    [older] = re.findall(r'href="(/runs\?[^"]*after=[^"]*)"', first)
     second = visitor.get(older.replace("&amp;", "&")).text
     assert "run-000" in second and "run-001" not in second and "Older" not in second
 
@@ -380,3 +380,31 @@ def test_a_snapshots_files_are_shown(server: Server, visitor: Client) -> None:
     run = start(server, snapshot=made.id)
     text = body(visitor.get(f"/runs/{run.id}"))
     assert "1 file, 9 B" in text and "<span>train.py</span>" in text
+
+
+def test_a_filter_narrows_the_table_and_a_wrong_one_is_told_above_it(server: Server, visitor: Client) -> None:
+    first = start(server, display_name="the first", tags={"team": "a", "x": HOSTILE})
+    start(server, display_name="the other", tags={"team": "b"})
+    log_scalars(server, first.id, "loss", [2.5, 0.25])
+    for where in ("tags.team = a", "metrics.loss < 1", "FIRST"):
+        text = body(visitor.get("/runs", params={"filter": where}))
+        assert "the first" in text and "the other" not in text
+    text = body(visitor.get("/runs", params={"filter": "tags.team = a", "column": ["tags.x", "tags.team"]}))
+    assert HOSTILE not in text and ">a</td>" in text
+    text = body(visitor.get("/runs", params={"filter": "statuss = 1"}))
+    assert 'role="alert"' in text and "wrong at column 1" in text and "the first" not in text
+    assert "No run is like that" in body(visitor.get("/runs", params={"filter": "tags.team = c"}))
+    sorted_by = body(visitor.get("/runs", params={"sort": "tags.team"}))
+    assert sorted_by.index("the first") < sorted_by.index("the other")
+
+
+def test_runs_are_compared_what_differs_first(server: Server, visitor: Client) -> None:
+    runs_ = [start(server, display_name=f"run {HOSTILE} {n}", tags={"team": str(n), "same": "s"}) for n in range(2)]
+    for n, run in enumerate(runs_):
+        log_scalars(server, run.id, "loss", [2.5, float("nan"), 0.25 + n])
+    text = body(visitor.get("/compare", params={"run": [run.id for run in runs_]}))
+    assert text.index("What differs") < text.index(">team<") < text.index("that are the same") < text.index(">same<")
+    assert 'class="line c0"' in text and 'class="line c1"' in text
+    assert HOSTILE not in text
+    assert "Mark two runs or more" in body(visitor.get("/compare"))
+    assert visitor.get("/compare", params={"run": [f"r{n}" for n in range(101)]}).status_code == 400

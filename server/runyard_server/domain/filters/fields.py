@@ -50,7 +50,9 @@ _SOURCES = {
     **dict.fromkeys(("metric", "metrics"), Source.METRIC),
     **dict.fromkeys(("tag", "tags"), Source.TAG),
     **dict.fromkeys(("property", "properties"), Source.PROPERTY),
-    **dict.fromkeys(("argument", "arguments", "arg", "args", "param", "params", "parameter", "parameters"), Source.ARGUMENT),
+    **dict.fromkeys(
+        ("argument", "arguments", "arg", "args", "param", "params", "parameter", "parameters"), Source.ARGUMENT
+    ),
     **dict.fromkeys(("attribute", "attributes", "attr", "run"), Source.COLUMN),
 }
 PARTS = ("last", "min", "max")

@@ -1,12 +1,12 @@
 """Tokens to a tree, by recursive descent whose depth and size are bounded.
 
-    filter     := [either]
-    either     := both ("or" both)*
-    both       := one ("and"? one)*
-    one        := "not" one | "(" either ")" | words | condition
-    condition  := field sign value | field ["not"] "in" "(" value ("," value)* ")"
-                | field ["not"] ("like" | "contains") text | field "is" ["not"] ("null" | "nan") | "isnan" "(" field ")"
-    field      := word | metrics.NAME | tags.KEY | arguments.NAME | properties.KEY | ("min" | "max" | "last") "(" field ")"
+filter     := [either]
+either     := both ("or" both)*
+both       := one ("and"? one)*
+one        := "not" one | "(" either ")" | words | condition
+condition  := field sign value | field ["not"] "in" "(" value ("," value)* ")"
+            | field ["not"] ("like" | "contains") text | field "is" ["not"] ("null" | "nan") | "isnan" "(" field ")"
+field      := word | metrics.NAME | tags.KEY | arguments.NAME | properties.KEY | ("min" | "max" | "last") "(" field ")"
 """
 
 from collections.abc import Callable

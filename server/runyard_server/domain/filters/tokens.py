@@ -10,7 +10,9 @@ LONGEST = 4000  # letters of a filter
 LONGEST_TEXT = 200  # letters of one text in it
 
 # The name after the dot of "metrics.loss" may hold what no other word may.
-_KEYED = r"""(?P<source>[A-Za-z_]+)\.(?:"(?P<key_in_quotes>[^"]*)"|`(?P<key_in_ticks>[^`]*)`|(?P<key>[^\s=<>!~'"`(),]+))"""
+_KEYED = (
+    r"""(?P<source>[A-Za-z_]+)\.(?:"(?P<key_in_quotes>[^"]*)"|`(?P<key_in_ticks>[^`]*)`|(?P<key>[^\s=<>!~'"`(),]+))"""
+)
 _TOKEN = re.compile(
     rf"""(?P<keyed>{_KEYED})"""
     r"""|(?P<date>\d{4}-\d\d-\d\d(?:T[\d:.]+(?:Z|[+-]\d\d:\d\d)?)?)(?![\w.])"""

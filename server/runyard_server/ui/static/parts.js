@@ -35,6 +35,10 @@ export function replaceParts(page) {
       const old = present.querySelector(`details[data-keep="${details.dataset.keep}"]`);
       if (old) details.open = old.open;
     }
+    for (const box of part.querySelectorAll('input[type="checkbox"]')) {
+      const old = present.querySelector(`input[value="${CSS.escape(box.value)}"]`);
+      if (old) box.checked = old.checked;
+    }
     const fresh = document.adoptNode(part);
     localize(fresh);
     present.replaceWith(fresh);

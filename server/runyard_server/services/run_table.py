@@ -1,0 +1,145 @@
+"""The table of runs as people ask for it: a filter and an order in words, and the columns that they want to see."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from runyard.errors import UserErrorException
+from runyard.protocol.runs import RunRecord
+from runyard_server.domain.clock import Clock
+from runyard_server.domain.filters.parser import parse, parse_field
+from runyard_server.domain.filters.tree import Field, Source
+from runyard_server.domain.run_arguments import named
+from runyard_server.records import metrics, run_table
+from runyard_server.records.engine import Database
+from runyard_server.records.metrics import MetricSummary
+from runyard_server.records.run_facts import PARAMETER
+from runyard_server.records.run_table import Order, TableQuery
+
+MOST_COLUMNS = 50
+
+Cell = str | float | None
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """Which page of which table.
+
+    Attributes:
+        where: a filter, see ``domain/filters``; "" for all.
+        sort: a field; with "-" before it, or "desc" behind it, the greatest first. "" for the newest first.
+        columns: fields to tell of each run.
+    """
+
+    where: str = ""
+    sort: str = ""
+    columns: Sequence[str] = ()
+    experiment: str | None = None
+    include_children: bool = False
+    after: str | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """``cells`` has one row for each run, with one value for each column; ``next`` is None on the last page."""
+
+    runs: Sequence[RunRecord]
+    cells: Sequence[Sequence[Cell]]
+    next: str | None
+
+
+class RunTableService:
+    """Looks runs up."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def page(self, asked: TableRequest) -> Table:
+        """One page.
+
+        Raises:
+            UserErrorException: a filter, an order or a column that there is not; says what there is.
+        """
+        if len(asked.columns) > MOST_COLUMNS:
+            raise UserErrorException(f"A table has at most {MOST_COLUMNS} columns of its own; ask for fewer.")
+        columns = [parse_field(name) for name in asked.columns]
+        wanted = TableQuery(
+            where=parse(asked.where),
+            order=read_order(asked.sort),
+            experiment=asked.experiment,
+            include_children=asked.include_children,
+            after=asked.after,
+            limit=asked.limit,
+        )
+        names = sorted({field.name for field in columns if field.source is Source.METRIC})
+        now = self._clock.now()
+        with self._database.read() as connection:
+            page = run_table.search(connection, wanted, now)
+            ids = [run.id for run in page.runs]
+            known = metrics.summaries(connection, ids, names) if names else {}
+        cells = [[cell(run, field, known.get(run.id, {}), now) for field in columns] for run in page.runs]
+        return Table(page.runs, cells, page.next)
+
+
+def read_order(text: str) -> Order | None:
+    """``-metrics.loss``, ``metrics.loss desc`` or ``metrics.loss``; None for "".
+
+    Raises:
+        FilterError: there is no such field.
+    """
+    said = text.strip()
+    if not said:
+        return None
+    descends = said.startswith("-")
+    said = said.removeprefix("-")
+    words = said.rsplit(None, 1)
+    if len(words) == 2 and words[1].lower() in ("asc", "desc"):
+        said, descends = words[0], words[1].lower() == "desc"
+    return Order(parse_field(said), ascends=not descends)
+
+
+def cell(run: RunRecord, field: Field, known: Mapping[str, MetricSummary], now: float) -> Cell:
+    """What a run has there; None where it has nothing."""
+    match field.source:
+        case Source.METRIC:
+            found = known.get(field.name)
+            value = getattr(found.summary, field.part) if found else None
+            return None if value is None else float(value)
+        case Source.TAG:
+            return run.tags.get(field.name)
+        case Source.PROPERTY:
+            return run.properties.get(field.name)
+        case Source.ARGUMENT:
+            return arguments(run).get(field.name)
+    return _column(run, field.name, now)
+
+
+def arguments(run: RunRecord) -> dict[str, str]:
+    """The arguments of the run's script by name, and the parameters that MLflow's clients logged."""
+    said = named(run.spec.arguments or run.spec.command) if run.spec else {}
+    logged = {k.removeprefix(PARAMETER): v for k, v in run.properties.items() if k.startswith(PARAMETER)}
+    return {**said, **logged}
+
+
+def _column(run: RunRecord, name: str, now: float) -> Cell:
+    match name:
+        case "age":
+            return now - run.created_at
+        case "duration":
+            return None if run.started_at is None else (run.ended_at or now) - run.started_at
+        case "status":
+            return run.status.value
+        case "priority":
+            return float(run.spec.priority) if run.spec else 0.0
+    attribute = {
+        "name": "display_name",
+        "by": "submitted_by",
+        "parent": "parent_id",
+        "environment": "environment_key",
+        "submitted": "created_at",
+        "started": "started_at",
+        "ended": "ended_at",
+    }.get(name, name)
+    value: Cell = getattr(run, attribute)
+    return value

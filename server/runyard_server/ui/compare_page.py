@@ -1,0 +1,102 @@
+"""Several runs side by side: what differs between them first, then their curves in one picture each."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runyard.errors import UserErrorException
+from runyard.protocol.runs import RunRecord
+from runyard_server.services.container import Services
+from runyard_server.services.run_table import arguments
+from runyard_server.ui import words
+from runyard_server.ui.charts import Overlay, overlay
+
+MOST = 100  # runs on one page
+FIRST_CHARTS = 8
+MOST_CHARTS = 60
+COLOURS = 10  # told apart in the style sheet
+_MOST_METRICS = 200  # rows of the table
+_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that the runs have: its value for each run, a dash where one has none."""
+
+    kind: str
+    name: str
+    values: Sequence[str]
+
+    @property
+    def differs(self) -> bool:
+        return len(set(self.values)) > 1
+
+
+@dataclass(frozen=True)
+class View:
+    """The page. ``more`` is how many metrics have no picture yet."""
+
+    runs: Sequence[RunRecord]
+    different: Sequence[Row]
+    same: Sequence[Row]
+    charts: Sequence[Overlay]
+    more: int
+    colours: int = COLOURS
+
+
+def look(held: Services, run_ids: Sequence[str], now: float, all_charts: bool) -> View:
+    """The page of these runs, in this order.
+
+    Raises:
+        UserErrorException: too many of them.
+        UnknownRunError: one is not here.
+    """
+    if len(run_ids) > MOST:
+        raise UserErrorException(f"{MOST} runs can be compared at once, not {len(run_ids)}. Mark fewer of them.")
+    runs = [held.runs.get(run_id) for run_id in run_ids]
+    names = held.metrics.usual_names(run_ids, _MOST_METRICS) if runs else []
+    summaries = held.metrics.summaries(run_ids, names) if names else {}
+    rows = _rows(runs, now)
+    for name in names:
+        last = [summaries.get(run.id, {}).get(name) for run in runs]
+        rows.append(Row("Metrics", name, [words.number(one.summary.last) if one else "–" for one in last]))
+    drawn = [name for name in names if any(_count(summaries, run.id, name) > 1 for run in runs)]
+    shown = drawn[: MOST_CHARTS if all_charts else FIRST_CHARTS]
+    charts = []
+    for name in shown:
+        having = [(place, run) for place, run in enumerate(runs) if name in summaries.get(run.id, {})]
+        histories = [(place, held.metrics.history(run.id, name, _POINTS)) for place, run in having]
+        found = overlay(name, histories)
+        if found is not None:
+            charts.append(found)
+    different = [row for row in rows if row.differs]
+    return View(runs, different, [row for row in rows if not row.differs], charts, len(drawn) - len(shown))
+
+
+def _count(summaries: object, run_id: str, name: str) -> int:
+    assert isinstance(summaries, dict)
+    found = summaries.get(run_id, {}).get(name)
+    return found.summary.count if found else 0
+
+
+def _rows(runs: Sequence[RunRecord], now: float) -> list[Row]:
+    """All but the metrics: arguments, tags, environment, code, and how it went."""
+    rows = []
+    for kind, told in (("Arguments", [arguments(run) for run in runs]), ("Tags", [run.tags for run in runs])):
+        usual = Counter(name for pairs in told for name in pairs)
+        names = sorted(usual, key=lambda name: (-usual[name], name))
+        rows += [Row(kind, name, [str(pairs.get(name, "–")) for pairs in told]) for name in names]
+    specs = [run.spec for run in runs]
+    rows.append(
+        Row("Code", "script", [spec.script or " ".join(spec.command) or "–" if spec else "–" for spec in specs])
+    )
+    rows.append(Row("Code", "snapshot", [(run.snapshot or "–")[:12] for run in runs]))
+    for key in ("azureml.git.commit", "azureml.git.branch"):
+        rows.append(Row("Code", key.rpartition(".")[2], [str(run.properties.get(key, "–"))[:12] for run in runs]))
+    rows.append(Row("Environment", "name", [(spec.environment.name if spec else None) or "–" for spec in specs]))
+    rows.append(Row("Environment", "lock", [(run.environment_key or "–")[:12] for run in runs]))
+    rows.append(Row("Run", "status", [words.spaced(run.status.value) for run in runs]))
+    rows.append(Row("Run", "target", [run.target or "–" for run in runs]))
+    lasted = [words.duration((run.ended_at or now) - run.started_at) if run.started_at else "–" for run in runs]
+    rows.append(Row("Run", "lasted", lasted))
+    return [row for row in rows if set(row.values) != {"–"}]
