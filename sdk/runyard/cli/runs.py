@@ -229,7 +229,8 @@ def _list_table(call: Call) -> int:
 
 def _where(given: Any) -> str:
     """The filter, with what other options ask for."""
-    parts = ["({})".format(given.where)] if given.where else []
+    more = given.status or given.target or given.tag
+    parts = ["({})".format(given.where) if more else given.where] if given.where else []
     if given.status:
         parts.append("status = {}".format(given.status))
     if given.target:

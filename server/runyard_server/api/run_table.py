@@ -30,7 +30,7 @@ def table(
     ``column``: a field to tell of each run, once for each. ``after``: what the page before said is ``next``.
     NaN and Infinity come as Python's json writes them.
     """
-    asked = TableRequest(filter, sort, tuple(column or ()), experiment, include_children, after, limit)
+    asked = TableRequest(filter, sort, tuple(column or ()), experiment, None, include_children, after, limit)
     found = services(request).run_table.page(asked)
     said = {"runs": [to_json(run) for run in found.runs], "values": found.cells, "next": found.next}
     return Response(json.dumps(said, separators=(",", ":")), media_type="application/json")

@@ -7,7 +7,7 @@ from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
 from runyard_server.domain.clock import Clock
 from runyard_server.domain.filters.parser import parse, parse_field
-from runyard_server.domain.filters.tree import Field, Source
+from runyard_server.domain.filters.tree import All, Comparison, Field, Source, conjuncts
 from runyard_server.domain.run_arguments import named
 from runyard_server.records import metrics, run_table
 from runyard_server.records.engine import Database
@@ -34,6 +34,7 @@ class TableRequest:
     sort: str = ""
     columns: Sequence[str] = ()
     experiment: str | None = None
+    status: str | None = None
     include_children: bool = False
     after: str | None = None
     limit: int = 100
@@ -65,7 +66,7 @@ class RunTableService:
             raise UserErrorException(f"A table has at most {MOST_COLUMNS} columns of its own; ask for fewer.")
         columns = [parse_field(name) for name in asked.columns]
         wanted = TableQuery(
-            where=parse(asked.where),
+            where=All((*conjuncts(parse(asked.where)), *_in_status(asked.status))),
             order=read_order(asked.sort),
             experiment=asked.experiment,
             include_children=asked.include_children,
@@ -80,6 +81,12 @@ class RunTableService:
             known = metrics.summaries(connection, ids, names) if names else {}
         cells = [[cell(run, field, known.get(run.id, {}), now) for field in columns] for run in page.runs]
         return Table(page.runs, cells, page.next)
+
+
+def _in_status(status: str | None) -> tuple[Comparison, ...]:
+    if status is None:
+        return ()
+    return (Comparison(parse_field("status"), "=", status),)
 
 
 def read_order(text: str) -> Order | None:

@@ -33,12 +33,6 @@ class Asked:
     def narrows(self) -> bool:
         return bool(self.filter or self.experiment or self.status)
 
-    @property
-    def where(self) -> str:
-        """The whole filter."""
-        chosen = f"status = '{self.status}'" if self.status.isalpha() else ""
-        return " and ".join(part for part in (f"({self.filter})" if self.filter else "", chosen) if part)
-
     def address(self) -> str:
         said = [("filter", self.filter), ("experiment", self.experiment), ("status", self.status), ("sort", self.sort)]
         said += [("column", column) for column in self.columns] + [("after", self.after)]
@@ -111,7 +105,13 @@ def look(held: Services, asked: Asked) -> View:
 
 def _read(held: Services, asked: Asked, columns: Sequence[str]) -> Table:
     request = TableRequest(
-        asked.where, asked.sort, columns, asked.experiment or None, after=asked.after or None, limit=ROWS
+        asked.filter,
+        asked.sort,
+        columns,
+        asked.experiment or None,
+        asked.status or None,
+        after=asked.after or None,
+        limit=ROWS,
     )
     return held.run_table.page(request)
 
