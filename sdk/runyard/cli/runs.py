@@ -193,7 +193,7 @@ def _list_table(call: Call) -> int:
     columns = [name.strip() for name in (given.columns or "").split(",") if name.strip()]
     children = "true" if given.children else "false"
     where = _where(given)
-    found = []
+    found: List[Any] = []
     more = False
     for run, values in search_runs(
         call.workspace,

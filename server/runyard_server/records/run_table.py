@@ -184,12 +184,12 @@ def _sorted(connection: Connection, order: Order | None, asks: "_Asker") -> list
         return [_by((runs.c.created_at,), (float,), not ascends)]
     if field.name == "status":  # the index has the time between
         return [_by((runs.c.status, runs.c.created_at), (str, float), ascends)]
-    value = asks.column(field.name)
+    column = asks.column(field.name)
     if field.name == "id":
         return [_by((), (), ascends)]
     kind = str if field.kind.value == "text" else float
-    with_value = _by((value,), (kind,), ascends)
-    return [replace(with_value, query=with_value.query.where(value.is_not(None))), _without(value.is_(None))]
+    valued = _by((column,), (kind,), ascends)
+    return [replace(valued, query=valued.query.where(column.is_not(None))), _without(column.is_(None))]
 
 
 def _by(keys: tuple[ColumnElement[Anything], ...], types: tuple[type, ...], ascends: bool) -> _Phase:
@@ -353,7 +353,7 @@ class _Asker:
         if isinstance(expression, Presence):
             return table, here, true()
         if isinstance(expression, NotANumber):
-            is_nan = value.is_(None)
+            is_nan: Condition = value.is_(None)
             if self._connection.dialect.name == "postgresql":
                 is_nan = is_nan | (value == float("nan"))
             return table, here, and_(table.c.type == _SCALAR, table.c.count > 0, is_nan)
