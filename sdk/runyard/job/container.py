@@ -48,15 +48,9 @@ class Container:
         """
         self._engine = self._found()
         image = self._container.image
-        if self._call("image", "inspect", image).returncode != 0:
+        if not self._is_here(image):
             log("fetching the image {}".format(image))
-            pulled = self._call("pull", "--quiet", image, patience_s=None)
-            if pulled.returncode != 0:
-                raise RunyardError(
-                    "The image {} of the run's environment cannot be fetched on {}: {}. The node must reach the registry "
-                    "that the server is told as its container registry, and be logged in there ({} login) if it asks "
-                    "for that.".format(image, socket.gethostname(), _last(pulled.stderr), self._container.engine)
-                )
+            self._fetch(image, log)
         os.makedirs(os.path.join(self._assignment.directory, _HOME), mode=0o700, exist_ok=True)
         self._hold_alive(log)
         log("the script runs in a container of {}".format(image))
@@ -158,6 +152,22 @@ class Container:
                 os.path.basename(self._container.engine), socket.gethostname()
             )
         )
+
+    def _is_here(self, image: str) -> bool:
+        return self._call("image", "inspect", image).returncode == 0
+
+    def _fetch(self, image: str, log: Callable[[str], None]) -> None:
+        """Asks a registry that fails once more: several nodes may have begun to fetch at once, some on one machine."""
+        pulled = self._call("pull", "--quiet", image, patience_s=None)
+        if pulled.returncode != 0 and not self._is_here(image):
+            log("the image could not be fetched: {}. Once more".format(_last(pulled.stderr)))
+            pulled = self._call("pull", "--quiet", image, patience_s=None)
+        if pulled.returncode != 0 and not self._is_here(image):
+            raise RunyardError(
+                "The image {} of the run's environment cannot be fetched on {}: {}. The node must reach the registry "
+                "that the server is told as its container registry, and be logged in there ({} login) if it asks "
+                "for that.".format(image, socket.gethostname(), _last(pulled.stderr), self._container.engine)
+            )
 
     def _hold_alive(self, log: Callable[[str], None]) -> None:
         alive = os.open(self._alive_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
