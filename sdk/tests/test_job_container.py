@@ -67,7 +67,7 @@ def test_a_script_that_cannot_be_started_is_told_as_refused(launched, tmp_path):
     (tmp_path / "launch").write_text(json.dumps(dict(launch, command=["/there/is/none"])))
     argv = [sys.executable, "-I", "-S", in_container.__file__, str(tmp_path / "launch")]
     assert subprocess.call(argv) == 127
-    assert end(tmp_path)["refused"] == "No such file or directory"
+    assert end(tmp_path)["refused"].startswith("No such file or directory")  # Python 3.7 names the file, too
 
 
 def test_variables_come_from_the_file_and_the_environments_programs_come_first(launched, tmp_path):
