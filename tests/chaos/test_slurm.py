@@ -99,6 +99,7 @@ def running(yard: SlurmYard, folder: Path, script: str = SOME + "w.wait('here')\
     run, witness = submitted(yard, folder, script, **config)
     gate = Gate(witness, "here")
     gate.reached(WITHIN_S)
+    yard.until(lambda: run.get_status() == "Running", "a run in Running")  # it is seen by the next look at Slurm
     yield Case(yard, run, witness, gate.open)
 
 
@@ -147,8 +148,10 @@ def test_a_run_does_not_notice_that_its_nodes_daemon_was_killed(
     with HOLDS[status](slurm, tmp_path) as case:
         name = case.node or "n1"
         slurm.cluster.kill_daemon(name)
-        assert case.run.get_status() == status
-        slurm.cluster.start_node(name)
+        try:
+            assert case.run.get_status() == status
+        finally:
+            slurm.cluster.start_node(name)
         case.release()
         ends(case, row, "Completed")
     row.outcome = "goes on, Completed"
