@@ -53,7 +53,7 @@ def _add_list(noun: Commands) -> None:
         metavar="FILTER",
         help="for which this holds: 'status = Completed and metrics.loss < 0.1 and tags.team = \"a\" and age < 7d'",
     )
-    parser.add_argument("--sort", metavar="FIELD", help="metrics.loss, or -metrics.loss for the greatest first")
+    parser.add_argument("--sort", metavar="FIELD", help="metrics.loss, or 'metrics.loss desc' for the greatest first")
     parser.add_argument(
         "--columns", metavar="FIELDS", help="show these, with a comma between: metrics.loss,arguments.lr,tags.team"
     )

@@ -170,12 +170,12 @@ def _sorted(connection: Connection, order: Order | None, asks: "_Asker") -> list
         here = _is_fact(run_facts, field)
         number, value = run_facts.c.number, run_facts.c.value
         numbers = _from(run_facts, number).where(here, number.is_not(None))
-        texts = _from(run_facts, value).where(here, number.is_(None))
+        texts = _from(run_facts, value, run_facts.c.created_at).where(here, number.is_(None))
         other = run_facts.alias()
         without = not_(exists().where(other.c.run_id == runs.c.id, _is_fact(other, field)))
         return [
             _Phase(numbers, (number, run_facts.c.run_id), (float, str), ascends),
-            _Phase(texts, (value, run_facts.c.run_id), (str, str), ascends),
+            _Phase(texts, (value, run_facts.c.created_at, run_facts.c.run_id), (str, float, str), ascends),
             _without(without),
         ]
     if field.name == "submitted":
@@ -197,8 +197,8 @@ def _by(keys: tuple[ColumnElement[Anything], ...], types: tuple[type, ...], asce
     return _Phase(select(runs.c.id, *keys), keys, (*types, str), ascends)
 
 
-def _from(table: Anything, key: ColumnElement[Anything]) -> Select[Anything]:
-    return select(table.c.run_id, key, table.c.run_id).join(runs, runs.c.id == table.c.run_id)
+def _from(table: Anything, *keys: ColumnElement[Anything]) -> Select[Anything]:
+    return select(table.c.run_id, *keys, table.c.run_id).join(runs, runs.c.id == table.c.run_id)
 
 
 def _without(condition: Condition) -> _Phase:

@@ -1,7 +1,7 @@
 """Several runs side by side: what differs between them first, then their curves in one picture each."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runyard.errors import UserErrorException
@@ -79,13 +79,18 @@ def _count(summaries: object, run_id: str, name: str) -> int:
     return found.summary.count if found else 0
 
 
+def _said(pairs: Mapping[str, str], name: str) -> str:
+    """A bare mark is a tag too."""
+    return (str(pairs[name]) or "✓") if name in pairs else "–"
+
+
 def _rows(runs: Sequence[RunRecord], now: float) -> list[Row]:
     """All but the metrics: arguments, tags, environment, code, and how it went."""
     rows = []
     for kind, told in (("Arguments", [arguments(run) for run in runs]), ("Tags", [run.tags for run in runs])):
         usual = Counter(name for pairs in told for name in pairs)
         names = sorted(usual, key=lambda name: (-usual[name], name))
-        rows += [Row(kind, name, [str(pairs.get(name, "–")) for pairs in told]) for name in names]
+        rows += [Row(kind, name, [_said(pairs, name) for pairs in told]) for name in names]
     specs = [run.spec for run in runs]
     rows.append(
         Row("Code", "script", [spec.script or " ".join(spec.command) or "–" if spec else "–" for spec in specs])

@@ -403,7 +403,7 @@ def test_runs_are_compared_what_differs_first(server: Server, visitor: Client) -
     for n, run in enumerate(runs_):
         log_scalars(server, run.id, "loss", [2.5, float("nan"), 0.25 + n])
     text = body(visitor.get("/compare", params={"run": [run.id for run in runs_]}))
-    assert text.index("What differs") < text.index(">team<") < text.index("that are the same") < text.index(">same<")
+    assert text.index("What differs") < text.index(">team<") < text.index("the same</summary>") < text.index(">same<")
     assert 'class="line c0"' in text and 'class="line c1"' in text
     assert HOSTILE not in text
     assert "Mark two runs or more" in body(visitor.get("/compare"))
