@@ -87,6 +87,8 @@ class LogService:
         path = self.path(run_id, name)
         try:
             with path.open("rb", buffering=0) as file:
+                if offset >= os.fstat(file.fileno()).st_size:
+                    return b""  # nor can be sought for, where it is beyond what a file can have
                 file.seek(offset)
                 return file.read(min(limit, READ_BYTES)) or b""
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

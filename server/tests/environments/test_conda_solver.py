@@ -51,11 +51,11 @@ def said(ready, *command):
 
 
 def tree(ready):
-    """Each file of an environment with its bytes."""
+    """Each file of an environment with its bytes; what the interpreter makes of its modules is no part of it."""
     return {
         str(path.relative_to(ready.directory)): path.read_bytes()
         for path in sorted(ready.directory.rglob("*"))
-        if path.is_file() and not path.is_symlink()
+        if path.is_file() and not path.is_symlink() and path.suffix != ".pyc"
     }
 
 
@@ -304,7 +304,8 @@ def test_a_lock_without_conda_packages_has_the_key_that_it_always_had():
 
 def test_a_spec_that_leaves_the_solver_to_the_server_keeps_its_lock():
     spec = EnvironmentSpec(pip_packages=["six"])
-    later = ("mpi", "notebook", "packages_as_of", "conda_solver")  # an older version knew no such things
+    later = {"mpi", "notebook", "packages_as_of", "conda_solver"}  # an older version knew no such things
+    later |= {"docker_wanted", "docker_shm_size", "docker_arguments"}
     content = {name: value for name, value in to_json(spec).items() if name not in later}
     assert spec_digest(spec) == hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     assert spec_digest(spec) != spec_digest(replace(spec, conda_solver="always"))

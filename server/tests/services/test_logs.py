@@ -107,6 +107,7 @@ def test_a_part_of_a_log_can_be_read(logs: LogService) -> None:
     assert logs.read("r1", NAME, 3) == b"3456789"
     assert logs.read("r1", NAME, 3, 4) == b"3456"
     assert logs.read("r1", NAME, 10) == logs.read("r1", NAME, 100) == logs.read("r1", NAME, 0, 0) == b""
+    assert logs.read("r1", NAME, 2**63 - 1) == logs.read("r1", NAME, 2**70) == b""
     assert logs.size("r1", NAME) == 10
     with pytest.raises(UserErrorException):
         logs.read("r1", NAME, -1)
