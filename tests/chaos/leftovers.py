@@ -101,12 +101,14 @@ def listening_ports(pids: set[int]) -> set[int]:
 
 def held_locks(home: Path) -> Iterator[Path]:
     """Lock files that some process holds."""
-    for path in sorted(home.rglob("*lock")):
-        if not path.is_file() or "venv" in path.parts:
-            continue
-        with open(path) as lock:
+    for place, folders, names in os.walk(home):  # which bears that a folder is removed meanwhile
+        folders[:] = sorted(set(folders) - {"venv"})
+        for path in (Path(place, name) for name in sorted(names) if name.endswith("lock")):
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with open(path) as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except FileNotFoundError:
+                continue
             except OSError:
                 yield path
 
