@@ -225,7 +225,7 @@ class JobContract:
             (handles[name],) = executor.start(executor.plan(request))
         first = self.ended(executor, list(handles.values()))
         assert executor.observe(handles.values()) == first
-        later = make_executor().observe(handles.values())
+        later = self.ended(make_executor(), list(handles.values()))
         return {name: (first[handle], later[handle]) for name, handle in handles.items()}
 
     def ended(self, executor: Executor, handles: list[JobHandle]) -> dict[JobHandle, JobObservation]:

@@ -36,11 +36,11 @@ def another_day(monkeypatch, tmp_path):
 
 
 def files_of(ready):
-    """Each file of an environment: its bytes, or where a link leads."""
+    """Each file of an environment, its bytecode apart: its bytes, or where a link leads."""
     return {
         str(path.relative_to(ready.directory)): path.readlink() if path.is_symlink() else path.read_bytes()
         for path in sorted(ready.directory.rglob("*"))
-        if path.is_symlink() or path.is_file()
+        if path.is_symlink() or (path.is_file() and path.suffix != ".pyc")
     }
 
 
