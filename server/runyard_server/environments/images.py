@@ -167,7 +167,7 @@ class Images:
         tag = f"{self._repository or 'localhost/' + REPOSITORY}:{lock.key}"
         elsewhere = ""
         if self._repository and self._fetched(tag, log, cancel):
-            elsewhere = self._digest_of(tag)
+            elsewhere = self._digest_of(tag, cancel)
         else:
             self._bring_base(lock.image, log, cancel)
             if lock.image.interpreter is None:
@@ -238,12 +238,24 @@ class Images:
                 self.engine.run(["pull", "--quiet", tag], None, cancel)
         except EngineFailed as error:
             raise self._no_registry(error) from error
-        return self._digest_of(tag)
+        return self._digest_of(tag, cancel)
 
-    def _digest_of(self, tag: str) -> str:
+    def _digest_of(self, tag: str, cancel: threading.Event | None) -> str:
+        """The name with digest by which the registry has an image that is here.
+
+        An engine keeps several digests of one image, in no order: that of what it has built, uncompressed, which no
+        registry has ever seen, is among them.
+        """
         found = self.engine.inspect(tag) or {}
         digests = [each for each in found.get("RepoDigests") or [] if each.startswith(f"{self._repository}@")]
-        return digests[-1] if digests else tag
+        return next((each for each in digests if self._is_in_registry(each, cancel)), tag)
+
+    def _is_in_registry(self, name: str, cancel: threading.Event | None) -> bool:
+        try:
+            self.engine.run(["pull", "--quiet", name], None, cancel)
+        except EngineFailed:
+            return False
+        return True
 
     def _no_registry(self, error: EngineFailed) -> EnvironmentException:
         name = self.engine.name
