@@ -108,7 +108,8 @@ def test_a_host_that_lacks_the_image_has_it_from_the_registry(
     environment = packages("alpha==2.0")
     first = submit(WHERE, environment=environment, arguments=["x"])
     assert said(first).startswith("2.0 ")
-    containers.call("rmi", "--force", f"{containers.registry}/runyard/environment:{key_of(first)}")
+    tag = f"{containers.registry}/runyard/environment:{key_of(first)}"
+    containers.call("rmi", "--force", containers.call("image", "inspect", "--format", "{{.Id}}", tag).strip())
     second = submit(WHERE, environment=environment, arguments=["x"])
     assert said(second) == said(first)
     assert "Found in the registry" in second._read_log(BUILD_LOG)
