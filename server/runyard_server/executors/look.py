@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 from runyard_server.executors.base import EngineAwayError
 
 Seen = TypeVar("Seen")
+Key = TypeVar("Key")
+Shown = TypeVar("Shown")
 
 _SHARE = 20  # at most a twentieth of the time goes into looking
 _FIRST_PATIENCE_S = 6.0
@@ -94,3 +96,37 @@ class Lookout(Generic[Seen]):
             self._next_at = time.monotonic() + max(self._every_s - took_s, (_SHARE - 1) * took_s if found else 0.0)
             self._looking_since = None
             self._changed.notify_all()
+
+
+class Glance(Generic[Key, Shown]):
+    """What an engine showed of something a moment ago, or that it did not answer: not everybody who asks is to wait.
+
+    Args:
+        good_for_s: seconds until it is asked again.
+    """
+
+    def __init__(self, good_for_s: float) -> None:
+        self._good_for_s = good_for_s
+        self._lock = threading.Lock()
+        self._kept: dict[Key, tuple[float, Shown | EngineAwayError]] = {}
+
+    def of(self, key: Key, ask: Callable[[], Shown]) -> Shown:
+        """What ``ask`` gives, or gave of the same ``key`` a moment ago.
+
+        Raises:
+            EngineAwayError: the engine does not answer, or did not then.
+        """
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is None or time.monotonic() - kept[0] > self._good_for_s:
+            shown: Shown | EngineAwayError
+            try:
+                shown = ask()
+            except EngineAwayError as away:
+                shown = away
+            kept = (time.monotonic(), shown)
+            with self._lock:
+                self._kept[key] = kept
+        if isinstance(kept[1], EngineAwayError):
+            raise kept[1]
+        return kept[1]

@@ -13,17 +13,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runyard.errors import ComputeTargetException
 from runyard.home import read_json, write_json
 from runyard.job import ray_gang, task
-from runyard.job.processes import MARKER, marker_of
-from runyard.protocol.codec import to_json
 from runyard.protocol.compute import ComputeSpec, RaySpec
 from runyard.protocol.status import Reason
 from runyard_server.domain.vm_sizes import vm_size
+from runyard_server.executors import task_folder
 from runyard_server.executors.base import (
     Ability,
     EngineAwayError,
@@ -35,10 +35,9 @@ from runyard_server.executors.base import (
     JobRequest,
     JobState,
     NodeCounts,
-    NodePlan,
     StartFailedError,
 )
-from runyard_server.executors.look import Look, Lookout
+from runyard_server.executors.look import Glance, Look, Lookout
 from runyard_server.executors.ray import states
 from runyard_server.executors.ray.api import Cluster, Job, Node, RayApi, clean_address
 from runyard_server.executors.ray.tokens import Tokens
@@ -91,7 +90,7 @@ class RayExecutor(Executor):
         self._over: dict[JobHandle, JobObservation] = {}
         self._first_asked: dict[tuple[str, str], float] = {}  # by job: when it was first looked for
         self._first_silent: dict[JobHandle, float] = {}  # when a job was first seen to be over without a word
-        self._counted: dict[str, tuple[float, NodeCounts | EngineAwayError]] = {}
+        self._shown: Glance[str, Cluster] = Glance(_COUNTS_FOR_S)
 
     # Compute targets
 
@@ -123,18 +122,7 @@ class RayExecutor(Executor):
 
     def count_nodes(self, spec: ComputeSpec) -> NodeCounts:
         address = spec.ray.address if spec.ray is not None else self._address
-        with self._lock:
-            counted_at, counted = self._counted.get(address, (float("-inf"), NodeCounts()))
-        if time.monotonic() - counted_at > _COUNTS_FOR_S:
-            try:
-                counted = _count(self._api(address).cluster(), bundle(spec))
-            except EngineAwayError as away:  # kept as well: not everybody who asks is to wait for it
-                counted = away
-            with self._lock:
-                self._counted[address] = (time.monotonic(), counted)
-        if isinstance(counted, EngineAwayError):
-            raise counted
-        return counted
+        return _count(self._shown.of(address, lambda: self._api(address).cluster()), bundle(spec))
 
     def inventory(self) -> Inventory:
         if not self._address:
@@ -145,26 +133,23 @@ class RayExecutor(Executor):
     # Starting
 
     def plan(self, request: JobRequest) -> JobPlan:
-        nodes = []
-        for given in request.assignments:
-            env = {MARKER: marker_of(request.run_id, request.attempt, given.node), "PYTHONPATH": given.sdk_path}
-            argv = list(request.argv or [task.THIS_PYTHON, "-S", "-m", "runyard.job"])
-            nodes.append(NodePlan(given.directory, argv, env, given, list(given.gpus)))
+        plan = JobPlan(request.run_id, request.attempt, task_folder.node_plans(request, task.THIS_PYTHON))
+        base = task_folder.base_of(self.name, plan)
         target = request.target or ComputeSpec(name="ray")
         ray = target.ray or RaySpec(self._address)
-        first = nodes[0]
-        driver = [ray.python, "-m", "runyard.job.ray_gang", str(_folder(first)), _file_name(first)]
+        driver = [ray.python, "-m", "runyard.job.ray_gang", str(base.parent), base.name]
         each = bundle(target, request.gpus_per_node)
         submission: dict[str, Any] = {
-            "submission_id": _submission_id(first),
-            "entrypoint": f"cd / && PYTHONPATH={shlex.quote(first.assignment.sdk_path)} exec {shlex.join(driver)}",
-            "metadata": {"runyard_attempt": str(_folder(first))},
+            "submission_id": _submission_id(plan),
+            "entrypoint": f"cd / && PYTHONPATH={shlex.quote(request.assignments[0].sdk_path)} exec {shlex.join(driver)}",
+            "metadata": {"runyard_attempt": str(base.parent)},
         }
-        if len(nodes) == 1:  # Ray itself puts the driver where the room is; no other process waits for it meanwhile
+        # Of one node Ray itself puts the driver where the room is; no other process waits for that meanwhile.
+        if len(plan.nodes) == 1:
             submission.update(_entrypoint_asks(each))
         asked = {"cluster": ray.address, "bundle_of_each_node": each, "submission": submission}
         script = json.dumps(asked, indent=2, ensure_ascii=False) + "\n"
-        return JobPlan(request.run_id, request.attempt, nodes, script)
+        return replace(plan, script=script)
 
     def start(self, plan: JobPlan) -> list[JobHandle]:
         asked = json.loads(plan.script)
@@ -173,8 +158,7 @@ class RayExecutor(Executor):
         trouble = lookout.trouble()
         if trouble is not None:
             lookout.latest()  # raises it, until Ray has answered again
-        first = plan.nodes[0]
-        base = _folder(first) / _file_name(first)
+        base = task_folder.base_of(self.name, plan)
         sent = base.with_name(base.name + ".sent")
         if not sent.exists():
             if not base.with_name(base.name + ".json").exists() or api.job(submission["submission_id"]) is None:
@@ -182,17 +166,7 @@ class RayExecutor(Executor):
                 self._submit(api, submission)
             sent.touch()
             lookout.look_soon()
-        return [
-            JobHandle(
-                self.name,
-                plan.run_id,
-                plan.attempt,
-                node.assignment.node,
-                node.directory,
-                str(_JobId(address, submission["submission_id"], place, node.assignment.salvage)),
-            )
-            for place, node in enumerate(plan.nodes)
-        ]
+        return task_folder.handles(self.name, plan, partial(_JobId, address, submission["submission_id"]))
 
     def _submit(self, api: RayApi, submission: dict[str, Any]) -> None:
         """Submits a job once: Ray's answer to an id that it has already is an error like any other."""
@@ -205,30 +179,18 @@ class RayExecutor(Executor):
 
     def _lay_out(self, plan: JobPlan, asked: dict[str, Any]) -> None:
         """Writes what the nodes will read. Nothing is left of it where it does not work."""
-        first = plan.nodes[0]
-        try:
-            for node in plan.nodes:
-                directory = Path(node.directory)
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                directory.chmod(0o700)
-                for name in (task.EXIT_FILE, task.END_FILE, task.KILL_FILE):  # of an earlier job
-                    (directory / name).unlink(missing_ok=True)
-                told = {"argv": node.argv, "env": node.env, "assignment": to_json(node.assignment)}
-                write_json(str(directory / task.TASK_FILE), told, private=True)
-            base = _folder(first) / _file_name(first)
+        first = plan.nodes[0].assignment
+        base = task_folder.base_of(self.name, plan)
+        with task_folder.refused_by_the_disk(plan.run_id):
+            task_folder.lay_out(plan.nodes)
             gang = {
                 "directories": [node.directory for node in plan.nodes],
                 "bundle": asked["bundle_of_each_node"],
                 "submission": asked["submission"],
-                "sdk_path": first.assignment.sdk_path,
-                "salvage": first.assignment.salvage,
+                "sdk_path": first.sdk_path,
+                "salvage": first.salvage,
             }
             write_json(str(base.with_name(base.name + ".json")), gang)
-        except OSError as error:
-            raise StartFailedError(
-                f"Run {plan.run_id} could not be started: {error}. "
-                "Look at the folder's permissions and the free space of its disk."
-            ) from error
 
     # Observing
 
@@ -259,9 +221,9 @@ class RayExecutor(Executor):
     def _observe(self, handle: JobHandle, look: Look[Job]) -> JobObservation:
         own = _JobId.of(handle)
         job = look.jobs.get(own.submission)
-        end = _read_end(handle)
+        end = task_folder.read_end(handle, own.salvage)
         if end is not None:
-            return _ended(handle, end)
+            return task_folder.ended(handle, end, lambda: _tail(handle))
         if _was_taken_back(handle):
             message = f"Ray's job {own.submission} was taken back before it began."
             return JobObservation(JobState.ENDED, None, "SIGKILL", message, began=False)
@@ -336,9 +298,7 @@ class RayExecutor(Executor):
         with self._lock:
             going = [handle for handle in handles if handle not in self._over]
         for handle in going:
-            directory = Path(handle.directory)
-            if directory.is_dir():
-                (directory / (task.KILL_FILE if firmly else task.END_FILE)).write_text(str(_JobId.of(handle).salvage))
+            task_folder.ask_to_end(handle, _JobId.of(handle).salvage, firmly)
         jobs: dict[tuple[str, str], list[JobHandle]] = {}
         for handle in going:
             own = _JobId.of(handle)
@@ -418,28 +378,15 @@ def _entrypoint_asks(each: dict[str, float]) -> dict[str, Any]:
     return {**asked, "entrypoint_memory": int(own.pop("memory", 0)), "entrypoint_resources": own}
 
 
-def _folder(node: NodePlan) -> Path:
-    """The attempt's own folder."""
-    return Path(node.directory).parent
-
-
-def _file_name(node: NodePlan) -> str:
-    own = node.assignment
-    return "ray" if not own.salvage else f"ray-salvage-{own.node}-{own.salvage}"
-
-
-def _submission_id(node: NodePlan) -> str:
+def _submission_id(plan: JobPlan) -> str:
     """The attempt's own id in the cluster. Two workspaces may have a run of one name: theirs are in other folders."""
-    own = node.assignment
-    salvage = f".salvage-{own.node}-{own.salvage}" if own.salvage else ""
-    place = hashlib.sha256(str(_folder(node)).encode()).hexdigest()[:8]
-    return f"{own.run_id}.{own.attempt}{salvage}.{place}"
+    folder = Path(plan.nodes[0].directory).parent
+    return f"{task_folder.job_name(plan)}.{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 def _base(handle: JobHandle, ending: str) -> Path:
     """A file of the job's in its attempt's folder."""
-    salvage = _JobId.of(handle).salvage
-    name = "ray" if not salvage else f"ray-salvage-{handle.node}-{salvage}"
+    name = task_folder.base_name(RayExecutor.name, handle.node, _JobId.of(handle).salvage)
     return Path(handle.directory).with_name(name + ending)
 
 
@@ -475,24 +422,6 @@ def _waits(handle: JobHandle) -> str:
 def _node_count(handle: JobHandle) -> int:
     told = read_json(str(_base(handle, ".json")))
     return len(told["directories"]) if told else 1
-
-
-def _read_end(handle: JobHandle) -> dict[str, Any] | None:
-    """How the job's task says that it ended; None if it has not, or another job of this directory has."""
-    end = read_json(str(Path(handle.directory, task.EXIT_FILE)))
-    if end is None or end.get("salvage") != _JobId.of(handle).salvage:
-        return None  # without a salvage it is the word of the job itself, whose task has not ended yet
-    return end
-
-
-def _ended(handle: JobHandle, end: dict[str, Any]) -> JobObservation:
-    """The end that the task on the node has written down."""
-    code, name = end.get("exit_code"), end.get("signal")
-    if code == 0:
-        return JobObservation(JobState.ENDED, exit_code=0)
-    how = f"was ended by {name}" if name else f"ended with exit code {code}"
-    said = end.get("message") or f"The job process of node {handle.node} {how}."
-    return JobObservation(JobState.ENDED, code, name, f"{said}{_tail(handle)}")
 
 
 def _lost(handle: JobHandle, lost: dict[str, str]) -> JobObservation:
@@ -545,10 +474,4 @@ def _shape(node: Node) -> str:
 
 
 def _tail(handle: JobHandle) -> str:
-    """The end of the job's log, for the message: its cause is nowhere else."""
-    try:
-        data = Path(handle.directory, task.LOG_FILE).read_bytes()
-    except OSError:
-        return ""
-    text = data[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
-    return f" The end of its {task.LOG_FILE}:\n{text}" if text else ""
+    return task_folder.tail_of([Path(handle.directory, task.LOG_FILE)])

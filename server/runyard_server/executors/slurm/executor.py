@@ -10,20 +10,19 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runyard.errors import ComputeTargetException
 from runyard.home import read_json, write_json
 from runyard.job import task
-from runyard.job.processes import MARKER, marker_of
-from runyard.protocol.codec import to_json
 from runyard.protocol.compute import ComputeSpec, SlurmSpec
 from runyard.protocol.status import Reason
 from runyard_server.domain import gres
+from runyard_server.executors import task_folder
 from runyard_server.executors.base import (
     Ability,
-    EngineAwayError,
     Executor,
     Inventory,
     JobHandle,
@@ -32,10 +31,8 @@ from runyard_server.executors.base import (
     JobRequest,
     JobState,
     NodeCounts,
-    NodePlan,
-    StartFailedError,
 )
-from runyard_server.executors.look import Look, Lookout
+from runyard_server.executors.look import Glance, Look, Lookout
 from runyard_server.executors.slurm import script as scripts
 from runyard_server.executors.slurm import states
 from runyard_server.executors.slurm.commands import Commands, Node, Seen, signal_name
@@ -43,7 +40,6 @@ from runyard_server.executors.slurm.commands import Commands, Node, Seen, signal
 _COUNTS_FOR_S = 5.0  # how long counted nodes are good
 _LOST_AFTER_S = 10.0  # a job that Slurm does not show is given so long to appear: it was submitted a moment ago
 _REMEMBERED = 4096
-_TAIL_BYTES = 2000
 # What a node's daemon writes into a job's log when it, or the kernel for it, has ended a step for that.
 _OVER_MEMORY = re.compile(r"slurmstepd\S*: error: .*(?:exceeded memory limit|oom.kill event)", re.IGNORECASE)
 _NOISE = "lacks support for cpu binding"  # srun says so of --cpu-bind=none where nothing would be bound anyway
@@ -85,7 +81,7 @@ class SlurmExecutor(Executor):
         self._starting: dict[str, tuple[float, str]] = {}  # by list of nodes: what was seen of them, and when
         self._end_seen: dict[JobHandle, float] = {}  # of one that goes on by Slurm's word: when its end was first seen
         self._first_asked: dict[str, float] = {}  # by job: when it was first looked for
-        self._counted: dict[str | None, tuple[float, NodeCounts | EngineAwayError]] = {}
+        self._nodes: Glance[str | None, list[Node]] = Glance(_COUNTS_FOR_S)
 
     # Compute targets
 
@@ -127,18 +123,7 @@ class SlurmExecutor(Executor):
 
     def count_nodes(self, spec: ComputeSpec) -> NodeCounts:
         partition = (spec.slurm or SlurmSpec()).partition
-        with self._lock:
-            counted_at, counted = self._counted.get(partition, (float("-inf"), NodeCounts()))
-        if time.monotonic() - counted_at > _COUNTS_FOR_S:
-            try:
-                counted = _count(self._commands.nodes(partition))
-            except EngineAwayError as away:  # kept as well: not everybody who asks is to wait for it
-                counted = away
-            with self._lock:
-                self._counted[partition] = (time.monotonic(), counted)
-        if isinstance(counted, EngineAwayError):
-            raise counted
-        return counted
+        return _count(self._nodes.of(partition, lambda: self._commands.nodes(partition)))
 
     def inventory(self) -> Inventory:
         nodes = self._commands.nodes(None)
@@ -147,23 +132,20 @@ class SlurmExecutor(Executor):
     # Starting
 
     def plan(self, request: JobRequest) -> JobPlan:
-        nodes = []
-        for given in request.assignments:
-            env = {MARKER: marker_of(request.run_id, request.attempt, given.node), "PYTHONPATH": given.sdk_path}
-            argv = list(request.argv or [_python(request), "-S", "-m", "runyard.job"])
-            nodes.append(NodePlan(given.directory, argv, env, given, list(given.gpus)))
+        plan = JobPlan(request.run_id, request.attempt, task_folder.node_plans(request, _python(request)))
+        base = task_folder.base_of(self.name, plan)
         first = request.assignments[0]
         script = scripts.batch_script(
             target=request.target or ComputeSpec(name="slurm"),
-            job_name=_job_name(nodes[0]),
-            folder=str(_folder(nodes[0])),
-            file_name=_file_name(nodes[0]),
+            job_name=task_folder.job_name(plan),
+            folder=str(base.parent),
+            file_name=base.name,
             sdk_path=first.sdk_path,
-            directories=[node.directory for node in nodes],
+            directories=[node.directory for node in plan.nodes],
             gpus_per_node=request.gpus_per_node,
             max_run_duration_s=first.max_run_duration_s,
         )
-        return JobPlan(request.run_id, request.attempt, nodes, script)
+        return replace(plan, script=script)
 
     def start(self, plan: JobPlan) -> list[JobHandle]:
         trouble = self._lookout.trouble()
@@ -175,30 +157,19 @@ class SlurmExecutor(Executor):
             number = self._commands.submit(plan.script)
             self._write_number(plan, number)
             self._lookout.look_soon()
-        return [
-            JobHandle(
-                self.name,
-                plan.run_id,
-                plan.attempt,
-                node.assignment.node,
-                node.directory,
-                str(_JobId(number, place, node.assignment.salvage)),
-            )
-            for place, node in enumerate(plan.nodes)
-        ]
+        return task_folder.handles(self.name, plan, partial(_JobId, number))
 
     def _started_before(self, plan: JobPlan) -> str | None:
         """The job of an earlier ``start`` whose answer got lost."""
-        first = plan.nodes[0]
-        base = _folder(first) / _file_name(first)
+        base = task_folder.base_of(self.name, plan)
         for ending in (".job", ".number"):  # what the job says of itself goes before what its server had heard
-            number = _read(base.with_name(base.name + ending))
+            number = task_folder.read(_beside(base, ending))
             if number:
                 return number
-        if not base.with_name(base.name + ".sh").exists():
+        if not _beside(base, ".sh").exists():
             return None
         # A server died about when it submitted: only Slurm knows whether it did.
-        name = _job_name(first)
+        name = task_folder.job_name(plan)
         jobs = self._commands.jobs()
         found = [number for number, seen in jobs.items() if seen.name == name and seen.state != "FAILED"]
         if not found:
@@ -208,27 +179,12 @@ class SlurmExecutor(Executor):
 
     def _lay_out(self, plan: JobPlan) -> None:
         """Writes what the nodes will read. Nothing is left of it where it does not work."""
-        first = plan.nodes[0]
-        try:
-            for node in plan.nodes:
-                directory = Path(node.directory)
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                directory.chmod(0o700)
-                for name in (task.EXIT_FILE, task.END_FILE, task.KILL_FILE, scripts.CODE_FILE):  # of an earlier job
-                    (directory / name).unlink(missing_ok=True)
-                told = {"argv": node.argv, "env": node.env, "assignment": to_json(node.assignment)}
-                write_json(str(directory / task.TASK_FILE), told, private=True)
-            base = _folder(first) / _file_name(first)
-            base.with_name(base.name + ".sh").write_text(plan.script, encoding="utf-8")
-        except OSError as error:
-            raise StartFailedError(
-                f"Run {plan.run_id} could not be started: {error}. "
-                "Look at the folder's permissions and the free space of its disk."
-            ) from error
+        with task_folder.refused_by_the_disk(plan.run_id):
+            task_folder.lay_out(plan.nodes, [scripts.CODE_FILE])
+            _beside(task_folder.base_of(self.name, plan), ".sh").write_text(plan.script, encoding="utf-8")
 
     def _write_number(self, plan: JobPlan, number: str) -> None:
-        base = _folder(plan.nodes[0]) / _file_name(plan.nodes[0])
-        base.with_name(base.name + ".number").write_text(number)
+        _beside(task_folder.base_of(self.name, plan), ".number").write_text(number)
 
     # Observing
 
@@ -339,7 +295,7 @@ class SlurmExecutor(Executor):
                 self._lookout.look_soon()
                 return JobObservation(JobState.RUNNING)
             return _ended(handle, end)
-        code = _read(Path(handle.directory, scripts.CODE_FILE))
+        code = task_folder.read(Path(handle.directory, scripts.CODE_FILE))
         if not code:
             return JobObservation(JobState.RUNNING, message=f"Slurm's job {meaning.words}" if meaning.words else "")
         number = int(code)
@@ -369,7 +325,7 @@ class SlurmExecutor(Executor):
         if not numbers:
             return
         for handle in going:
-            _ask_to_end(handle, firmly)
+            task_folder.ask_to_end(handle, _JobId.of(handle).salvage, firmly)
         if firmly:  # a step that has begun; one that begins from now on finds the file
             steps = [step for handle in going if (step := _step_of(handle))]
             if steps:
@@ -403,20 +359,14 @@ def _python(request: JobRequest) -> str:
     return (target.slurm or SlurmSpec()).python if target is not None else SlurmSpec().python
 
 
-def _folder(node: NodePlan) -> Path:
-    """The attempt's own folder."""
-    return Path(node.directory).parent
+def _base(handle: JobHandle) -> Path:
+    """What the paths of Slurm's own files of the handle's job begin with."""
+    name = task_folder.base_name(SlurmExecutor.name, handle.node, _JobId.of(handle).salvage)
+    return Path(handle.directory).with_name(name)
 
 
-def _file_name(node: NodePlan) -> str:
-    own = node.assignment
-    return "slurm" if not own.salvage else f"slurm-salvage-{own.node}-{own.salvage}"
-
-
-def _job_name(node: NodePlan) -> str:
-    own = node.assignment
-    salvage = f".salvage-{own.node}-{own.salvage}" if own.salvage else ""
-    return f"{own.run_id}.{own.attempt}{salvage}"
+def _beside(base: Path, ending: str) -> Path:
+    return base.with_name(base.name + ending)
 
 
 def _taker(handle: JobHandle) -> str:
@@ -424,9 +374,7 @@ def _taker(handle: JobHandle) -> str:
 
     It is another one than the handle's where a server died while it submitted and Slurm got both.
     """
-    salvage = _JobId.of(handle).salvage
-    name = "slurm" if not salvage else f"slurm-salvage-{handle.node}-{salvage}"
-    return _read(Path(handle.directory).with_name(f"{name}.job"))
+    return task_folder.read(_beside(_base(handle), ".job"))
 
 
 def _waiting(handle: JobHandle, seen: Seen, meaning: states.Meaning) -> str:
@@ -441,22 +389,12 @@ def _began(handle: JobHandle) -> bool:
     return any(base.glob("slurm*.job"))
 
 
-def _ask_to_end(handle: JobHandle, firmly: bool) -> None:
-    directory = Path(handle.directory)
-    if directory.is_dir():
-        (directory / (task.KILL_FILE if firmly else task.END_FILE)).write_text(str(_JobId.of(handle).salvage))
+def _read_end(handle: JobHandle) -> dict[str, Any] | None:
+    return task_folder.read_end(handle, _JobId.of(handle).salvage)
 
 
 def _ended(handle: JobHandle, end: dict[str, Any]) -> JobObservation:
-    """The end that the task on the node, or an earlier look, has written down."""
-    code, name = end.get("exit_code"), end.get("signal")
-    if code is None and name is None:
-        return JobObservation(JobState.LOST, message=str(end.get("message") or ""))
-    if code == 0:
-        return JobObservation(JobState.ENDED, exit_code=0)
-    how = f"was ended by {name}" if name else f"ended with exit code {code}"
-    said = end.get("message") or f"The job process of node {handle.node} {how}."
-    return JobObservation(JobState.ENDED, code, name, f"{said}{_tail(handle)}")
+    return task_folder.ended(handle, end, lambda: _tail(handle))
 
 
 _SCRIPTS_OWN = {
@@ -493,14 +431,6 @@ def _ended_by_slurm(handle: JobHandle, seen: Seen, meaning: states.Meaning, bega
         return JobObservation(JobState.ENDED, code or 1, None, message, meaning.cause, began)
     name = signal_name(by or max(code - 128, 0) or 9)
     return JobObservation(JobState.ENDED, None, name, message, meaning.cause, began)
-
-
-def _read_end(handle: JobHandle) -> dict[str, Any] | None:
-    """How the job's task says that it ended; None if it has not, or another job of this directory has."""
-    end = read_json(str(Path(handle.directory, task.EXIT_FILE)))
-    if end is None or end.get("salvage") != _JobId.of(handle).salvage:
-        return None  # without a salvage it is the word of the job itself, whose task has not ended yet
-    return end
 
 
 def _write_end(handle: JobHandle, seen: JobObservation) -> None:
@@ -544,21 +474,6 @@ def _nobody_is_able(spec: ComputeSpec, partition: str, nodes: Sequence[Node]) ->
 
 
 def _tail(handle: JobHandle) -> str:
-    """The end of the job's log, or of its batch script's, for the message: its cause is nowhere else."""
+    """The end of the job's log, or of its batch script's."""
     directory = Path(handle.directory)
-    salvage = _JobId.of(handle).salvage
-    log = "slurm.log" if not salvage else f"slurm-salvage-{handle.node}-{salvage}.log"
-    for path in (directory / task.LOG_FILE, directory.parent / log):
-        text = "\n".join(line for line in _read(path, _TAIL_BYTES).splitlines() if _NOISE not in line)
-        if text:
-            return f" The end of its {path.name}:\n{text}"
-    return ""
-
-
-def _read(path: Path, last_bytes: int = 0) -> str:
-    """What a file holds, or its end; "" where there is none."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return ""
-    return data[-last_bytes:].decode("utf-8", "replace").strip()
+    return task_folder.tail_of([directory / task.LOG_FILE, _beside(_base(handle), ".log")], _NOISE)

@@ -1,0 +1,160 @@
+"""What a server and the task on a node (``runyard.job.task``) leave for each other in the node's directory, seen by both.
+
+For executors that hand runs to an engine: what each node's job is to be, that it is to end, and how it has ended. An
+engine's own files of an attempt lie one folder above, where those of its salvages have names of their own.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from runyard.home import read_json, write_json
+from runyard.job import task
+from runyard.job.processes import MARKER, marker_of
+from runyard.protocol.codec import to_json
+from runyard_server.executors.base import (
+    JobHandle,
+    JobObservation,
+    JobPlan,
+    JobRequest,
+    JobState,
+    NodePlan,
+    StartFailedError,
+)
+
+_TAIL_BYTES = 2000
+
+
+def node_plans(request: JobRequest, python: str) -> list[NodePlan]:
+    """What is to be started on each node.
+
+    Args:
+        python: the program there that runs the job.
+    """
+    plans = []
+    for given in request.assignments:
+        env = {MARKER: marker_of(request.run_id, request.attempt, given.node), "PYTHONPATH": given.sdk_path}
+        argv = list(request.argv or [python, "-S", "-m", "runyard.job"])
+        plans.append(NodePlan(given.directory, argv, env, given, list(given.gpus)))
+    return plans
+
+
+def job_name(plan: JobPlan) -> str:
+    """The attempt's name for an engine."""
+    own = plan.nodes[0].assignment
+    salvage = f".salvage-{own.node}-{own.salvage}" if own.salvage else ""
+    return f"{own.run_id}.{own.attempt}{salvage}"
+
+
+def base_name(engine: str, node: int, salvage: int) -> str:
+    """What the names of an engine's own files of an attempt, or of a salvage of one of its nodes, begin with."""
+    return engine if not salvage else f"{engine}-salvage-{node}-{salvage}"
+
+
+def base_of(engine: str, plan: JobPlan) -> Path:
+    """The same, as a path without an ending."""
+    own = plan.nodes[0].assignment
+    return Path(plan.nodes[0].directory).with_name(base_name(engine, own.node, own.salvage))
+
+
+def handles(executor: str, plan: JobPlan, job_id: Callable[[int, int], object]) -> list[JobHandle]:
+    """One handle for each node.
+
+    Args:
+        job_id: the executor's own word for a node, by its place in the plan and its salvage.
+    """
+    return [
+        JobHandle(
+            executor,
+            plan.run_id,
+            plan.attempt,
+            node.assignment.node,
+            node.directory,
+            str(job_id(place, node.assignment.salvage)),
+        )
+        for place, node in enumerate(plan.nodes)
+    ]
+
+
+@contextmanager
+def refused_by_the_disk(run_id: str) -> Iterator[None]:
+    """Raises StartFailedError instead of OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise StartFailedError(
+            f"Run {run_id} could not be started: {error}. Look at the folder's permissions and the free space of its disk."
+        ) from error
+
+
+def lay_out(nodes: Iterable[NodePlan], cleared: Sequence[str] = ()) -> None:
+    """Writes what each node's task reads, and clears away what an earlier job of the same directory has left.
+
+    Args:
+        cleared: names of an engine's own such files.
+    Raises:
+        OSError: the disk refuses.
+    """
+    for node in nodes:
+        directory = Path(node.directory)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        for name in (task.EXIT_FILE, task.END_FILE, task.KILL_FILE, *cleared):
+            (directory / name).unlink(missing_ok=True)
+        told = {"argv": node.argv, "env": node.env, "assignment": to_json(node.assignment)}
+        write_json(str(directory / task.TASK_FILE), told, private=True)
+
+
+def ask_to_end(handle: JobHandle, salvage: int, firmly: bool) -> None:
+    """Tells the task of a node to end its job; nothing where the directory is cleared away."""
+    directory = Path(handle.directory)
+    if directory.is_dir():
+        (directory / (task.KILL_FILE if firmly else task.END_FILE)).write_text(str(salvage))
+
+
+def read_end(handle: JobHandle, salvage: int) -> dict[str, Any] | None:
+    """How the job's task says that it ended; None if it has not, or another job of this directory has."""
+    end = read_json(str(Path(handle.directory, task.EXIT_FILE)))
+    if end is None or end.get("salvage") != salvage:
+        return None  # without a salvage it is the word of the job itself, whose task has not ended yet
+    return end
+
+
+def ended(handle: JobHandle, end: dict[str, Any], tail: Callable[[], str]) -> JobObservation:
+    """The end that the task on the node, or an earlier look, has written down.
+
+    Args:
+        tail: gives the end of the job's log, for the message of one that did not end well.
+    """
+    code, name = end.get("exit_code"), end.get("signal")
+    if code is None and name is None:
+        return JobObservation(JobState.LOST, message=str(end.get("message") or ""))
+    if code == 0:
+        return JobObservation(JobState.ENDED, exit_code=0)
+    how = f"was ended by {name}" if name else f"ended with exit code {code}"
+    said = end.get("message") or f"The job process of node {handle.node} {how}."
+    return JobObservation(JobState.ENDED, code, name, f"{said}{tail()}")
+
+
+def tail_of(files: Iterable[Path], noise: str | None = None) -> str:
+    """The end of the first of these logs that says anything, for a message: the cause is nowhere else.
+
+    Args:
+        noise: lines with it say nothing.
+    """
+    for path in files:
+        lines = read(path, _TAIL_BYTES).splitlines()
+        text = "\n".join(line for line in lines if noise is None or noise not in line)
+        if text:
+            return f" The end of its {path.name}:\n{text}"
+    return ""
+
+
+def read(path: Path, last_bytes: int = 0) -> str:
+    """What a file holds, or its end; "" where there is none."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return ""
+    return data[-last_bytes:].decode("utf-8", "replace").strip()
