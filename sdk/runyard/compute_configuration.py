@@ -86,6 +86,47 @@ class AmlComputeProvisioningConfiguration:
         )
 
 
+class EngineConfiguration(AmlComputeProvisioningConfiguration):
+    """The same for nodes that an engine of the name ``ENGINE`` gives: by default one run gets as many as that has."""
+
+    ENGINE: str
+    KIND: str
+
+    def __init__(
+        self,
+        max_nodes: Optional[int] = None,
+        vm_size: str = "",
+        tags: Optional[Dict[str, str]] = None,
+        description: Optional[str] = None,
+    ) -> None:
+        super().__init__(
+            vm_size=vm_size,
+            max_nodes=max_nodes,
+            idle_seconds_before_scaledown=None,
+            tags=tags,
+            description=description,
+            executor=self.ENGINE,
+        )
+
+    def validate_configuration(self) -> None:
+        """Raises ComputeTargetException for what cannot be; the rest is checked against the engine."""
+        if self.max_nodes is not None:
+            super().validate_configuration()
+
+    def to_spec(self, name: str) -> ComputeSpec:
+        return ComputeSpec(
+            name=name,
+            vm_size=self.vm_size,
+            min_nodes=self.min_nodes,
+            max_nodes=self.max_nodes or 0,
+            idle_seconds_before_scaledown=None,
+            executor=self.executor,
+            tags=dict(self.tags or {}),
+            description=self.description,
+            type=self.KIND,
+        )
+
+
 def whole(what: str, value: Any) -> int:
     """``value`` if it is an int; ``what`` names it in the message."""
     if isinstance(value, bool) or not isinstance(value, int):

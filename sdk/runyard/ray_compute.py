@@ -5,15 +5,18 @@ from typing import Any, Dict, Optional
 
 from runyard import ray_cluster_file
 from runyard.compute import AmlCompute
-from runyard.compute_configuration import AmlComputeProvisioningConfiguration, seconds, whole
+from runyard.compute_configuration import AmlComputeProvisioningConfiguration, EngineConfiguration, seconds, whole
 from runyard.errors import ComputeTargetException
 from runyard.protocol.compute import ComputeSpec, RaySpec
 
 __all__ = ["RayAttachConfiguration", "RayCompute", "RayProvisioningConfiguration"]
 
 
-class RayAttachConfiguration(AmlComputeProvisioningConfiguration):
+class RayAttachConfiguration(EngineConfiguration):
     """What ``ComputeTarget.attach`` is to attach; see ``RayCompute.attach_configuration``."""
+
+    ENGINE = "ray"
+    KIND = "Ray"
 
     def __init__(
         self,
@@ -23,20 +26,11 @@ class RayAttachConfiguration(AmlComputeProvisioningConfiguration):
         tags: Optional[Dict[str, str]] = None,
         description: Optional[str] = None,
     ) -> None:
-        super().__init__(
-            vm_size=vm_size,
-            max_nodes=max_nodes,
-            idle_seconds_before_scaledown=None,
-            tags=tags,
-            description=description,
-            executor="ray",
-        )
+        super().__init__(max_nodes, vm_size, tags, description)
         self.ray = ray
 
     def validate_configuration(self) -> None:
-        """Raises ComputeTargetException for what cannot be; the rest is checked against the cluster."""
-        if self.max_nodes is not None:
-            super().validate_configuration()
+        super().validate_configuration()
         if not isinstance(self.ray.address, str) or not self.ray.address.strip():
             raise ComputeTargetException(
                 "address is that of the Ray cluster's dashboard, such as 'http://head:8265'; this is {!r}.".format(
@@ -50,18 +44,7 @@ class RayAttachConfiguration(AmlComputeProvisioningConfiguration):
                 raise ComputeTargetException("resources are numbers by name; this is {}={!r}.".format(name, amount))
 
     def to_spec(self, name: str) -> ComputeSpec:
-        return ComputeSpec(
-            name=name,
-            vm_size=self.vm_size,
-            min_nodes=self.min_nodes,
-            max_nodes=self.max_nodes or 0,
-            idle_seconds_before_scaledown=None,
-            executor=self.executor,
-            tags=dict(self.tags or {}),
-            description=self.description,
-            type=RayCompute.KIND,
-            ray=self.ray,
-        )
+        return replace(super().to_spec(name), ray=self.ray)
 
 
 class RayProvisioningConfiguration(RayAttachConfiguration):
@@ -104,7 +87,7 @@ class RayProvisioningConfiguration(RayAttachConfiguration):
 class RayCompute(AmlCompute):
     """Nodes of a Ray cluster. It has what an AmlCompute has; Ray decides when a run gets its nodes."""
 
-    KIND = "Ray"
+    KIND = RayAttachConfiguration.KIND
 
     @staticmethod
     def attach_configuration(

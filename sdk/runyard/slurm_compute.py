@@ -1,10 +1,11 @@
 """Compute targets on a Slurm cluster: what they ask of Slurm, and how they are opened."""
 
 import re
+from dataclasses import replace
 from typing import Any, Dict, List, Optional, Union
 
 from runyard.compute import AmlCompute
-from runyard.compute_configuration import AmlComputeProvisioningConfiguration, whole
+from runyard.compute_configuration import EngineConfiguration, whole
 from runyard.errors import ComputeTargetException
 from runyard.protocol.compute import ComputeSpec, SlurmSpec
 
@@ -13,8 +14,11 @@ __all__ = ["SlurmCompute", "SlurmProvisioningConfiguration"]
 _TIME = re.compile(r"^(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?$")
 
 
-class SlurmProvisioningConfiguration(AmlComputeProvisioningConfiguration):
+class SlurmProvisioningConfiguration(EngineConfiguration):
     """What ``ComputeTarget.create`` is to make; see ``SlurmCompute.provisioning_configuration``."""
+
+    ENGINE = "slurm"
+    KIND = "Slurm"
 
     def __init__(
         self,
@@ -24,41 +28,22 @@ class SlurmProvisioningConfiguration(AmlComputeProvisioningConfiguration):
         tags: Optional[Dict[str, str]] = None,
         description: Optional[str] = None,
     ) -> None:
-        super().__init__(
-            vm_size=vm_size,
-            max_nodes=max_nodes,
-            idle_seconds_before_scaledown=None,
-            tags=tags,
-            description=description,
-            executor="slurm",
-        )
+        super().__init__(max_nodes, vm_size, tags, description)
         self.slurm = slurm
 
     def validate_configuration(self) -> None:
-        """Raises ComputeTargetException for numbers that are none; the rest is checked against the cluster."""
-        if self.max_nodes is not None:
-            super().validate_configuration()
+        super().validate_configuration()
         for name in ("cpus_per_node", "memory_mb", "max_jobs"):
             whole(name, getattr(self.slurm, name))
 
     def to_spec(self, name: str) -> ComputeSpec:
-        return ComputeSpec(
-            name=name,
-            vm_size=self.vm_size,
-            max_nodes=self.max_nodes or 0,
-            idle_seconds_before_scaledown=None,
-            executor=self.executor,
-            tags=dict(self.tags or {}),
-            description=self.description,
-            type=SlurmCompute.KIND,
-            slurm=self.slurm,
-        )
+        return replace(super().to_spec(name), slurm=self.slurm)
 
 
 class SlurmCompute(AmlCompute):
     """Nodes that Slurm gives. It has what an AmlCompute has; Slurm decides when a run gets its nodes."""
 
-    KIND = "Slurm"
+    KIND = SlurmProvisioningConfiguration.KIND
 
     @staticmethod
     def provisioning_configuration(  # type: ignore[override]  # Slurm's words instead of Azure's
