@@ -236,11 +236,6 @@ class Container:
             return subprocess.CompletedProcess(argv, -signal.SIGKILL, b"", said)
 
 
-def container_of(assignment: JobAssignment, code: str) -> Optional[Container]:
-    """What runs the ranks of an assignment that names an image; None for one that names none."""
-    return None if assignment.container is None else Container(assignment, assignment.container, code)
-
-
 def _as_csv(fields: List[str]) -> str:
     """As the engines read ``--mount``: fields with commas or quotes in them are quoted."""
     line = io.StringIO()

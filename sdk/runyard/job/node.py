@@ -8,13 +8,12 @@ import signal
 import sys
 import threading
 import traceback
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from runyard.errors import RunyardError
 from runyard.home import read_json, write_json
 from runyard.job import conda_prefix, stacks
 from runyard.job.collect import Collector
-from runyard.job.container import container_of
 from runyard.job.fetch import Fetcher
 from runyard.job.processes import kill_group, marker_of
 from runyard.job.report import Reporter
@@ -27,6 +26,9 @@ from runyard.protocol.status import Reason
 from runyard.shipping import Shipper
 from runyard.stacks import FOLDER
 from runyard.transport.http import HttpTransport
+
+if TYPE_CHECKING:
+    from runyard.job.container import Container
 
 EXIT_FILE = "exit.json"
 
@@ -45,7 +47,7 @@ class NodeJob:
         self.reporter = Reporter(assignment, self.transport, self.shipper, self.code, self._hear)
         self.error: Optional[RunError] = None
         self.ranks: Optional[Ranks] = None
-        self.container = container_of(assignment, self.code)
+        self.container = self._container_of_its_image()
 
     def run(self) -> int:
         signal.signal(signal.SIGTERM, lambda *_: self._hear(Stop.CANCEL))
@@ -70,30 +72,29 @@ class NodeJob:
         return code
 
     def _prepare_and_run(self) -> None:
-        fetcher = Fetcher(self.assignment, self.transport, self.code, lambda line: self._log("65_job_prep", line))
+        fetcher = Fetcher(self.assignment, self.transport, self.code, self._log_preparation)
         try:
             self._make_folders()
             write_json(os.path.join(self.assignment.directory, "job.json"), self._shown(), private=True)
             data = fetcher.fetch(self.reporter.wait_for_server)
-            prepared = lambda line: self._log("65_job_prep", line)  # noqa: E731
             activated = {}
             if self.container is not None:
-                self.container.prepare(prepared)
+                self.container.prepare(self._log_preparation)
                 self.container.tell_address(self._address())
             else:
-                activated = conda_prefix.activated(self.assignment.python, prepared)
+                activated = conda_prefix.activated(self.assignment.python, self._log_preparation)
         except (RunyardError, OSError) as fault:
-            self._log("65_job_prep", str(fault))
+            self._log_preparation(str(fault))
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=str(fault))
             return
         except Exception as fault:  # a fault of ours must reach the user's record too
-            self._log("65_job_prep", traceback.format_exc())
+            self._log_preparation(traceback.format_exc())
             self.error = RunError(code=Reason.PREPARATION_FAILED.value, message=repr(fault))
             return
         script = Script(self.assignment, self.code, self.spool, self.logs, data, activated, self.container)
         note = script.note() if self.assignment.node == 0 else None
         if note:
-            self._log("65_job_prep", note)
+            self._log_preparation(note)
         self.ranks = Ranks(self.assignment, script, self.events, self.shipper.hold, self.reporter.tell_nodes)
         self.reporter.ranks, self.reporter.notes = self.ranks.reports, self.ranks.notes
         if self.assignment.distribution.kind == "mpi" and self.assignment.node > 0:
@@ -156,6 +157,16 @@ class NodeJob:
             stacks.take(self.assignment, reports, os.path.join(self.logs, *(FOLDER + name).split("/")))
         except OSError as fault:
             sys.stderr.write("The stacks cannot be written: {}\n".format(fault))
+
+    def _container_of_its_image(self) -> "Optional[Container]":
+        if self.assignment.container is None:
+            return None
+        from runyard.job.container import Container  # few runs need it, and all wait for what is imported here
+
+        return Container(self.assignment, self.assignment.container, self.code)
+
+    def _log_preparation(self, line: str) -> None:
+        self._log("65_job_prep", line)
 
     def _log(self, name: str, line: str) -> None:
         path = os.path.join(self.logs, "azureml-logs", "{}-{}.txt".format(name, self.assignment.node))

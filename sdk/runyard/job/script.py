@@ -2,14 +2,16 @@
 
 import os
 import re
-from typing import Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from runyard import mlflow_tracking
 from runyard.distributed.topology import Rank, is_alone, log_of, note_of_defaults, rank_defaults, rank_environment
-from runyard.job.container import Container
 from runyard.job.processes import node_environment
 from runyard.notebook_parameters import is_notebook
 from runyard.protocol.jobs import JobAssignment
+
+if TYPE_CHECKING:
+    from runyard.job.container import Container
 
 _REFERENCE = re.compile(r"\$\{?AZUREML_DATAREFERENCE_(\w+)\}?")
 
@@ -33,7 +35,7 @@ class Script:
         logs: str,
         data: Dict[str, str],
         activated: Optional[Dict[str, str]] = None,
-        container: Optional[Container] = None,
+        container: "Optional[Container]" = None,
     ) -> None:
         self.code = code
         self.container = container
