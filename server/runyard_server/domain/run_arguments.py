@@ -2,11 +2,19 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _OPTION = re.compile(r"-{1,2}([A-Za-z_][\w.-]*)(?:=(.*))?", re.DOTALL)
 _HYDRA = re.compile(r"\+{0,2}([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 GIVEN = "true"  # value of an option that stands alone
+# MLflow's clients log a run's parameters as these properties; see its routes.
+PARAMETER = "mlflow.param."
+
+
+def of_run(arguments: Sequence[str], properties: Mapping[str, str]) -> dict[str, str]:
+    """What a run was told: the arguments of its script, and the parameters that MLflow's clients logged."""
+    logged = {key.removeprefix(PARAMETER): value for key, value in properties.items() if key.startswith(PARAMETER)}
+    return {**named(arguments), **logged}
 
 
 def named(arguments: Sequence[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, sele
 
 from runyard.errors import UnknownRunError
 from runyard_server.domain.metric_chunks import Chunk, Summary
+from runyard_server.domain.spool_lines import SCALAR
 from runyard_server.records.tables import metric_chunks, metric_entries, metric_summaries, runs
 
 _AT_ONCE = 500  # names or ids in one IN list
@@ -156,7 +157,7 @@ def summaries(
 def usual_names(connection: Connection, run_ids: Sequence[str], limit: int) -> list[str]:
     """Names of metrics with numbers, those that most of the runs have first."""
     columns = metric_summaries.c
-    query = select(columns.name).where(columns.run_id.in_(run_ids), columns.type == "azureml.v1.scalar")
+    query = select(columns.name).where(columns.run_id.in_(run_ids), columns.type == SCALAR)
     query = query.group_by(columns.name).order_by(func.count().desc(), columns.name).limit(limit)
     return list(connection.execute(query).scalars())
 

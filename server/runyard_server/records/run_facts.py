@@ -3,45 +3,61 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection, delete, insert, select, update
 
 from runyard.protocol.runs import RunRecord
 from runyard_server.domain.filters.tree import Source
-from runyard_server.domain.run_arguments import named, number
+from runyard_server.domain.run_arguments import PARAMETER, number, of_run
+from runyard_server.records import upserts
 from runyard_server.records.tables import run_facts, run_words
 
 # The columns of a run that these rows repeat.
 STATED_IN = frozenset({"tags", "properties", "display_name"})
 LONGEST_NAME, LONGEST_VALUE = 255, 250  # what an index takes of each
 LONGEST_WORDS = 4000  # of one run, in letters
-# MLflow's clients log a run's parameters as these properties; see its routes.
-PARAMETER = "mlflow.param."
 
 _NEW_FACT, _NEW_WORDS = insert(run_facts), insert(run_words)
+_KEY = (run_facts.c.source, run_facts.c.name)
 
 
 def put(connection: Connection, run: RunRecord, anew: bool = False) -> None:
-    """Writes what ``run`` is found by. ``anew``: in the place of what was written before."""
+    """Writes what ``run`` is found by. ``anew``: in the place of what was written before; what is the same stays."""
+    facts = of(run.id, run.created_at, run.tags, run.properties, told(run))
+    said = words(run.id, run.display_name, run.experiment, run.tags, told(run))
     if anew:
-        connection.execute(delete(run_facts).where(run_facts.c.run_id == run.id))
-        connection.execute(delete(run_words).where(run_words.c.run_id == run.id))
-    arguments = run.spec.arguments or run.spec.command if run.spec else []
-    facts = of(run.id, run.created_at, run.tags, run.properties, arguments)
+        _replace(connection, run.id, facts, said)
+        return
     if facts:
         connection.execute(_NEW_FACT, facts)
-    said = words(run.id, run.display_name, run.experiment, run.tags, arguments)
     connection.execute(_NEW_WORDS, {"run_id": run.id, "words": said})
+
+
+def _replace(connection: Connection, run_id: str, facts: Sequence[Mapping[str, Any]], said: str) -> None:
+    own = run_facts.c.run_id == run_id
+    rows = connection.execute(select(*_KEY, run_facts.c.value, run_facts.c.number).where(own))
+    known = {(row.source, row.name): (row.value, row.number) for row in rows}
+    wanted = {(fact["source"], fact["name"]): fact for fact in facts}
+    for source, name in known.keys() - wanted.keys():
+        connection.execute(delete(run_facts).where(own, run_facts.c.source == source, run_facts.c.name == name))
+    changed = [fact for key, fact in wanted.items() if known.get(key) != (fact["value"], fact["number"])]
+    upserts.put(connection, run_facts, changed)
+    changes = run_words.c.words != said
+    connection.execute(update(run_words).where(run_words.c.run_id == run_id, changes).values(words=said))
+
+
+def told(run: RunRecord) -> Sequence[str]:
+    """The arguments of the run's script, or its whole command."""
+    return run.spec.arguments or run.spec.command if run.spec else []
 
 
 def of(
     run_id: str, created_at: float, tags: Mapping[str, Any], properties: Mapping[str, Any], arguments: Sequence[str]
 ) -> list[dict[str, Any]]:
     """The rows of one run."""
-    logged = {key.removeprefix(PARAMETER): value for key, value in properties.items() if key.startswith(PARAMETER)}
     stated = {
         Source.TAG: tags,
         Source.PROPERTY: {key: value for key, value in properties.items() if not key.startswith(PARAMETER)},
-        Source.ARGUMENT: {**named(arguments), **logged},
+        Source.ARGUMENT: of_run(arguments, properties),
     }
     return [
         {

@@ -33,11 +33,11 @@ from runyard_server.domain.filters.tree import (
     Words,
     conjuncts,
 )
-from runyard_server.records.runs import get_many
+from runyard_server.domain.spool_lines import SCALAR
+from runyard_server.records.runs import get_many, is_number
 from runyard_server.records.tables import experiments, metric_summaries, run_facts, run_words, runs
 
 FEW = 1000  # runs that are looked up one by one
-_SCALAR = "azureml.v1.scalar"
 _FACTS = (Source.TAG, Source.PROPERTY, Source.ARGUMENT)
 # Columns whose index ends in the newest runs with a value.
 _INDEXED = ("status", "target", "experiment", "parent", "id")
@@ -160,10 +160,10 @@ def _sorted(connection: Connection, order: Order | None, asks: "_Asker") -> list
     field, ascends = order.field, order.ascends
     if field.source is Source.METRIC:
         number = metric_summaries.c[field.part]
-        here = and_(metric_summaries.c.name == field.name, _is_number(connection, number))
+        here = and_(metric_summaries.c.name == field.name, is_number(connection, number))
         query = _from(metric_summaries, number).where(here)
         other = metric_summaries.alias()
-        has = and_(other.c.name == field.name, _is_number(connection, other.c[field.part]))
+        has = and_(other.c.name == field.name, is_number(connection, other.c[field.part]))
         without = not_(exists().where(other.c.run_id == runs.c.id, has))
         return [_Phase(query, (number, metric_summaries.c.run_id), (float, str), ascends), _without(without)]
     if field.source in _FACTS:
@@ -250,12 +250,6 @@ def _is_fact(facts: Anything, field: Field) -> Condition:
 
 def _experiment_id(name: str) -> Anything:
     return select(experiments.c.id).where(experiments.c.name == name).scalar_subquery()
-
-
-def _is_number(connection: Connection, value: ColumnElement[Anything]) -> Condition:
-    """NaN has no place in an order; SQLite keeps it as null."""
-    known = value.is_not(None)
-    return known & (value != float("nan")) if connection.dialect.name == "postgresql" else known
 
 
 class _Asker:
@@ -356,8 +350,8 @@ class _Asker:
             is_nan: Condition = value.is_(None)
             if self._connection.dialect.name == "postgresql":
                 is_nan = is_nan | (value == float("nan"))
-            return table, here, and_(table.c.type == _SCALAR, table.c.count > 0, is_nan)
-        return table, here, and_(_is_number(self._connection, value), self._compared(value, expression))
+            return table, here, and_(table.c.type == SCALAR, table.c.count > 0, is_nan)
+        return table, here, and_(is_number(self._connection, value), self._compared(value, expression))
 
     def _compared(self, value: ColumnElement[Anything], expression: Expression) -> Condition:
         match expression:

@@ -179,13 +179,13 @@ def list_matching(connection: Connection, wanted: RunFilter) -> Sequence[RunReco
     else:
         number = metric_summaries.c[wanted.metric_value]
         query = query.join(metric_summaries, metric_summaries.c.run_id == runs.c.id)
-        query = query.where(metric_summaries.c.name == wanted.metric, _is_number(connection, number))
+        query = query.where(metric_summaries.c.name == wanted.metric, is_number(connection, number))
         query = query.order_by(number.asc() if wanted.ascending else number.desc(), runs.c.id)
     query = query.limit(wanted.limit)
     return [_record(row) for row in connection.execute(query).mappings()]
 
 
-def _is_number(connection: Connection, value: ColumnElement[float]) -> ColumnElement[bool]:
+def is_number(connection: Connection, value: ColumnElement[float]) -> ColumnElement[bool]:
     """NaN has no place in an order; SQLite keeps it as null."""
     known = value.is_not(None)
     return known & (value != float("nan")) if connection.dialect.name == "postgresql" else known

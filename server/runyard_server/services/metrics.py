@@ -233,18 +233,30 @@ class MetricService:
             if summary is None or summary.type != SCALAR:
                 raise RunException(f"Run {run_id} has no scalar metric named {name!r}.")
             chunks = [unpack(chunk) for _, _, chunk in records.chunks(connection, [run_id], name)]
-        points = joined(chunks)
-        count = len(points.values)
-        if max_points is not None:
-            points = downsample(points, max_points)
-        return {
-            "name": name,
-            "type": SCALAR,
-            "count": count,
-            "steps": points.steps,
-            "times": points.times,
-            "values": points.values,
-        }
+        return _curve(name, chunks, max_points)
+
+    def histories(self, run_ids: Sequence[str], name: str, max_points: int) -> dict[str, dict[str, Any]]:
+        """The same of several runs, by run id; those that have no such numbers are left out."""
+        chunks: dict[str, list[Points]] = {}
+        with self._database.read() as connection:
+            for run_id, _, chunk in records.chunks(connection, run_ids, name):
+                chunks.setdefault(run_id, []).append(unpack(chunk))
+        return {run_id: _curve(name, found, max_points) for run_id, found in chunks.items()}
+
+
+def _curve(name: str, chunks: Sequence[Points], max_points: int | None) -> dict[str, Any]:
+    points = joined(chunks)
+    count = len(points.values)
+    if max_points is not None:
+        points = downsample(points, max_points)
+    return {
+        "name": name,
+        "type": SCALAR,
+        "count": count,
+        "steps": points.steps,
+        "times": points.times,
+        "values": points.values,
+    }
 
 
 def _stored(connection: Connection, run_id: str, stream: str) -> tuple[int, int]:

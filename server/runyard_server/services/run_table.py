@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
 from runyard_server.domain.clock import Clock
 from runyard_server.domain.filters.parser import parse, parse_field
 from runyard_server.domain.filters.tree import All, Comparison, Field, Source, conjuncts
-from runyard_server.domain.run_arguments import named
+from runyard_server.domain.run_arguments import of_run
 from runyard_server.records import metrics, run_table
 from runyard_server.records.engine import Database
 from runyard_server.records.metrics import MetricSummary
-from runyard_server.records.run_facts import PARAMETER
+from runyard_server.records.run_facts import told
 from runyard_server.records.run_table import Order, TableQuery
 
 MOST_COLUMNS = 50
@@ -62,9 +64,7 @@ class RunTableService:
         Raises:
             UserErrorException: a filter, an order or a column that there is not; says what there is.
         """
-        if len(asked.columns) > MOST_COLUMNS:
-            raise UserErrorException(f"A table has at most {MOST_COLUMNS} columns of its own; ask for fewer.")
-        columns = [parse_field(name) for name in asked.columns]
+        columns = _fields(asked.columns)
         wanted = TableQuery(
             where=All((*conjuncts(parse(asked.where)), *_in_status(asked.status))),
             order=read_order(asked.sort),
@@ -73,14 +73,29 @@ class RunTableService:
             after=asked.after,
             limit=asked.limit,
         )
-        names = sorted({field.name for field in columns if field.source is Source.METRIC})
         now = self._clock.now()
         with self._database.read() as connection:
             page = run_table.search(connection, wanted, now)
-            ids = [run.id for run in page.runs]
-            known = metrics.summaries(connection, ids, names) if names else {}
-        cells = [[cell(run, field, known.get(run.id, {}), now) for field in columns] for run in page.runs]
-        return Table(page.runs, cells, page.next)
+            return Table(page.runs, _cells(connection, page.runs, columns, now), page.next)
+
+    def cells(self, shown: Sequence[RunRecord], columns: Sequence[str]) -> Sequence[Sequence[Cell]]:
+        """What runs have in other columns than they were read with. Raises UserErrorException as ``page`` does."""
+        with self._database.read() as connection:
+            return _cells(connection, shown, _fields(columns), self._clock.now())
+
+
+def _fields(columns: Sequence[str]) -> list[Field]:
+    if len(columns) > MOST_COLUMNS:
+        raise UserErrorException(f"A table has at most {MOST_COLUMNS} columns of its own; ask for fewer.")
+    return [parse_field(name) for name in columns]
+
+
+def _cells(
+    connection: Connection, shown: Sequence[RunRecord], columns: Sequence[Field], now: float
+) -> list[list[Cell]]:
+    names = sorted({field.name for field in columns if field.source is Source.METRIC})
+    known = metrics.summaries(connection, [run.id for run in shown], names) if names else {}
+    return [[cell(run, field, known.get(run.id, {}), now) for field in columns] for run in shown]
 
 
 def _in_status(status: str | None) -> tuple[Comparison, ...]:
@@ -124,9 +139,7 @@ def cell(run: RunRecord, field: Field, known: Mapping[str, MetricSummary], now: 
 
 def arguments(run: RunRecord) -> dict[str, str]:
     """The arguments of the run's script by name, and the parameters that MLflow's clients logged."""
-    said = named(run.spec.arguments or run.spec.command) if run.spec else {}
-    logged = {k.removeprefix(PARAMETER): v for k, v in run.properties.items() if k.startswith(PARAMETER)}
-    return {**said, **logged}
+    return of_run(told(run), run.properties)
 
 
 def _column(run: RunRecord, name: str, now: float) -> Cell:

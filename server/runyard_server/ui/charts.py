@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,19 +56,7 @@ def chart(history: dict[str, Any]) -> Chart | None:
     if len(finite) < 2:
         return None
     axis, places = _places(history)
-    ticks = _ticks(min(finite), max(finite), _TICKS_Y)
-    low, high = min(ticks[0], *finite), max(ticks[-1], *finite)
-    y_labels = [words.number(tick) for tick in ticks]
-    left = 12 + _LETTER * max(len(label) for label in y_labels)
-    first, last = min(places), max(places)
-
-    def x(place: float) -> float:
-        return left + (WIDTH - _RIGHT - left) * ((place - first) / (last - first) if last > first else 0.5)
-
-    def y(value: float) -> float:
-        # By halves, since the distance between two numbers may be more than a number can be.
-        return _TOP + (HEIGHT - _BOTTOM - _TOP) * (1 - (value / 2 - low / 2) / (high / 2 - low / 2))
-
+    scale = _scale(finite, places, axis)
     labels = [
         f"{_label(place, axis)}|{words.number(value)}"
         for place, value in zip(places, values, strict=True)
@@ -78,11 +66,11 @@ def chart(history: dict[str, Any]) -> Chart | None:
         name=history["name"],
         count=history["count"],
         last=words.number(values[-1]),
-        lines=_lines([(x(place), y(value)) for place, value in zip(places, values, strict=True)]),
+        lines=_lines([(scale.x(place), scale.y(value)) for place, value in zip(places, values, strict=True)]),
         labels=labels,
-        y_ticks=[Tick(round(y(tick), 1), label) for tick, label in zip(ticks, y_labels, strict=True)],
-        x_ticks=_x_ticks(first, last, axis, x),
-        left=left,
+        y_ticks=scale.y_ticks,
+        x_ticks=scale.x_ticks,
+        left=scale.left,
         axis=axis,
         gaps=len(values) - len(finite),
     )
@@ -112,25 +100,41 @@ def overlay(name: str, histories: Sequence[tuple[int, dict[str, Any]]]) -> Overl
     if len(finite) < 2:
         return None
     axis = told[0][2]
+    scale = _scale(finite, [at for *_, places in told for at in places], axis)
+    lines = []
+    for place, one, _, places in told:
+        points = [(scale.x(at), scale.y(float(value))) for at, value in zip(places, one["values"], strict=True)]
+        lines.append((place, _lines(points), words.number(float(one["values"][-1]))))
+    return Overlay(name, lines, scale.y_ticks, scale.x_ticks, scale.left, axis)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Where values and places stand in a picture, and its grid."""
+
+    left: float
+    x: Callable[[float], float]
+    y: Callable[[float], float]
+    y_ticks: list[Tick]
+    x_ticks: list[Tick]
+
+
+def _scale(finite: Sequence[float], places: Sequence[float], axis: str) -> _Scale:
     ticks = _ticks(min(finite), max(finite), _TICKS_Y)
     low, high = min(ticks[0], *finite), max(ticks[-1], *finite)
     y_labels = [words.number(tick) for tick in ticks]
     left = 12 + _LETTER * max(len(label) for label in y_labels)
-    first = min(at for *_, places in told for at in places)
-    last = max(at for *_, places in told for at in places)
+    first, last = min(places), max(places)
 
-    def x(at: float) -> float:
-        return left + (WIDTH - _RIGHT - left) * ((at - first) / (last - first) if last > first else 0.5)
+    def x(place: float) -> float:
+        return left + (WIDTH - _RIGHT - left) * ((place - first) / (last - first) if last > first else 0.5)
 
     def y(value: float) -> float:
+        # By halves, since the distance between two numbers may be more than a number can be.
         return _TOP + (HEIGHT - _BOTTOM - _TOP) * (1 - (value / 2 - low / 2) / (high / 2 - low / 2))
 
-    lines = []
-    for place, one, _, places in told:
-        points = [(x(at), y(float(value))) for at, value in zip(places, one["values"], strict=True)]
-        lines.append((place, _lines(points), words.number(float(one["values"][-1]))))
     y_ticks = [Tick(round(y(tick), 1), label) for tick, label in zip(ticks, y_labels, strict=True)]
-    return Overlay(name, lines, y_ticks, _x_ticks(first, last, axis, x), left, axis)
+    return _Scale(left, x, y, y_ticks, _x_ticks(first, last, axis, x))
 
 
 def _places(history: dict[str, Any]) -> tuple[str, list[float]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
+from runyard_server.domain.spool_lines import SCALAR
 from runyard_server.services.container import Services
 from runyard_server.services.run_table import arguments
 from runyard_server.ui import words
@@ -56,27 +57,22 @@ def look(held: Services, run_ids: Sequence[str], now: float, all_charts: bool) -
     runs = [held.runs.get(run_id) for run_id in run_ids]
     names = held.metrics.usual_names(run_ids, _MOST_METRICS) if runs else []
     summaries = held.metrics.summaries(run_ids, names) if names else {}
+    known = {name: {run.id: one for run in runs if (one := summaries.get(run.id, {}).get(name))} for name in names}
     rows = _rows(runs, now)
     for name in names:
-        last = [summaries.get(run.id, {}).get(name) for run in runs]
+        last = [known[name].get(run.id) for run in runs]
         rows.append(Row("Metrics", name, [words.number(one.summary.last) if one else "–" for one in last]))
-    drawn = [name for name in names if any(_count(summaries, run.id, name) > 1 for run in runs)]
+    drawn = [name for name in names if any(one.summary.count > 1 for one in known[name].values())]
     shown = drawn[: MOST_CHARTS if all_charts else FIRST_CHARTS]
     charts = []
     for name in shown:
-        having = [(place, run) for place, run in enumerate(runs) if name in summaries.get(run.id, {})]
-        histories = [(place, held.metrics.history(run.id, name, _POINTS)) for place, run in having]
-        found = overlay(name, histories)
+        having = [run_id for run_id, one in known[name].items() if one.type == SCALAR]
+        histories = held.metrics.histories(having, name, _POINTS)
+        found = overlay(name, [(place, histories[run.id]) for place, run in enumerate(runs) if run.id in histories])
         if found is not None:
             charts.append(found)
     different = [row for row in rows if row.differs]
     return View(runs, different, [row for row in rows if not row.differs], charts, len(drawn) - len(shown))
-
-
-def _count(summaries: object, run_id: str, name: str) -> int:
-    assert isinstance(summaries, dict)
-    found = summaries.get(run_id, {}).get(name)
-    return found.summary.count if found else 0
 
 
 def _said(pairs: Mapping[str, str], name: str) -> str:

@@ -80,7 +80,7 @@ def look(held: Services, asked: Asked) -> View:
     names = held.metrics.usual_names([run.id for run in table.runs[:_LOOKED_AT]], _OFFERED)
     if not columns and not problem:
         columns = [f"metrics.{_quoted(name)}" for name in names[:METRIC_COLUMNS]]
-        table = replace(table, cells=_read(held, asked, columns).cells)
+        table = replace(table, cells=held.run_table.cells(table.runs, columns))
     fields = [_field(column) for column in columns]
     rows = [
         (run, [_text(value, field) for value, field in zip(cells, fields, strict=True)])

@@ -17,6 +17,7 @@ from runyard_server.api.mlflow.experiments import Tag
 from runyard_server.api.mlflow.failures import absent, invalid, missing
 from runyard_server.api.mlflow.paging import page, with_token
 from runyard_server.api.mlflow.runs import LONGEST_KEY, changes_of, check_active, checked_tags, find
+from runyard_server.domain import run_arguments
 from runyard_server.domain.metric_chunks import Points
 from runyard_server.domain.metric_downsampling import downsample
 
@@ -255,7 +256,7 @@ def new_parameters(record: RunRecord, said: Sequence[Parameter]) -> dict[str, st
             raise invalid(
                 f"Param value {value[:60]!r} had length {len(value)}, which exceeded length limit of {LONGEST_PARAMETER}"
             )
-        key = words.PARAMETER + one.key
+        key = run_arguments.PARAMETER + one.key
         before = record.properties.get(key, found.get(key, value))
         if before != value:
             raise invalid(

@@ -13,6 +13,7 @@ from runyard_server.api.mlflow.experiments import find
 from runyard_server.api.mlflow.failures import invalid
 from runyard_server.api.mlflow.paging import size_of, start_of, with_token
 from runyard_server.api.mlflow.runs import whole
+from runyard_server.domain import run_arguments
 from runyard_server.domain.mlflow_filter import (
     ATTRIBUTE,
     DATASET,
@@ -135,7 +136,7 @@ def named(kind: str, key: str) -> tuple[str, str]:
     if kind != METRIC and ('"' in key or "\\" in key):
         raise FilterError(f"The name {key[:100]!r} cannot be searched for: it has a quote or a backslash.")
     if kind == PARAMETER:
-        return _PROPERTY, words.PARAMETER + key
+        return _PROPERTY, run_arguments.PARAMETER + key
     if kind == TAG and key in _TAGS:
         return _COLUMN, _TAGS[key]
     return kind, key

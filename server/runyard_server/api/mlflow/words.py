@@ -20,13 +20,13 @@ from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.domain.metric_chunks import Points
+from runyard_server.domain.run_arguments import PARAMETER
 
 DEFAULT_EXPERIMENT, DEFAULT_EXPERIMENT_ID = "Default", "0"
 
 # Tags and properties by which we remember what MLflow says and we have no field for.
 SHOWN_NAME = "mlflow.experimentName"
 HIDDEN = "mlflow.deleted"
-PARAMETER = "mlflow.param."
 INPUT_DATASET, INPUT_MODEL, OUTPUT_MODEL = "mlflow.dataset.", "mlflow.input.", "mlflow.output."
 LOGGED_MODEL = "mlflow.model"  # a run's type
 
