@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, List, Optional, Sequence, Union
 
 from runyard.errors import RunyardError, UserErrorException
 from runyard.notices import say_once
+from runyard.protocol.status import RunStatus
 from runyard.run_files import log_pieces
 from runyard.transfer import contained
 
@@ -71,7 +72,7 @@ class Tensorboard:
                         self._port, self._port + 1
                     )
                 )
-            self._fetch()
+            self._fetch(self._runs)
             self._launch()
             threading.Thread(target=self._follow, name="runyard-tensorboard", daemon=True).start()
         address = "http://localhost:{}/".format(self._port)
@@ -112,26 +113,23 @@ class Tensorboard:
     def _follow(self) -> None:
         """Fetches until all runs have ended, or TensorBoard has been stopped."""
         ending = self._ending
-        is_over = False
-        while not is_over and not ending.wait(_EVERY_S):
+        going = list(self._runs)
+        while going and not ending.wait(_EVERY_S):
             try:
                 # Asked before: what a run wrote until its end is fetched once more when it has ended.
-                is_over = all(run.get_status() in _ENDS for run in self._runs)
-                self._fetch()
+                left = [run for run in going if not RunStatus(run.get_status()).is_terminal]
+                self._fetch(going)
+                going = left
             except (RunyardError, OSError) as trouble:
-                is_over = False
                 say_once("TensorBoard's files are not fetched now, and tried again: {}".format(trouble))
 
-    def _fetch(self) -> None:
-        for run in self._runs:
+    def _fetch(self, runs: Sequence[Any]) -> None:
+        for run in runs:
             folder = os.path.join(self._root, run.id)
             os.makedirs(folder, exist_ok=True)
             for name in run.get_file_names():
                 if name.startswith(_LOGS):
                     _grow(run, name, contained(folder, name[len(_LOGS) :]))
-
-
-_ENDS = ("Completed", "Failed", "Canceled")
 
 
 def _grow(run: Any, name: str, path: str) -> None:

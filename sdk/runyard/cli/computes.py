@@ -191,9 +191,10 @@ def _waiting(call: Call, name: str) -> List[Dict[str, Any]]:
     """The runs that wait for nodes of a target, the longest there first, with why and since when."""
     from runyard.transport.base import url_path
 
-    query = {"target": name, "status": "Queued", "include_children": "true", "limit": MOST_WAITING}
+    waits = 'target = "{}" and status = Queued'.format(name)
+    query = {"filter": waits, "sort": "submitted", "include_children": "true", "limit": MOST_WAITING}
     found = []
-    for run in reversed(call.transport.call("GET", "/runs", query=query)):
+    for run in call.transport.call("GET", "/run-table", query=query)["runs"]:
         why = call.transport.call("GET", url_path("runs", run["id"], "why"))
         if why["status"] == "Queued":
             found.append({"run_id": run["id"], "since": why.get("since"), "reason": why["reason"]})

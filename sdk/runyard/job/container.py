@@ -39,6 +39,7 @@ class Container:
         self._code = code
         self._engine = container.engine
         self._alive = -1
+        self._told = ""  # where the server is, as the scripts were told last
 
     def prepare(self, log: Callable[[str], None]) -> None:
         """Looks for the engine and the image on this node, and fetches the image where it is not here.
@@ -124,9 +125,9 @@ class Container:
 
     def tell_address(self, url: str) -> None:
         """Writes down for the scripts where the server is now: the server's own file, with its token, is not mounted."""
-        path = os.path.join(self._assignment.directory, SERVER_FILE)
-        if (read_json(path) or {}).get("url") != url:
-            write_json(path, {"url": url}, private=True)
+        if url != self._told and os.path.isdir(self._assignment.directory):
+            write_json(os.path.join(self._assignment.directory, SERVER_FILE), {"url": url}, private=True)
+            self._told = url
 
     @property
     def _marker(self) -> str:

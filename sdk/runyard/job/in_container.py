@@ -20,6 +20,7 @@ from typing import Any, Dict, List
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from runyard.home import write_json
 from runyard.job.out_of_memory import MemoryWatch
 
 _LOOK_EVERY_S = 5.0
@@ -120,9 +121,7 @@ def _start(target: Any, *args: Any) -> None:
 
 def _say(path: str, said: Dict[str, Any]) -> None:
     try:
-        with open(path + ".new", "w") as file:
-            json.dump(said, file)
-        os.replace(path + ".new", path)
+        write_json(path, said)
     except OSError as fault:  # a full disk: the engine's exit code has to do
         sys.stderr.write("{} cannot be written: {}\n".format(path, fault))
 

@@ -181,7 +181,7 @@ class NodeJob:
         if self.assignment.server_file:
             said = read_json(self.assignment.server_file)
             if said and said.get("url"):
-                if self.container is not None and os.path.isdir(self.assignment.directory):
+                if self.container is not None:
                     self.container.tell_address(str(said["url"]))
                 return str(said["url"])
         return self.assignment.server_url

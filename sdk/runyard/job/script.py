@@ -83,9 +83,10 @@ class Script:
 
     def note(self) -> Optional[str]:
         """What the log is to say, once for all ranks, of variables that nobody asked for."""
-        given = self.node_environment()
-        count = any(name not in given for name in rank_defaults(self._assignment))
-        return note_of_defaults(self._assignment) if count else None
+        defaults = rank_defaults(self._assignment)
+        if not defaults or defaults.keys() <= self.node_environment().keys():
+            return None
+        return note_of_defaults(self._assignment)
 
     def node_environment(self) -> Dict[str, str]:
         """The variables that all ranks of this node share."""

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from runyard_server.environments import orphans
-from runyard_server.environments.programs import Log, run_to_end
+from runyard_server.environments.programs import Log, cores, run_to_end
 
 _NEVER_IMPORTED = r"[/\\]tests[/\\]"  # up to half of a scientific package; one that is imported is compiled then
 _MODULES_OF_A_JOB = 100  # fewer are compiled by the time that another process has started
@@ -29,7 +29,7 @@ def compile_modules(python: Path, prefix: Path, log: Log, cancel: threading.Even
     if not folders:
         return  # without one it would compile the interpreter's own modules
     count = sum(1 for folder in folders for _ in folder.rglob("*.py"))
-    jobs = min(_cores(), 1 + count // _MODULES_OF_A_JOB)
+    jobs = min(cores(), 1 + count // _MODULES_OF_A_JOB)
     arguments = ["-I", "-W", "ignore", "-m", "compileall", "-qq", "-j", str(jobs), "-x", _NEVER_IMPORTED]
     process = subprocess.Popen(
         [str(python), *arguments, *(str(folder) for folder in folders)],
@@ -44,7 +44,3 @@ def compile_modules(python: Path, prefix: Path, log: Log, cancel: threading.Even
     said = run_to_end(process, lambda _: None, cancel)[1]
     if said:
         log(f"Not all modules were compiled; that is done when they are imported. {said[-1]}")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,7 +13,7 @@ from runyard.errors import EnvironmentException
 from runyard.protocol.environments import CompiledPackage, EnvironmentLock
 from runyard_server.environments import disk, drive_setup, horovod, orphans
 from runyard_server.environments.interpreters import Interpreter
-from runyard_server.environments.programs import Log, run_to_end
+from runyard_server.environments.programs import Log, cores, run_to_end
 from runyard_server.environments.uv_command import Uv, UvFailed, patience
 
 _BYTES_OF_A_COMPILER = 1_500_000_000  # what one takes at most with TensorFlow's headers
@@ -147,12 +147,11 @@ def _change(source: Path, recipe: horovod.Recipe) -> None:
 
 def _jobs() -> int:
     """As many compilers as there are cores, and memory for them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
     except OSError:
         found = None  # a system that does not tell
-    return max(1, min(cores, int(found[1]) * 1024 // _BYTES_OF_A_COMPILER)) if found else cores
+    return max(1, min(cores(), int(found[1]) * 1024 // _BYTES_OF_A_COMPILER)) if found else cores()
 
 
 def _check_relocatable(wheel: Path, recipe: horovod.Recipe) -> None:

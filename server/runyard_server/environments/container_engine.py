@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from runyard.errors import EnvironmentException, StorageFullError
-from runyard_server.environments import orphans
+from runyard_server.environments import disk, orphans
 from runyard_server.environments.programs import Log, masked, run_to_end
 
 KNOWN = ("podman", "docker")
 NONE = "none"
 _ASK_AGAIN_S = 10.0  # an engine that did not answer: somebody may be installing or starting it just now
 _PATIENCE_S = 60.0
-_NO_SPACE = "no space left on device"
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class ContainerEngine:
         if exit_code == 0:
             return output
         text = "\n".join([*said, masked(output)])
-        if _NO_SPACE in text.lower():
+        if disk.is_full(text):
             raise StorageFullError(
                 f"The disk has no room for the image of the environment. Free some ('{self.name} image prune' removes "
                 f"images that nothing uses) and submit again. {self.name} said: {said[-1] if said else text[-300:]}"

@@ -4,8 +4,6 @@ An image is known by its environment's key, on this host and in the registry: ``
 What this host knows of one is in ``<root>/images/<key>.json``, written last.
 """
 
-import json
-import os
 import re
 import threading
 from contextlib import AbstractContextManager
@@ -13,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from runyard.errors import EnvironmentException
+from runyard.home import read_json, write_json
 from runyard.protocol.environments import BaseImage, EnvironmentLock, EnvironmentSpec
 from runyard_server.environments.build import ReadyEnvironment
 from runyard_server.environments.container_arguments import checked
@@ -220,13 +219,18 @@ class Images:
 
     def _fetched(self, tag: str, log: Log, cancel: threading.Event | None) -> bool:
         """Whether the registry had the image, which is here then."""
+        if not self._pulled(tag, cancel):
+            return False
+        log(f"Found in the registry: {tag}")
+        return True
+
+    def _pulled(self, name: str, cancel: threading.Event | None) -> bool:
         try:
-            self.engine.run(["pull", "--quiet", tag], None, cancel)
+            self.engine.run(["pull", "--quiet", name], None, cancel)
         except EngineFailed as error:
             if _ABSENT.search(error.output):
                 return False
             raise self._no_registry(error) from error
-        log(f"Found in the registry: {tag}")
         return True
 
     def _sent(self, tag: str, log: Log, cancel: threading.Event | None) -> str:
@@ -247,15 +251,14 @@ class Images:
         registry has ever seen, is among them.
         """
         found = self.engine.inspect(tag) or {}
-        digests = [each for each in found.get("RepoDigests") or [] if each.startswith(f"{self._repository}@")]
-        return next((each for each in digests if self._is_in_registry(each, cancel)), tag)
-
-    def _is_in_registry(self, name: str, cancel: threading.Event | None) -> bool:
-        try:
-            self.engine.run(["pull", "--quiet", name], None, cancel)
-        except EngineFailed:
-            return False
-        return True
+        digests = [str(each) for each in found.get("RepoDigests") or [] if each.startswith(f"{self._repository}@")]
+        for each in digests:
+            if self._pulled(each, cancel):
+                return each
+        raise EnvironmentException(
+            f"The container registry {self._registry} was sent the image {tag}, and has it under none of the digests that "
+            f"{self.engine.name} knows ({', '.join(digests) or 'none'}). Submit again; if that stays, look at the registry."
+        )
 
     def _no_registry(self, error: EngineFailed) -> EnvironmentException:
         name = self.engine.name
@@ -281,12 +284,10 @@ class Images:
 
     def _marker(self, key: str) -> Marker | None:
         try:
-            return Marker(**json.loads((self._root / f"{key}.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Marker(**(read_json(str(self._root / f"{key}.json")) or {}))
+        except TypeError:  # it says less, or more
             return None
 
     def _write(self, key: str, marker: Marker) -> None:
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self._root / f"{key}.json.{os.getpid()}.new"
-        temporary.write_text(json.dumps(asdict(marker)), encoding="utf-8")
-        os.replace(temporary, self._root / f"{key}.json")
+        write_json(str(self._root / f"{key}.json"), asdict(marker))

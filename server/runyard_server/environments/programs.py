@@ -81,3 +81,8 @@ def _end_when_set(process: "subprocess.Popen[str]", cancel: threading.Event, end
             except ProcessLookupError:
                 pass  # it ended by itself
             return
+
+
+def cores() -> int:
+    """How many programs may compute at a time."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,14 +4,13 @@ import json
 import threading
 from collections.abc import Sequence, Set
 from concurrent.futures import Future
-from dataclasses import replace
 
 from runyard.errors import RunyardError
 from runyard.protocol.codec import to_json
 from runyard.protocol.runs import RunError, RunRecord
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.lifecycle.ports import Move, Ports
-from runyard_server.services.environments import ReadyEnvironment
+from runyard_server.services.environments import ReadyEnvironment, of_packages
 
 LOG = "azureml-logs/20_image_build_log.txt"
 PARALLEL_BUILDS = 4
@@ -130,16 +129,7 @@ class Build:
 def _identity(run: RunRecord) -> str:
     """Equal for runs that wait for the same environment: its name, variables and container's options do not count."""
     assert run.spec is not None
-    spec = replace(
-        run.spec.environment,
-        name=None,
-        version=None,
-        variables={},
-        docker_wanted=False,
-        docker_shm_size=None,
-        docker_arguments=[],
-    )
-    return json.dumps([to_json(spec), run.spec.environment_key], sort_keys=True)
+    return json.dumps([to_json(of_packages(run.spec.environment)), run.spec.environment_key], sort_keys=True)
 
 
 def _queued(run: RunRecord, ready: ReadyEnvironment) -> Move:

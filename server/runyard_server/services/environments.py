@@ -275,10 +275,16 @@ class EnvironmentService:
             return record
 
 
+def of_packages(spec: EnvironmentSpec) -> EnvironmentSpec:
+    """What of a spec decides the packages: neither its name nor its variables, nor how its container is run."""
+    plain = replace(spec, name=None, version=None, variables={})
+    return replace(plain, docker_wanted=False, docker_shm_size=None, docker_arguments=[])
+
+
 def spec_digest(spec: EnvironmentSpec) -> str:
     """Digest of what decides the packages: not the name, the variables or the order of the packages."""
     content = {
-        **_content(replace(spec, variables={}, docker_wanted=False, docker_shm_size=None, docker_arguments=[])),
+        **_content(of_packages(spec)),
         "pip_packages": sorted(line.strip() for line in spec.pip_packages),
         "conda_packages": sorted(line.strip() for line in spec.conda_packages),
     }

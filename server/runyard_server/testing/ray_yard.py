@@ -8,8 +8,6 @@ from runyard_server.testing.ray_cluster import RayCluster
 class RayYard(EngineYard):
     """A workspace with the cluster attached as its compute target "cluster". Made and used inside its network."""
 
-    patience_s = 240.0  # a job of Ray's is several processes, each of which imports all of Ray
-
     def __init__(self, cluster: RayCluster, name: str) -> None:
         self.cluster = cluster
         super().__init__(cluster.server_address, name, self._make_target)

@@ -305,8 +305,7 @@ class SlurmCluster:
     def _started_on(self, node: str) -> list[int]:
         """Processes below the node's daemons of single jobs (slurmstepd), those too that made themselves daemons."""
         table = processes.all_processes()
-        mark = f"SLURMD_NODENAME={node}".encode()
-        tasks = {pid for pid in table if mark in _environment_of(pid)}
+        tasks = {pid for pid in table if processes.variable_in(pid, "SLURMD_NODENAME") == node}
         parents = {table[pid].parent for pid in tasks}
         keepers = {pid for pid in parents if "slurmstepd" in "".join(processes.command_of(pid)[:1])}
         return sorted(tasks | keepers)
@@ -316,13 +315,6 @@ class SlurmCluster:
         for pid in pids:
             processes.send(pid, signal.SIGKILL)
         self.until(lambda: not any(processes.is_alive(pid) for pid in pids), "the end of a daemon")
-
-
-def _environment_of(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
 
 
 def _written_pid(path: Path) -> int:

@@ -57,7 +57,7 @@ class Cluster:
 
 
 class RayApi:
-    """Asks one cluster. ``calls`` counts how often, by the first words of the path.
+    """Asks one cluster.
 
     Args:
         address: of its dashboard, as ``clean_address`` gives it.
@@ -67,7 +67,6 @@ class RayApi:
     def __init__(self, address: str, token: Callable[[], str]) -> None:
         self._address = address
         self._token = token
-        self.calls: dict[str, int] = {}
 
     def version(self) -> str:
         """Ray's version.
@@ -144,8 +143,6 @@ class RayApi:
         return text
 
     def _call(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
-        name = f"{method} {path.partition('?')[0]}" if path.count("/") <= 3 else f"{method} one job"
-        self.calls[name] = self.calls.get(name, 0) + 1
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._address + path, data, method=method)
         request.add_header("Accept", "application/json")

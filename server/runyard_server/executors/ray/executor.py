@@ -206,14 +206,13 @@ class RayExecutor(Executor):
         for address, left in by_cluster.items():
             try:
                 look = self._cluster(address)[1].latest()
+                for handle in left:
+                    observation = self._observe(handle, look)
+                    found[handle] = observation
+                    if observation.state.is_over:
+                        self._remember(handle, observation)
             except EngineAwayError as fault:  # the jobs of other clusters are known
                 away = fault
-                continue
-            for handle in left:
-                observation = self._observe(handle, look)
-                found[handle] = observation
-                if observation.state.is_over:
-                    self._remember(handle, observation)
         if away is not None and not found:
             raise away
         return found
@@ -224,15 +223,15 @@ class RayExecutor(Executor):
         end = task_folder.read_end(handle, own.salvage)
         if end is not None:
             return task_folder.ended(handle, end, lambda: _tail(handle))
-        if _was_taken_back(handle):
+        told = _state(handle)
+        if not told.get("begun") and _was_taken_back(handle):  # a driver takes the attempt before it says anything
             message = f"Ray's job {own.submission} was taken back before it began."
             return JobObservation(JobState.ENDED, None, "SIGKILL", message, began=False)
-        told = _state(handle)
         lost = (told.get("lost") or {}).get(str(own.place))
         if lost is not None:
             return _lost(handle, lost)
         if not told and self._must_be_asked_again(handle, job):
-            return JobObservation(JobState.PENDING, message=f"Ray's job {own.submission} is asked for again")
+            return JobObservation(JobState.PENDING, message=self._ask_again(handle))
         if job is None:
             return self._unknown(handle, own, look, told)
         meaning = states.job_meaning(job.status)
@@ -251,21 +250,28 @@ class RayExecutor(Executor):
     def _must_be_asked_again(self, handle: JobHandle, job: Job | None) -> bool:
         """Whether Ray gave a job up that waited for room: it does so after a quarter of an hour, which a queue is not.
 
-        Then the same job is submitted anew. The mark tells the next server that it has to be, should this one die now.
+        One that a server which then died had begun to submit again is among them.
         """
-        mark = _base(handle, ".again")
-        is_given_up = job is not None and job.error_type == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
-        if not is_given_up and not (job is None and mark.exists()):
-            return False
-        own = _JobId.of(handle)
+        if not _base(handle, ".json").exists():
+            return False  # everything is stored, and the folder cleared away
+        if job is None:
+            return _base(handle, ".again").exists()
+        return job.error_type == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+
+    def _ask_again(self, handle: JobHandle) -> str:
+        """Submits the same job anew; what is to be said of it. The mark stays while that has not worked."""
+        own, mark = _JobId.of(handle), _base(handle, ".again")
         api, lookout = self._cluster(own.address)
+        told = read_json(str(_base(handle, ".json"))) or {}
         mark.touch()
         api.forget(own.submission)
-        told = read_json(str(_base(handle, ".json"))) or {}
-        self._submit(api, told["submission"])
+        try:
+            self._submit(api, told["submission"])
+        except StartFailedError as fault:
+            return f"Ray's job {own.submission} is asked for again, which Ray refused now: {fault}"
         mark.unlink(missing_ok=True)
         lookout.look_soon()
-        return True
+        return f"Ray's job {own.submission} is asked for again"
 
     def _unknown(self, handle: JobHandle, own: _JobId, look: Look[Job], told: dict[str, Any]) -> JobObservation:
         """A job that Ray does not show: it was submitted a moment ago, or Ray has lost what it knew."""
