@@ -130,6 +130,11 @@ def name(connection: Connection, name: str) -> ModelRecord | None:
     return _record(row) if row else None
 
 
+def told_names(connection: Connection) -> dict[str, ModelRecord]:
+    """The same of every name of which something is said."""
+    return {row["name"]: _record(row) for row in connection.execute(select(models).where(~_IS_VERSION)).mappings()}
+
+
 def put_name(connection: Connection, record: ModelRecord) -> None:
     """Says something of a name, in place of what was said before; call it on a locked name."""
     values = {key: value for key, value in to_json(replace(record, version=0)).items() if key != "id"}

@@ -55,10 +55,8 @@ class ModelNameService:
     def list(self) -> Sequence[ModelName]:
         """All names, in order."""
         with self._database.read() as connection:
-            return [
-                _told(name, first, last, records.name(connection, name))
-                for name, first, last in records.all_names(connection)
-            ]
+            said = records.told_names(connection)
+            return [_told(name, first, last, said.get(name)) for name, first, last in records.all_names(connection)]
 
     def change(
         self,

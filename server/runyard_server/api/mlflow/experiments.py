@@ -1,6 +1,5 @@
 """MLflow's routes of experiments. A deleted experiment of theirs is an archived one of ours."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired
 
@@ -12,17 +11,9 @@ from runyard.protocol.experiments import ExperimentChanges, ExperimentRecord
 from runyard_server.api.context import services
 from runyard_server.api.mlflow import words
 from runyard_server.api.mlflow.failures import absent, exists, invalid
+from runyard_server.api.mlflow.listing import Listing
 from runyard_server.api.mlflow.paging import page, size_of, with_token
-from runyard_server.domain.mlflow_filter import (
-    ATTRIBUTE,
-    TAG,
-    Comparison,
-    FilterError,
-    holds,
-    ordered,
-    parse,
-    parse_order,
-)
+from runyard_server.domain.mlflow_filter import ATTRIBUTE, Comparison
 
 router = APIRouter(prefix="/api/2.0")
 
@@ -232,43 +223,26 @@ def _search(request: Request, said: ExperimentSearch) -> Any:
     if view is None:
         raise invalid(f"Invalid value {said.view_type!r} for parameter 'view_type' supplied: {', '.join(_VIEWS)}.")
     size = size_of(said.max_results, 1000, MOST)
-    try:
-        wanted = [_checked(comparison) for comparison in parse(said.filter)]
-        orders = [_order(text) for text in said.order_by or []]
-    except FilterError as fault:
-        raise invalid(str(fault)) from None
-    found = [record for record in services(request).experiments.list(view) if _matches(record, wanted)]
-    newest_first: list[tuple[Callable[[ExperimentRecord], Any], bool]] = [
-        (lambda record: words.milliseconds(record.created_at), False),
-        (lambda record: record.id, True),
-    ]
-    records, token = page(ordered(found, [*orders, *newest_first]), size, said.page_token)
+    asked = _LISTING.asked(said.filter, said.order_by)
+    records, token = page(asked.of(services(request).experiments.list(view)), size, said.page_token)
     return with_token({"experiments": [words.experiment(record) for record in records]}, token)
 
 
-_ATTRIBUTES: dict[str, Callable[[ExperimentRecord], Any]] = {
-    "name": words.shown_name,
-    "experiment_id": words.experiment_id,
-    "creation_time": lambda record: words.milliseconds(record.created_at),
-    "last_update_time": lambda record: words.milliseconds(record.archived_at or record.created_at),
-}
+def _refused(comparison: Comparison) -> str:
+    if comparison.kind != ATTRIBUTE:
+        return f"Experiments are searched by attributes and tags, not by {comparison.kind}s."
+    return f"Invalid attribute key {comparison.key[:100]!r}. Valid keys: {', '.join(_LISTING.attributes)}."
 
 
-def _checked(comparison: Comparison) -> Comparison:
-    if comparison.kind not in (ATTRIBUTE, TAG):
-        raise FilterError(f"Experiments are searched by attributes and tags, not by {comparison.kind}s.")
-    if comparison.kind == ATTRIBUTE and comparison.key not in _ATTRIBUTES:
-        raise FilterError(f"Invalid attribute key {comparison.key[:100]!r}. Valid keys: {', '.join(_ATTRIBUTES)}.")
-    return comparison
-
-
-def _matches(record: ExperimentRecord, wanted: Sequence[Comparison]) -> bool:
-    attributes = {name: value(record) for name, value in _ATTRIBUTES.items()}
-    return all(holds(one, attributes if one.kind == ATTRIBUTE else record.tags) for one in wanted)
-
-
-def _order(text: str) -> tuple[Callable[[ExperimentRecord], Any], bool]:
-    kind, key, ascends = parse_order(text)
-    if kind != ATTRIBUTE or key not in _ATTRIBUTES:
-        raise FilterError(f"Invalid order_by key {key[:100]!r}. Valid keys: {', '.join(_ATTRIBUTES)}.")
-    return _ATTRIBUTES[key], ascends
+_LISTING: Listing[ExperimentRecord] = Listing(
+    attributes={
+        "name": words.shown_name,
+        "experiment_id": words.experiment_id,
+        "creation_time": lambda record: words.milliseconds(record.created_at),
+        "last_update_time": lambda record: words.milliseconds(record.archived_at or record.created_at),
+    },
+    tags=lambda record: record.tags,
+    refused=_refused,
+    wrong_order="Invalid order_by key {key!r}. Valid keys: {keys}.",
+    usual=[(lambda record: words.milliseconds(record.created_at), False), (lambda record: record.id, True)],
+)

@@ -1,30 +1,21 @@
 """MLflow's routes of registered models: names of models, with tags, a description and aliases of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from typing_extensions import TypedDict
 
-from runyard.errors import ModelNotFoundException
+from runyard.errors import ModelException, ModelNotFoundException
 from runyard.protocol.models import ModelRecord
 from runyard_server.api.context import services
 from runyard_server.api.mlflow import model_words, words
 from runyard_server.api.mlflow.experiments import Tag
 from runyard_server.api.mlflow.failures import absent, exists, invalid
+from runyard_server.api.mlflow.listing import Listing
 from runyard_server.api.mlflow.paging import page, size_of, with_token
 from runyard_server.api.mlflow.runs import checked_tags
-from runyard_server.domain.mlflow_filter import (
-    ATTRIBUTE,
-    TAG,
-    Comparison,
-    FilterError,
-    holds,
-    ordered,
-    parse,
-    parse_order,
-)
 from runyard_server.services.model_names import ModelName
 from runyard_server.services.models import ModelFilter
 
@@ -146,9 +137,10 @@ def rename(said: Rename, request: Request) -> Any:
     """Gives a name with all of its versions another one."""
     found, name = find(request, said.name), checked_name(said.new_name)
     held, ours = services(request).model_names, model_words.our_name(name)
-    if ours != found.name and any(one.name == ours for one in held.list()):
-        raise exists(f"Registered Model (name={name}) already exists.")
-    held.rename(found.name, ours)
+    try:
+        held.rename(found.name, ours)
+    except ModelException:
+        raise exists(f"Registered Model (name={name}) already exists.") from None
     shown = {model_words.SHOWN_NAME: name} if ours != name else None
     return _told(request, held.change(ours, tags=shown, remove_tag=model_words.SHOWN_NAME))
 
@@ -177,13 +169,8 @@ def search(
 ) -> Any:
     """Names that match, a page of them."""
     size = size_of(max_results, 100, 1000)
-    try:
-        wanted = [_checked(comparison) for comparison in parse(filter)]
-        orders = [_order(text) for text in order_by or []]
-    except FilterError as fault:
-        raise invalid(str(fault)) from None
-    found = [one for one in services(request).model_names.list() if _matches(one, wanted)]
-    names, token = page(ordered(found, [*orders, (model_words.shown_name, True)]), size, page_token)
+    asked = _LISTING.asked(filter, order_by)
+    names, token = page(asked.of(services(request).model_names.list()), size, page_token)
     return with_token({"registered_models": [_whole(request, one) for one in names]}, token)
 
 
@@ -270,30 +257,16 @@ def _latest(request: Request, found: ModelName, stages: Sequence[str] | None) ->
     return [model_words.version(newest[stage], found) for stage in sorted(newest) if not wanted or stage in wanted]
 
 
-_ATTRIBUTES: dict[str, Callable[[ModelName], Any]] = {
-    "name": model_words.shown_name,
-    "timestamp": lambda one: words.milliseconds(one.changed_at),
-    "last_updated_timestamp": lambda one: words.milliseconds(one.changed_at),
-    "creation_timestamp": lambda one: words.milliseconds(one.created_at),
-}
-
-
-def _checked(comparison: Comparison) -> Comparison:
-    if comparison.kind not in (ATTRIBUTE, TAG) or (comparison.kind == ATTRIBUTE and comparison.key not in _ATTRIBUTES):
-        raise FilterError(f"Invalid attribute name: {comparison.key[:100]}. Models are searched by name and tags.")
-    return comparison
-
-
-def _matches(one: ModelName, wanted: Sequence[Comparison]) -> bool:
-    attributes = {name: value(one) for name, value in _ATTRIBUTES.items()}
-    return all(
-        holds(each, attributes) if each.kind == ATTRIBUTE else model_words.holds_of_tags(each, one.tags)
-        for each in wanted
-    )
-
-
-def _order(text: str) -> tuple[Callable[[ModelName], Any], bool]:
-    kind, key, ascends = parse_order(text)
-    if kind != ATTRIBUTE or key not in _ATTRIBUTES:
-        raise FilterError(f"Invalid order by key '{key[:100]}' specified. Valid keys are {', '.join(_ATTRIBUTES)}.")
-    return _ATTRIBUTES[key], ascends
+_LISTING: Listing[ModelName] = Listing(
+    attributes={
+        "name": model_words.shown_name,
+        "timestamp": lambda one: words.milliseconds(one.changed_at),
+        "last_updated_timestamp": lambda one: words.milliseconds(one.changed_at),
+        "creation_timestamp": lambda one: words.milliseconds(one.created_at),
+    },
+    tags=lambda one: one.tags,
+    refused=lambda one: f"Invalid attribute name: {one.key[:100]}. Models are searched by name and tags.",
+    wrong_order="Invalid order by key '{key}' specified. Valid keys are {keys}.",
+    usual=[(model_words.shown_name, True)],
+    holds_of_tags=model_words.holds_of_tags,
+)

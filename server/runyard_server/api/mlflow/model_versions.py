@@ -5,7 +5,7 @@ source is a place: one that names none of these is refused, however it is spelt 
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired
 
@@ -21,19 +21,10 @@ from runyard_server.api.mlflow import logged_models, model_names, model_words, w
 from runyard_server.api.mlflow.artifacts import checked, place_of
 from runyard_server.api.mlflow.experiments import Tag
 from runyard_server.api.mlflow.failures import MlflowRefusal, absent, invalid
+from runyard_server.api.mlflow.listing import Listing
 from runyard_server.api.mlflow.paging import page, size_of, with_token
 from runyard_server.api.mlflow.runs import checked_tags
 from runyard_server.api.mlflow.runs import find as find_run
-from runyard_server.domain.mlflow_filter import (
-    ATTRIBUTE,
-    TAG,
-    Comparison,
-    FilterError,
-    holds,
-    ordered,
-    parse,
-    parse_order,
-)
 from runyard_server.services.model_names import ModelName
 from runyard_server.services.models import ModelFilter
 
@@ -107,7 +98,7 @@ def create(said: NewVersion, request: Request) -> Any:
         raise invalid(f"Invalid model version source: '{said.source[:200]}'. {fault}") from None
     assert isinstance(record, ModelRecord)
     if model is not None:
-        known = _versions(model.tags.get(VERSIONS_OF_MODEL))
+        known = words.list_in(model.tags.get(VERSIONS_OF_MODEL))
         noted = [*known, {"name": model_words.shown_name(name), "version": record.version}]
         held.runs.change(model.id, RunChanges(tags={VERSIONS_OF_MODEL: json.dumps(noted)}))
     return {"model_version": model_words.version(record, name)}
@@ -172,14 +163,6 @@ def _all_of(request: Request, run_id: str, spec: ModelSpec) -> ModelSpec:
 def _copied(request: Request, model: tuple[str, int], spec: ModelSpec) -> ModelSpec:
     record = services(request).models.get(*model)
     return ModelSpec(**{**vars(spec), "run_id": record.run_id, "files": record.files, "root": record.root})
-
-
-def _versions(text: str | None) -> list[Any]:
-    try:
-        known = json.loads(text or "[]")
-    except ValueError:  # anybody may set a tag
-        return []
-    return known if isinstance(known, list) else []
 
 
 def find(request: Request, name: str, version: str) -> tuple[ModelName, ModelRecord]:
@@ -261,62 +244,45 @@ def search(
 ) -> Any:
     """Versions that match, a page of them."""
     size = size_of(max_results, 10_000, 200_000)
-    try:
-        wanted = [_checked(comparison) for comparison in parse(filter)]
-        orders = [_order(text) for text in order_by or []]
-    except FilterError as fault:
-        raise invalid(str(fault)) from None
-    exact = next((one.value for one in wanted if (one.kind, one.key, one.sign) == (ATTRIBUTE, "name", "=")), None)
-    of_run = next((one.value for one in wanted if (one.kind, one.key, one.sign) == (ATTRIBUTE, "run_id", "=")), None)
-    held = services(request)
-    listed = ModelFilter(
-        name=model_words.our_name(exact) if isinstance(exact, str) else None,
-        run_id=of_run if isinstance(of_run, str) else None,
-        limit=MOST_SEARCHED,
-    )
-    records = held.models.list(listed).models
-    names = {record.name: held.model_names.get(record.name) for record in records}
-    seen = [(record, model_words.version(record, names[record.name])) for record in records]
-    found = [version for record, version in seen if _matches(record, version, wanted)]
-    usual: list[tuple[Callable[[Any], Any], bool]] = [
-        (lambda version: version["last_updated_timestamp"], False),
-        (lambda version: version["name"], True),
-        (lambda version: int(version["version"]), False),
-    ]
-    versions, token = page(ordered(found, [*orders, *usual]), size, page_token)
+    asked = _LISTING.asked(filter, order_by)
+    exact, held = asked.exact("name"), services(request)
+    name = None if exact is None else model_words.our_name(exact)
+    records = held.models.list(ModelFilter(name=name, run_id=asked.exact("run_id"), limit=MOST_SEARCHED)).models
+    names = {name: held.model_names.get(name) for name in {record.name for record in records}}
+    seen = [_Seen(record.tags, model_words.version(record, names[record.name])) for record in records]
+    found, token = page(asked.of(seen), size, page_token)
+    versions = [one.version for one in found]
     return with_token({"model_versions": versions}, token)
 
 
-_ATTRIBUTES: dict[str, Callable[[model_words.ModelVersion], Any]] = {
-    "name": lambda version: version["name"],
-    "run_id": lambda version: version["run_id"] or None,
-    "source_path": lambda version: version["source"],
-    "version_number": lambda version: int(version["version"]),
-    "version": lambda version: int(version["version"]),
-    "creation_timestamp": lambda version: version["creation_timestamp"],
-    "last_updated_timestamp": lambda version: version["last_updated_timestamp"],
-}
+@dataclass(frozen=True)
+class _Seen:
+    """A version in a search. Its tags are asked for as they are kept, with those that are not shown."""
+
+    tags: Mapping[str, str]
+    version: model_words.ModelVersion
 
 
-def _checked(comparison: Comparison) -> Comparison:
-    if comparison.kind not in (ATTRIBUTE, TAG) or (comparison.kind == ATTRIBUTE and comparison.key not in _ATTRIBUTES):
-        raise FilterError(f"Invalid attribute name: {comparison.key[:100]}. Valid names are {', '.join(_ATTRIBUTES)}.")
-    return comparison
-
-
-def _matches(record: ModelRecord, version: model_words.ModelVersion, wanted: Sequence[Comparison]) -> bool:
-    attributes = {name: value(version) for name, value in _ATTRIBUTES.items()}
-    return all(
-        holds(each, attributes) if each.kind == ATTRIBUTE else model_words.holds_of_tags(each, record.tags)
-        for each in wanted
-    )
-
-
-def _order(text: str) -> tuple[Callable[[Any], Any], bool]:
-    kind, key, ascends = parse_order(text)
-    if kind != ATTRIBUTE or key not in _ATTRIBUTES:
-        raise FilterError(f"Invalid order by key '{key[:100]}' specified. Valid keys are {', '.join(_ATTRIBUTES)}.")
-    return _ATTRIBUTES[key], ascends
+_LISTING: Listing[_Seen] = Listing(
+    attributes={
+        "name": lambda one: one.version["name"],
+        "run_id": lambda one: one.version["run_id"] or None,
+        "source_path": lambda one: one.version["source"],
+        "version_number": lambda one: int(one.version["version"]),
+        "version": lambda one: int(one.version["version"]),
+        "creation_timestamp": lambda one: one.version["creation_timestamp"],
+        "last_updated_timestamp": lambda one: one.version["last_updated_timestamp"],
+    },
+    tags=lambda one: one.tags,
+    refused=lambda one: f"Invalid attribute name: {one.key[:100]}. Valid names are {', '.join(_LISTING.attributes)}.",
+    wrong_order="Invalid order by key '{key}' specified. Valid keys are {keys}.",
+    usual=[
+        (lambda one: one.version["last_updated_timestamp"], False),
+        (lambda one: one.version["name"], True),
+        (lambda one: int(one.version["version"]), False),
+    ],
+    holds_of_tags=model_words.holds_of_tags,
+)
 
 
 def _changed(request: Request, said: Version, changes: ModelChanges) -> Any:

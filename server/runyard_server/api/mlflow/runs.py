@@ -235,17 +235,9 @@ def log_model(said: LoggedModelText, request: Request) -> Any:
     lacking = {"artifact_path", "flavors", "utc_time_created", "run_id"} - set(model if isinstance(model, dict) else ())
     if lacking:
         raise invalid(f"Model json is missing mandatory fields: {sorted(lacking)}")
-    history = [*_history(record), model]
+    history = [*words.list_in(record.tags.get(MODEL_HISTORY)), model]
     services(request).runs.change(record.id, RunChanges(tags={MODEL_HISTORY: json.dumps(history)}))
     return {}
-
-
-def _history(record: RunRecord) -> list[Any]:
-    try:
-        known = json.loads(record.tags.get(MODEL_HISTORY, "[]"))
-    except ValueError:  # anybody may set a tag
-        return []
-    return known if isinstance(known, list) else []
 
 
 # Tags

@@ -162,6 +162,15 @@ def metrics(name: str, points: Points) -> list[Metric]:
     ]
 
 
+def list_in(text: str | None) -> list[Any]:
+    """The JSON list that a tag holds; an empty one where it holds none, since anybody may set a tag."""
+    try:
+        known = json.loads(text or "[]")
+    except ValueError:
+        return []
+    return known if isinstance(known, list) else []
+
+
 # Experiments
 
 
