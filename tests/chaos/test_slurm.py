@@ -213,6 +213,7 @@ def test_what_a_job_on_slurm_did_not_collect_is_collected(slurm: SlurmYard, row:
 SAVES = """
 import signal
 def save(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm sends it to all that runs on a node, and the job passes it on
     w.lines(7); w.file('outputs/saved', 70_000)
     sys.exit(0)
 signal.signal(signal.SIGTERM, save)
