@@ -8,7 +8,7 @@ ended. Everything else that is needed to find a job again is in its handle.
 import re
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -327,10 +327,12 @@ class SlurmExecutor(Executor):
         for handle in going:
             task_folder.ask_to_end(handle, _JobId.of(handle).salvage, firmly)
         if firmly:  # a step that has begun; one that begins from now on finds the file
-            steps = [step for handle in going if (step := _step_of(handle))]
+            steps = {handle: step for handle in going if (step := _step_of(handle))}
             if steps:
-                self._commands.cancel(steps, ["--signal=KILL"])
-            whole = [number for number in numbers if _is_whole(number, going)]
+                self._commands.cancel(list(steps.values()), ["--signal=KILL"])
+            # A script ends by itself when its steps have. Were it killed as well, Slurm would end the steps because of
+            # that, with SIGTERM, which may come before our own signal.
+            whole = [number for number in numbers if _is_whole(number, going) and not _has_begun(number, steps, going)]
             if whole:
                 self._commands.cancel(whole, ["--signal=KILL", "--full"])
         # One that has not begun has nothing to end: it is taken out of the queue.
@@ -348,10 +350,19 @@ def _step_of(handle: JobHandle) -> str:
 
 def _is_whole(number: str, handles: Sequence[JobHandle]) -> bool:
     """Whether these are all nodes of a job of Slurm's."""
-    mine = [handle for handle in handles if number in (_JobId.of(handle).number, _taker(handle))]
+    mine = _nodes_of(number, handles)
     told = read_json(str(Path(mine[0].directory, task.TASK_FILE)))
     count = told["assignment"]["node_count"] if told else 1
     return len(mine) >= count or _JobId.of(mine[0]).salvage > 0
+
+
+def _has_begun(number: str, steps: Container[JobHandle], handles: Sequence[JobHandle]) -> bool:
+    """Whether a job of Slurm's has begun its step on each of these nodes of it."""
+    return all(handle in steps for handle in _nodes_of(number, handles))
+
+
+def _nodes_of(number: str, handles: Sequence[JobHandle]) -> list[JobHandle]:
+    return [handle for handle in handles if number in (_JobId.of(handle).number, _taker(handle))]
 
 
 def _python(request: JobRequest) -> str:
