@@ -28,6 +28,7 @@ from runyard_server.lifecycle.starting import Starting
 from runyard_server.records import runs as records
 
 LOOK_EVERY_S = 1.0  # how soon a death that nobody reports is seen
+LONGEST_REST_S = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -222,10 +223,14 @@ class Lifecycle:
             self._ports.closing.sweep()
         except Exception:
             log.exception("What ended runs have left could not be cleared away")
-        next_look = time.monotonic()
+        next_look = began = time.monotonic()
         goes_on = False  # what the last pass moved is looked at in the next, at once
         while not self._stopping:
-            news = self._news.take(0.0 if goes_on else next_look - time.monotonic())
+            now = time.monotonic()
+            # Half of the time belongs to those who ask: in a burst of news each pass takes what came in its rest.
+            rest_s = 0.0 if goes_on else min(now - began, LONGEST_REST_S)
+            news = self._news.take(0.0 if goes_on else next_look - now, rest_s)
+            began = began if goes_on else time.monotonic()
             try:
                 if news.everything or time.monotonic() >= next_look:
                     next_look = time.monotonic() + LOOK_EVERY_S
@@ -263,9 +268,11 @@ class News:
                 self._run_ids[run_id] = None
             self._changed.notify()
 
-    def take(self, timeout_s: float) -> Told:
-        """What was told, once there is something; nothing after ``timeout_s``."""
+    def take(self, timeout_s: float, rest_s: float = 0.0) -> Told:
+        """What was told, once there is something, but not before ``rest_s``; nothing after ``timeout_s``."""
         with self._changed:
+            if rest_s > 0:
+                self._changed.wait_for(lambda: self._everything, rest_s)
             if timeout_s > 0:
                 self._changed.wait_for(lambda: self._everything or self._run_ids, timeout_s)
             told = Told(list(self._run_ids), self._everything)

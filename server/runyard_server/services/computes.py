@@ -1,6 +1,7 @@
 """Compute targets: named clusters, what they are asked to be and what they do now."""
 
 import builtins
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,32 @@ LOCAL = "local"
 SUCCEEDED = "Succeeded"
 _PRIORITIES = ("dedicated", "lowpriority")
 _TYPES = {"slurm": "Slurm", "ray": "Ray"}  # the class that a target is opened as, by executor
+
+
+class KnownTargets:
+    """Targets that were read already. Every submission asks for one, and only this server writes them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._records: dict[str, ComputeRecord] = {}
+        self._writes = 0
+
+    def get(self, name: str, read: Callable[[str], ComputeRecord | None]) -> ComputeRecord | None:
+        """The target of that name, by ``read`` where it is not known."""
+        with self._lock:
+            found, before = self._records.get(name), self._writes
+        if found is None:
+            found = read(name)
+            with self._lock:
+                if found is not None and self._writes == before:  # else it was changed while it was read
+                    self._records[name] = found
+        return found
+
+    def forget(self) -> None:
+        """Something was written."""
+        with self._lock:
+            self._writes += 1
+            self._records.clear()
 
 
 class ComputeService:
@@ -62,6 +89,7 @@ class ComputeService:
         self._check = check
         self._count = count
         self._out_of_reach = out_of_reach
+        self._known = KnownTargets()
         now = clock.now()
         spec = ComputeSpec(name=LOCAL, max_nodes=cpus, executor=LOCAL, type="Local", description="This machine.")
         self._local = ComputeRecord(spec, LOCAL, SUCCEEDED, now, now, now)
@@ -82,6 +110,7 @@ class ComputeService:
             if stored.spec != spec:
                 _refuse_other_kind(stored, spec, executor)
                 records.change(connection, spec, now)
+        self._known.forget()
         self._changed()
         return self.get(spec.name)
 
@@ -101,8 +130,9 @@ class ComputeService:
         Raises:
             UnknownComputeError: there is none of that name.
         """
-        with self._database.read() as connection:
-            record = self._stored(connection, name)
+        record = self._looked_up(name)
+        if record is None:
+            raise self._unknown(name)
         return replace(record, gpus_per_node=_gpus_of(record))
 
     def list(self) -> Sequence[ComputeRecord]:
@@ -127,6 +157,7 @@ class ComputeService:
             spec = replace(self._stored(connection, name).spec, **given)
             _check_nodes(spec)
             records.change(connection, spec, self._clock.now())
+        self._known.forget()
         self._changed()
         return self.get(name)
 
@@ -148,6 +179,7 @@ class ComputeService:
                     "Wait for them or cancel them (`runyard run cancel RUN`), then delete it."
                 )
             records.remove(connection, name)
+        self._known.forget()
 
     def nodes(self, name: str) -> Sequence[ComputeNode]:
         """The nodes that are in use, with the run of each."""
@@ -162,8 +194,7 @@ class ComputeService:
 
     def room(self, name: str) -> tuple[Target, str] | None:
         """A target's room for placement and its executor's name; None where there is no such target."""
-        with self._database.read() as connection:
-            record = self._local if name == LOCAL else records.get(connection, name)
+        record = self._looked_up(name)
         if record is None:
             return None
         spec = record.spec
@@ -171,15 +202,29 @@ class ComputeService:
         max_jobs = options.max_jobs if options is not None else None
         return Target(name, spec.max_nodes, record.executor == LOCAL, _gpus_of(record), max_jobs), record.executor
 
+    def _looked_up(self, name: str) -> ComputeRecord | None:
+        """A target as it is stored, read from the database once."""
+        if name == LOCAL:
+            return self._local
+        return self._known.get(name, self._read)
+
+    def _read(self, name: str) -> ComputeRecord | None:
+        with self._database.read() as connection:
+            return records.get(connection, name)
+
     def _stored(self, connection: Connection, name: str) -> ComputeRecord:
         found = self._local if name == LOCAL else records.get(connection, name)
         if found is None:
-            names = [LOCAL, *(record.spec.name for record in records.list_all(connection))]
-            raise UnknownComputeError(
-                f"There is no compute target {name!r}. This workspace has: {', '.join(names)}. "
-                "ComputeTarget.create(workspace, name, configuration) makes one."
-            )
+            raise self._unknown(name)
         return found
+
+    def _unknown(self, name: str) -> UnknownComputeError:
+        with self._database.read() as connection:
+            names = [LOCAL, *(record.spec.name for record in records.list_all(connection))]
+        return UnknownComputeError(
+            f"There is no compute target {name!r}. This workspace has: {', '.join(names)}. "
+            "ComputeTarget.create(workspace, name, configuration) makes one."
+        )
 
     def _seen(self, record: ComputeRecord, busy: Mapping[str, int]) -> ComputeRecord:
         spec = record.spec

@@ -150,12 +150,11 @@ class RunService:
         """The run that ``add`` makes, or the one that the same request has made before: its answer got lost."""
         try:
             with self._database.write() as connection:
-                there = records.find(connection, run_id)
-                record = add(connection) if there is None else there
-        except IntegrityError:  # the same request twice at one moment
-            there = record = self.get(run_id)
-        if there is not None and not is_same(there):
-            raise RunException(f"A run with the id {run_id!r} is here already; ids are never used twice.")
+                record = add(connection)
+        except IntegrityError:  # most have an id that is new: only the others are looked for
+            record = self.get(run_id)
+            if not is_same(record):
+                raise RunException(f"A run with the id {run_id!r} is here already; ids are never used twice.") from None
         self._wake(run_id)
         return record
 
