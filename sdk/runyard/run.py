@@ -463,11 +463,9 @@ class Run(MetricLogging):
 
     def get_file_names(self) -> List[str]:
         """Names of everything that the run keeps: outputs, logs, uploads."""
-        from runyard.transfer import list_run_files
+        from runyard.run_files import kept_by
 
-        names = {entry.path for entry in list_run_files(self._transport, self.id)}
-        names.update(self._log_names())
-        return sorted(names)
+        return kept_by(self).names
 
     def upload_file(self, name: str, path_or_stream: Any, datastore_name: Optional[str] = None) -> None:
         """Stores a local file, or what a stream holds, with the run as ``name``.
@@ -515,16 +513,15 @@ class Run(MetricLogging):
         Raises:
             FileNotInRunError: the run has no such file; names those that it has.
         """
-        from runyard.run_files import download
+        from runyard.run_files import download, kept_by
 
         target = output_file_path or os.path.basename(name)
         if os.path.isdir(target) or target.endswith(os.sep):
             target = os.path.join(target, os.path.basename(name))
-        if download(self, {name: target}) == 0:
+        kept = kept_by(self)
+        if download(self, kept, {name: target}) == 0:
             raise FileNotInRunError(
-                "Run {} has no file '{}'. It has: {}.".format(
-                    self.id, name, ", ".join(self.get_file_names()[:20]) or "none"
-                )
+                "Run {} has no file '{}'. It has: {}.".format(self.id, name, ", ".join(kept.names[:20]) or "none")
             )
 
     def download_files(
@@ -542,18 +539,20 @@ class Run(MetricLogging):
             append_prefix: whether the prefix stays part of the local paths.
             output_paths: local paths in the place of their own, one per file.
         """
-        from runyard.run_files import download, targets
+        from runyard.run_files import download, kept_by, targets
 
         asked = {"timeout_seconds": timeout_seconds, "batch_size": unless(100, batch_size)}
         not_used("Run.download_files", asked, "files come as fast as they can, in packs of bounded size.")
-        download(self, targets(self.get_file_names(), prefix, output_directory, output_paths, append_prefix))
+        kept = kept_by(self)
+        download(self, kept, targets(kept.names, prefix, output_directory, output_paths, append_prefix))
 
     def get_all_logs(self, destination: Optional[str] = None) -> List[str]:
         """Writes every log to ``destination`` (default: here) and gives the local paths."""
-        from runyard.run_files import download, targets
+        from runyard.run_files import download, kept_by, targets
 
-        wanted = targets(self._log_names(), None, destination, None, True)
-        download(self, wanted)
+        kept = kept_by(self)
+        wanted = targets(kept.logs, None, destination, None, True)
+        download(self, kept, wanted)
         return sorted(wanted.values())
 
     # Code and models

@@ -3,9 +3,10 @@
 import os
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from runyard.errors import UserErrorException
+from runyard.protocol.files import FileEntry
 
 if TYPE_CHECKING:
     from runyard.progress import Progress
@@ -42,6 +43,24 @@ def files_below(folder: str) -> List[Tuple[str, str]]:
     return sorted(found)
 
 
+class Kept(NamedTuple):
+    """What a run keeps: its files, and the logs that it has or still writes."""
+
+    entries: List[FileEntry]
+    logs: List[str]
+
+    @property
+    def names(self) -> List[str]:
+        return sorted({entry.path for entry in self.entries}.union(self.logs))
+
+
+def kept_by(run: "Run") -> Kept:
+    """Asks the server what the run keeps now."""
+    from runyard.transfer import list_run_files
+
+    return Kept(list_run_files(run._transport, run.id), run._log_names())
+
+
 def targets(
     names: Sequence[str],
     prefix: Optional[str],
@@ -50,31 +69,36 @@ def targets(
     append_prefix: bool,
 ) -> Dict[str, str]:
     """Where each of the run's files below ``prefix`` goes: run path to local path."""
-    from runyard.transfer import contained
+    from runyard.unpacking import Folder
 
     chosen = [name for name in names if prefix is None or name.startswith(prefix)]
     if paths is not None:
         if len(paths) != len(chosen):
             raise UserErrorException("{} output_paths do not fit {} files.".format(len(paths), len(chosen)))
         return dict(zip(chosen, paths))
+    folder = Folder(directory or ".")
     found = {}
     for name in chosen:
         kept = name
         if prefix and not append_prefix:
             kept = name[len(prefix) :].lstrip("/") or name.rsplit("/", 1)[-1]
-        found[name] = contained(directory or ".", kept)
+        found[name] = folder.target(kept)
     return found
 
 
-def download(run: "Run", wanted: Mapping[str, str], progress: Optional["Progress"] = None) -> int:
-    """Writes files of the run (run path to local path) and gives how many there were."""
-    from runyard.transfer import download_run_files, list_run_files
+def download(run: "Run", kept: Kept, wanted: Mapping[str, str], progress: Optional["Progress"] = None) -> int:
+    """Writes files of the run (run path to local path) and gives how many there were.
 
-    entries = [entry for entry in list_run_files(run._transport, run.id) if entry.path in wanted]
+    Args:
+        kept: what the run keeps, as ``kept_by`` has told.
+    """
+    from runyard.transfer import download_run_files
+
+    entries = [entry for entry in kept.entries if entry.path in wanted]
     count = download_run_files(run._transport, run.id, entries, wanted, progress) if entries else 0
     stored = {entry.path for entry in entries}
     # The logs of a run that goes on are not files yet; they are read as they stand.
-    for name in set(run._log_names()) & (set(wanted) - stored):
+    for name in set(kept.logs) & (set(wanted) - stored):
         os.makedirs(os.path.dirname(os.path.abspath(wanted[name])), exist_ok=True)
         with open(wanted[name], "wb") as target:
             for piece in log_pieces(run, name):

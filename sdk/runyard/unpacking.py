@@ -1,6 +1,7 @@
 """Packs and lent files on their way in: every file is written inside its folder, verified, whole or not at all."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -84,6 +85,7 @@ class FileWriter:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._made: Set[str] = set()
+        self._small = memoryview(bytearray(_BLOCK))
         self._buffers: List[memoryview] = []  # that are free; threads that hash give them back
 
     def unpack(self, reader: PackReader, target: str, digest: str, executable: bool = False) -> None:
@@ -133,6 +135,8 @@ class FileWriter:
 
     def _received(self, reader: PackReader, descriptor: int, target: str) -> str:
         """Writes the entry's bytes and gives their digest. A large one is hashed by threads beside."""
+        if reader.left <= _BLOCK:
+            return self._received_at_once(reader, descriptor, target)
         hashing = Hashing(reader.left)
         try:
             while reader.left:
@@ -148,6 +152,17 @@ class FileWriter:
             return str(hashing.digest())
         finally:
             hashing.close()
+
+    def _received_at_once(self, reader: PackReader, descriptor: int, target: str) -> str:
+        """The same for a small one: there may be many thousands of them."""
+        size = reader.left
+        block = self._small[:size]
+        while reader.left:
+            reader.into(block[size - reader.left :])
+        with _local(target):
+            _write_all(descriptor, block)
+        self._progress(size, 0)
+        return hashlib.sha256(block).hexdigest()
 
 
 class _NewFile:

@@ -431,10 +431,10 @@ def download(call: Call) -> int:
     from runyard import run_files
     from runyard.errors import FileNotInRunError
     from runyard.progress import ProgressBar
-    from runyard.transfer import list_run_files
 
     run = call.run(call.given.run)
-    there = run.get_file_names()
+    kept = run_files.kept_by(run)
+    there = kept.names
     wanted = there
     if call.given.names:
         wanted = []
@@ -449,9 +449,9 @@ def download(call: Call) -> int:
             wanted += [name for name in below if name not in wanted]
     directory = call.given.to or run.id
     targets = run_files.targets(wanted, None, directory, None, True)
-    total = sum(entry.size for entry in list_run_files(run._transport, run.id) if entry.path in targets)
+    total = sum(entry.size for entry in kept.entries if entry.path in targets)
     with ProgressBar("Downloading", total, len(targets)) as progress:
-        count = run_files.download(run, targets, progress)
+        count = run_files.download(run, kept, targets, progress)
     if call.out.as_json:
         call.out.json({"id": run.id, "directory": directory, "files": targets})
     else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, or_, select
 
 from runyard.protocol.codec import from_json
 from runyard.protocol.files import FileEntry, Manifest
@@ -39,10 +39,16 @@ def add_snapshot(connection: Connection, snapshot_id: str, manifest: Manifest, n
     put(connection, snapshots, [row])
 
 
-def of_run(connection: Connection, run_id: str) -> list[FileEntry]:
-    """The run's files, by path."""
-    rows = connection.execute(_select().where(artifacts.c.run_id == run_id).order_by(artifacts.c.path))
-    return [_entry(row) for row in rows]
+def of_run(connection: Connection, run_id: str, below: Sequence[str] = ()) -> list[FileEntry]:
+    """The run's files, by path.
+
+    Args:
+        below: folders, each with a "/" at its end; only what lies in one of them (SQLite takes the case of letters lightly).
+    """
+    wanted = _select().where(artifacts.c.run_id == run_id).order_by(artifacts.c.path)
+    if below:
+        wanted = wanted.where(or_(*(artifacts.c.path.startswith(folder, autoescape=True) for folder in below)))
+    return [_entry(row) for row in connection.execute(wanted)]
 
 
 def some_of_run(connection: Connection, run_id: str, paths: Iterable[str]) -> list[FileEntry]:

@@ -91,9 +91,13 @@ class FileService:
         (entry,) = self._existing(run_id, [path])
         return StoredFile(entry, self._store.path(entry.digest))
 
-    def sizes(self, run_id: str) -> Sequence[tuple[str, int]]:
-        """Path and size in bytes of each of the run's files, by path."""
-        return [(entry.path, entry.size) for entry in self.list(run_id)]
+    def sizes(self, run_id: str, below: Sequence[str] = ()) -> Sequence[tuple[str, int]]:
+        """Path and size in bytes of each of the run's files, or of those below some folders, by path. Raises as ``list``."""
+        with self._database.read() as connection:
+            found = records.of_run(connection, run_id, below)
+            if not found:
+                run_records.get(connection, run_id)
+        return [(entry.path, entry.size) for entry in found]
 
     def read(self, run_id: str, path: str, offset: int, limit: int) -> bytes:
         """At most ``limit`` bytes of a file from ``offset`` on. Raises as ``open``."""

@@ -6,11 +6,13 @@ from typing import Protocol
 from runyard.errors import FileNotInRunError
 from runyard_server.services.logs import LogService
 
+_FOLDERS = ("azureml-logs/", "logs/")
+
 
 class StoredFiles(Protocol):
     """What reading needs of the files of runs."""
 
-    def sizes(self, run_id: str) -> Sequence[tuple[str, int]]: ...
+    def sizes(self, run_id: str, below: Sequence[str]) -> Sequence[tuple[str, int]]: ...
 
     def read(self, run_id: str, path: str, offset: int, limit: int) -> bytes: ...
 
@@ -24,7 +26,7 @@ class ReadingService:
 
     def list(self, run_id: str) -> list[tuple[str, int]]:
         """Name and size of every log, live or stored, by name."""
-        found = dict(self._files.sizes(run_id))
+        found = dict(self._files.sizes(run_id, _FOLDERS))
         found.update(self._logs.list(run_id))
         return sorted((name, size) for name, size in found.items() if _is_log(name))
 
@@ -41,4 +43,4 @@ class ReadingService:
 
 
 def _is_log(name: str) -> bool:
-    return name.startswith(("azureml-logs/", "logs/"))
+    return name.startswith(_FOLDERS)

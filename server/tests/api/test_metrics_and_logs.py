@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,7 +49,7 @@ class InMemory(Transport):
 class NoFiles:
     """Of a run that has not ended: nothing is stored yet."""
 
-    def sizes(self, run_id: str) -> list[tuple[str, int]]:
+    def sizes(self, run_id: str, below: Sequence[str]) -> list[tuple[str, int]]:
         return []
 
     def read(self, run_id: str, path: str, offset: int, limit: int) -> bytes:
