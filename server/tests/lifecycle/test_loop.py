@@ -69,3 +69,17 @@ def test_news_are_told_once_and_in_their_order() -> None:
     assert news.take(timeout_s=60).everything
     told = news.take(timeout_s=0)
     assert (told.run_ids, told.everything) == ([], False)
+
+
+def test_a_rest_is_over_at_once_when_everything_is_to_be_looked_at() -> None:
+    news = News()
+    news.tell("a")
+    news.tell(None)
+    told = news.take(timeout_s=60, rest_s=60)
+    assert (told.run_ids, told.everything) == (["a"], True)
+
+
+def test_what_was_told_before_a_rest_is_taken_after_it() -> None:
+    news = News()
+    news.tell("a")
+    assert news.take(timeout_s=60, rest_s=0.001).run_ids == ["a"]
