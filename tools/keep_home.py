@@ -8,6 +8,7 @@ kills the server, the job and the script while a run goes on and another one wai
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import signal
@@ -31,6 +32,14 @@ def main() -> int:
     from runyard.protocol.version import VERSION
     from runyard_server.records.migrate import HEAD
 
+    with PLACE.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another one that keeps a home now has the same folder
+        in_place(lambda: keep(given.name or f"{VERSION}-{HEAD}", given.to))
+    return 0
+
+
+def in_place(act: Callable[[], None]) -> None:
+    """Does something with an empty folder as the home, and this Python under a name that is no machine's."""
     shutil.rmtree(PLACE, ignore_errors=True)
     PLACE.mkdir(parents=True, mode=0o700)
     os.environ["RUNYARD_HOME"] = str(PLACE / "home")
@@ -39,11 +48,10 @@ def main() -> int:
     python.symlink_to(sys.executable)
     os.environ["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     try:
-        keep(given.name or f"{VERSION}-{HEAD}", given.to)
+        act()
     finally:
         end_all()
         shutil.rmtree(PLACE)
-    return 0
 
 
 def keep(name: str, target: Path) -> None:
