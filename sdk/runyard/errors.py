@@ -154,6 +154,13 @@ class AttemptOverError(RunException):
     http_status = 409
 
 
+class TicketUsedError(RunException):
+    """A node came for a job that another one has come for, or that is not there any more."""
+
+    code = "ticket_used"
+    http_status = 409
+
+
 class FileNotInRunError(RunException):
     code = "file_not_in_run"
     http_status = 404

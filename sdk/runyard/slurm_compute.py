@@ -63,6 +63,8 @@ class SlurmCompute(AmlCompute):
         setup: Optional[List[str]] = None,
         options: Optional[List[str]] = None,
         max_jobs: int = 100,
+        scratch: str = "",
+        uv: str = "",
         tags: Optional[Dict[str, str]] = None,
         description: Optional[str] = None,
     ) -> "SlurmProvisioningConfiguration":
@@ -80,6 +82,9 @@ class SlurmCompute(AmlCompute):
             setup: lines of shell that each run's script begins with, for instance "module load cuda".
             options: further options of ``sbatch``, for instance "--nice=10".
             max_jobs: jobs that are with Slurm at a time; further runs wait in the workspace for their turn.
+            scratch: a folder on each node's own disk ("/scratch/$USER"; its variables are the node's), for nodes that do
+                not see the server's folder: they fetch code and data into it, and build environments there.
+            uv: the program that builds environments on such nodes; by default the one on PATH, else the server's own.
         Raises:
             ComputeTargetException: a number or a time is none.
         """
@@ -98,6 +103,8 @@ class SlurmCompute(AmlCompute):
             setup=list(setup or []),
             options=list(options or []),
             max_jobs=max_jobs,
+            scratch=scratch,
+            uv=uv,
         )
         configuration = SlurmProvisioningConfiguration(slurm, max_nodes, vm_size, tags, description)
         configuration.validate_configuration()

@@ -32,6 +32,7 @@ from runyard_server.api import (
     logs,
     metrics,
     models,
+    nodes,
     objects,
     run_table,
     runs,
@@ -74,10 +75,12 @@ from runyard_server.services.fence import Fence
 from runyard_server.services.files import FileService
 from runyard_server.services.given_files import GivenFiles
 from runyard_server.services.hub import Hub
+from runyard_server.services.job_archive import JobArchive
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
 from runyard_server.services.model_names import ModelNameService
 from runyard_server.services.models import ModelService
+from runyard_server.services.nodes import NodeService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.pages import PageService
 from runyard_server.services.planning import PlanningService
@@ -107,6 +110,7 @@ ROUTERS = [
     logs.router,
     metrics.router,
     models.router,
+    nodes.router,
     objects.router,
     snapshots.router,
 ]
@@ -226,23 +230,21 @@ def build(
     datastore_service = DatastoreService(database, clock, home / "datastores", settings.datastore_roots)
     datastore_service.ensure_defaults()
     dataset_service = DatasetService(database, clock, datastore_service.get)
-    environment_service = EnvironmentService(
-        database,
-        clock,
-        Environments(
-            settings.environments,
-            None,
-            settings.python_directories,
-            settings.wheels,
-            settings.conda,
-            settings.pytorch_cpu,
-            settings.containers,
-        ),
+    environments_here = Environments(
+        settings.environments,
+        None,
+        settings.python_directories,
+        settings.wheels,
+        settings.conda,
+        settings.pytorch_cpu,
+        settings.containers,
     )
+    environment_service = EnvironmentService(database, clock, environments_here)
     places = Places(compute_service, snapshot_service, environment_service, datastore_service, file_service)
     admission = AdmissionService(places, executors, gpu_count)
     run_service = RunService(database, clock, hub, admission.check, wake)
     queue = QueueService(database, executors, compute_service.room)
+    archive = JobArchive(sdk_path, lambda: environments_here.uv)
     assignments = AssignmentService(
         runs_folder=home / "runs",
         workspace=settings.workspace,
@@ -254,6 +256,8 @@ def build(
         local_path=places.local_path,
         has_outputs=file_service.has_outputs,
         public_address=settings.public_url,
+        lock=environment_service.lock_by_key,
+        archive=lambda: archive.digest,
     )
     services = Services(
         instance=uuid.uuid4().hex,
@@ -281,6 +285,7 @@ def build(
         metrics=MetricService(database, hub, run_service.apply_spooled),
         models=ModelService(database, clock, store, file_service),
         model_names=ModelNameService(database, clock),
+        nodes=NodeService(assignments, tokens, archive),
         objects=ObjectService(store),
         reading=ReadingService(log_service, file_service),
         snapshots=snapshot_service,

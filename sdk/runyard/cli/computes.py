@@ -53,6 +53,8 @@ def _add_slurm(parser: Any) -> None:
         ("gres", "LIST", "what each node has: gpu:a100:4 says how many GPUs, of which a run gets what it asks for"),
         ("time", "LIMIT", "minutes, or days-hours:minutes:seconds, after which Slurm ends a run"),
         ("python", "PROGRAM", "what starts the job on a node: Python 3.7 or later (default: python3)"),
+        ("scratch", "FOLDER", "of each node's own disk, for nodes that do not see the server's folder"),
+        ("uv", "PROGRAM", "with --scratch: what builds environments there (default: on PATH, else the server's own)"),
     ]:
         group.add_argument("--" + name, metavar=metavar, help=text)
     for name, text in [
@@ -104,6 +106,8 @@ def _slurm_options(given: Any) -> Dict[str, Any]:
         "gres": given.gres,
         "time_limit": given.time,
         "python": given.python,
+        "scratch": given.scratch,
+        "uv": given.uv,
         "cpus_per_node": given.cpus_per_node,
         "memory_mb": given.memory_mb,
         "exclusive": given.exclusive,

@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from runyard.errors import RunyardError
+from runyard.errors import LimitReachedError, RunyardError, ServerUnavailableError
 from runyard.home import read_json, write_json
 from runyard.job import conda_prefix, stacks
 from runyard.job.collect import Collector
@@ -20,7 +21,7 @@ from runyard.job.report import Reporter
 from runyard.job.script import Script
 from runyard.job.spawn import Ranks, Stop
 from runyard.protocol.codec import to_json
-from runyard.protocol.jobs import JobAssignment
+from runyard.protocol.jobs import EnvironmentToBuild, JobAssignment
 from runyard.protocol.runs import RunError
 from runyard.protocol.status import Reason
 from runyard.shipping import Shipper
@@ -77,6 +78,8 @@ class NodeJob:
             self._make_folders()
             write_json(os.path.join(self.assignment.directory, "job.json"), self._shown(), private=True)
             data = fetcher.fetch(self.reporter.wait_for_server)
+            if self.assignment.build is not None:
+                self.assignment = replace(self.assignment, python=self._built(self.assignment.build))
             activated = {}
             if self.container is not None:
                 self.container.prepare(self._log_preparation)
@@ -102,6 +105,17 @@ class NodeJob:
         self.error = self.ranks.run(self.reporter.running, self.reporter.ranks_changed)
         self.reporter.canceled = self.ranks.canceled
         self.reporter.timed_out = self.ranks.timed_out
+
+    def _built(self, wanted: EnvironmentToBuild) -> str:
+        from runyard.job.node_venv import NodeVenv  # few runs need it, and all wait for what is imported here
+
+        venv = NodeVenv(wanted, self.transport, self._log_preparation, self.events.empty)
+        while True:
+            try:
+                return venv.python()
+            except (ServerUnavailableError, LimitReachedError) as away:
+                if not self.reporter.wait_for_server(str(away)):
+                    raise
 
     def _make_folders(self) -> None:
         for folder in (self.code, self.spool, os.path.join(self.logs, "azureml-logs")):

@@ -54,7 +54,7 @@ class Task:
     def run(self) -> int:
         """Runs the job; the exit code is the job's own, as a shell would give it."""
         here = {"host": socket.gethostname(), "pid": os.getpid(), "step": _step()}
-        write_json(os.path.join(self._directory, WHERE_FILE), here)
+        self._tell_where(here)
         signal.signal(signal.SIGTERM, lambda *_: self._end())
         # Looked for after the file that says where: who made it before that has not found a step to end.
         if self._is_wanted(KILL_FILE):
@@ -128,10 +128,16 @@ class Task:
         if self._job is not None and self._job.returncode is None:
             send(self._job.pid, signal.SIGTERM)
 
+    def _tell_where(self, here: Dict[str, Any]) -> None:
+        write_json(os.path.join(self._directory, WHERE_FILE), here)
+
     def _note(self, code: Optional[int], name: Optional[str], message: str) -> None:
         if not os.path.isdir(self._directory):
             return  # everything is stored, and the server has cleared it away
         end = {"exit_code": code, "signal": name, "message": message, "salvage": self._assignment.get("salvage", 0)}
+        self._tell_end(end)
+
+    def _tell_end(self, end: Dict[str, Any]) -> None:
         try:
             write_json(os.path.join(self._directory, EXIT_FILE), end)
         except OSError as fault:  # a full disk: the engine's own word has to do

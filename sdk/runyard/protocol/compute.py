@@ -17,6 +17,9 @@ class SlurmSpec:
         setup: lines of shell that each run's script begins with.
         options: further options, each as ``sbatch`` takes it on one line: ``"--nice=10"``.
         max_jobs: jobs that are with Slurm at a time; further runs wait here for their turn.
+        scratch: folder on each node's own disk, where variables of the node may stand ("$TMPDIR"): given, the nodes
+            need not see the server's folder.
+        uv: program there that builds environments; "" takes the one on PATH, else the server's own.
     """
 
     partition: Optional[str] = None
@@ -33,6 +36,8 @@ class SlurmSpec:
     setup: List[str] = field(default_factory=list)
     options: List[str] = field(default_factory=list)
     max_jobs: int = 100
+    scratch: str = ""
+    uv: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class RaySpec:
         resources: further ones by the cluster's own names, and how much of each node.
         python: the command that is the cluster's Python on its head.
         max_jobs: jobs that are with Ray at a time; further runs wait here for their turn.
+        scratch, uv: as for Slurm.
     """
 
     address: str
@@ -56,6 +62,8 @@ class RaySpec:
     resources: Dict[str, float] = field(default_factory=dict)
     python: str = "python"
     max_jobs: int = 20
+    scratch: str = ""
+    uv: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,16 @@ class ComputeSpec:
     type: str = "AmlCompute"
     slurm: Optional[SlurmSpec] = None
     ray: Optional[RaySpec] = None
+
+    @property
+    def scratch(self) -> str:
+        """Where its nodes keep what they fetch; "" for nodes that see the server's folder."""
+        return self.slurm.scratch if self.slurm is not None else self.ray.scratch if self.ray is not None else ""
+
+    @property
+    def uv(self) -> str:
+        """The program that builds environments on such nodes; "" for the usual one."""
+        return self.slurm.uv if self.slurm is not None else self.ray.uv if self.ray is not None else ""
 
 
 @dataclass(frozen=True)

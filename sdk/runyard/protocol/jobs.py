@@ -33,6 +33,70 @@ class JobContainer:
 
 
 @dataclass(frozen=True)
+class NodeInvitation:
+    """What a node that does not see the server's folder is told, so that it comes for its job.
+
+    Attributes:
+        ticket: good for one coming: what it is exchanged for does the rest.
+        archive: digest of the archive of the SDK that the node is to fetch and check.
+        scratch: folder on the node's own disk; variables in it are the node's.
+    """
+
+    server_url: str
+    run_id: str
+    attempt: int
+    node: int
+    ticket: str
+    archive: str
+    scratch: str
+
+
+@dataclass(frozen=True)
+class NodeArrival:
+    """What such a node says when it comes.
+
+    Attributes:
+        claim: a word of its own; the same again (an answer was lost) gets the same job, another one nothing.
+        step: the engine's name for its task.
+    """
+
+    claim: str
+    host: str
+    pid: int
+    step: str = ""
+
+
+@dataclass(frozen=True)
+class NodeEnd:
+    """How the job ended on such a node, or why it could not begin (``began`` False). ``tail``: of its own log."""
+
+    exit_code: Optional[int] = None
+    signal: Optional[str] = None
+    message: str = ""
+    began: bool = True
+    tail: str = ""
+
+
+@dataclass(frozen=True)
+class EnvironmentToBuild:
+    """The run's environment, for a node that builds it itself: once, under its key.
+
+    Attributes:
+        key: "" for a user-managed one, which is looked for under the name ``interpreter``.
+        uv: the program that builds it; "" takes the one on PATH, else the server's own.
+        folder: where built ones are kept; the node itself says where that is.
+    """
+
+    key: str = ""
+    interpreter: str = ""
+    python_version: str = ""
+    requirements: str = ""
+    options: List[str] = field(default_factory=list)
+    uv: str = ""
+    folder: str = ""
+
+
+@dataclass(frozen=True)
 class JobAssignment:
     """One node's share of one attempt of a run. Read by ``python -m runyard.job`` from its input.
 
@@ -49,6 +113,7 @@ class JobAssignment:
         container: what the ranks run in; None where they run on the node itself.
         resume: name of the data reference that holds what the script goes on from; None where there is nothing.
         salvage: 0 for the run's own job; else which one this is of those that collect what a lost job left.
+        build: the environment that the node makes itself, and whose interpreter then takes ``python``'s place.
     """
 
     run_id: str
@@ -80,6 +145,7 @@ class JobAssignment:
     shared_code: Optional[str] = None
     container: Optional[JobContainer] = None
     resume: Optional[str] = None
+    build: Optional[EnvironmentToBuild] = None
 
     @property
     def keeps_folders(self) -> bool:

@@ -99,6 +99,8 @@ class Guard:
         if Role(identity.role) not in allowed:
             raise PermissionDeniedError(f"A token of role '{identity.role}' may not do this.")
         _check_length(headers, most_bytes)
+        if identity.role == "node":
+            _check_node(identity, params)
         if identity.role == "run" and params.get("run_id", identity.run_id) != identity.run_id:
             raise PermissionDeniedError("A run's token is good for that run alone.")
         return identity
@@ -149,6 +151,13 @@ class Guard:
             except AuthenticationException as fault:
                 refused = fault
         raise refused
+
+
+def _check_node(identity: Identity, params: Mapping[str, str]) -> None:
+    assert identity.lease is not None
+    own = {"run_id": identity.run_id, "attempt": str(identity.lease.attempt), "node": str(identity.node)}
+    if {name: str(params.get(name)) for name in own} != own:
+        raise PermissionDeniedError("A node's ticket is good for that node of that attempt alone.")
 
 
 def _tokens(scope: Scope, headers: Mapping[str, str]) -> Iterator[str]:

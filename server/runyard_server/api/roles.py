@@ -6,6 +6,8 @@ Roles, by what a token stands for:
 - ``VIEWER``: a page ticket: reads pages and what they show.
 - ``RUN``: a job's token: what concerns its own run (``{run_id}`` in the path is checked against
   it), and reading what the workspace offers to every run.
+- ``NODE``: the ticket of a node that does not see the server's folder: comes for its job (``{run_id}``,
+  ``{attempt}`` and ``{node}`` in the path are checked against it).
 - ``MEMBER``: the workspace's token.
 """
 
@@ -16,6 +18,7 @@ class Role(str, Enum):
     PUBLIC = "public"
     VIEWER = "viewer"
     RUN = "run"
+    NODE = "node"
     MEMBER = "member"
 
 
@@ -24,6 +27,8 @@ PAGES = frozenset({Role.VIEWER, Role.MEMBER})
 READ = frozenset({Role.VIEWER, Role.RUN, Role.MEMBER})
 OWN_RUN = frozenset({Role.RUN, Role.MEMBER})
 MEMBERS = frozenset({Role.MEMBER})
+COMING_NODE = frozenset({Role.NODE})
+OWN_JOB = frozenset({Role.RUN})
 
 TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", "/api/v1/health"): PUBLIC,
@@ -55,6 +60,11 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("POST", "/api/v1/runs/{run_id}/report"): OWN_RUN,
     ("POST", "/api/v1/runs/{run_id}/heartbeat"): OWN_RUN,
     ("GET", "/api/v1/runs/{run_id}/follow"): READ,
+    ("POST", "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/begin"): COMING_NODE,
+    ("GET", "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/wanted"): OWN_JOB,
+    ("POST", "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/end"): OWN_JOB,
+    ("GET", "/api/v1/job-archive/{digest}"): READ,
+    ("GET", "/api/v1/job-tools/uv"): READ,
     ("GET", "/api/v1/computes"): READ,
     ("POST", "/api/v1/computes"): MEMBERS,
     ("GET", "/api/v1/computes/{name}"): READ,

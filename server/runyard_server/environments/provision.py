@@ -58,6 +58,11 @@ class Environments:
         self._images = Images(root / "images", self._uv, containers or ContainerSettings())
         self.cache = EnvironmentCache(self._builds, compiled, self._conda)
 
+    @property
+    def uv(self) -> str:
+        """Path of the uv that builds environments here; raises EnvironmentException where there is none."""
+        return self._uv.path
+
     def check(self, spec: EnvironmentSpec, elsewhere: bool = False) -> None:
         """Refuses at once what could never be resolved; needs no network.
 

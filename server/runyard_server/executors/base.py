@@ -13,7 +13,7 @@ from typing import Any
 from runyard.errors import ComputeTargetException, RunyardError
 from runyard.protocol.codec import to_json
 from runyard.protocol.compute import ComputeSpec
-from runyard.protocol.jobs import JobAssignment
+from runyard.protocol.jobs import JobAssignment, NodeInvitation
 from runyard.protocol.status import Reason
 from runyard_server.domain.gpus import Gpu
 
@@ -50,6 +50,7 @@ class JobRequest:
         argv: replaces the job's own command: the contract suite runs stand-ins with it.
         target: the compute target, for an engine that must know what its nodes are to be.
         gpus_per_node: to be asked of an engine that gives GPUs out itself.
+        invitations: one per node, where the nodes do not see the server's folder.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class JobRequest:
     argv: list[str] | None = None
     target: ComputeSpec | None = None
     gpus_per_node: int = 0
+    invitations: list[NodeInvitation] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

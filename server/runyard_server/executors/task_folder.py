@@ -1,18 +1,24 @@
 """What a server and the task on a node (``runyard.job.task``) leave for each other in the node's directory, seen by both.
 
+A node that does not see that directory comes for its task over HTTP; the server then reads and writes there for it.
+
 For executors that hand runs to an engine: what each node's job is to be, that it is to end, and how it has ended. An
 engine's own files of an attempt lie one folder above, where those of its salvages have names of their own.
 """
 
+import json
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runyard.errors import TicketUsedError
 from runyard.home import read_json, write_json
 from runyard.job import task
 from runyard.job.processes import MARKER, marker_of
 from runyard.protocol.codec import to_json
+from runyard.protocol.jobs import NodeArrival, NodeEnd
 from runyard_server.executors.base import (
     JobHandle,
     JobObservation,
@@ -35,7 +41,7 @@ def node_plans(request: JobRequest, python: str) -> list[NodePlan]:
     plans = []
     for given in request.assignments:
         env = {MARKER: marker_of(request.run_id, request.attempt, given.node), "PYTHONPATH": given.sdk_path}
-        argv = list(request.argv or [python, "-S", "-m", "runyard.job"])
+        argv = list(request.argv or [task.THIS_PYTHON if request.invitations else python, "-S", "-m", "runyard.job"])
         plans.append(NodePlan(given.directory, argv, env, given, list(given.gpus)))
     return plans
 
@@ -88,11 +94,12 @@ def refused_by_the_disk(run_id: str) -> Iterator[None]:
         ) from error
 
 
-def lay_out(nodes: Iterable[NodePlan], cleared: Sequence[str] = ()) -> None:
+def lay_out(nodes: Iterable[NodePlan], cleared: Sequence[str] = (), job_file: Path | None = None) -> None:
     """Writes what each node's task reads, and clears away what an earlier job of the same directory has left.
 
     Args:
         cleared: names of an engine's own such files.
+        job_file: where the engine's job is to be noted that has the attempt, for nodes that cannot do it themselves.
     Raises:
         OSError: the disk refuses.
     """
@@ -102,8 +109,58 @@ def lay_out(nodes: Iterable[NodePlan], cleared: Sequence[str] = ()) -> None:
         directory.chmod(0o700)
         for name in (task.EXIT_FILE, task.END_FILE, task.KILL_FILE, *cleared):
             (directory / name).unlink(missing_ok=True)
-        told = {"argv": node.argv, "env": node.env, "assignment": to_json(node.assignment)}
+        told: dict[str, Any] = {"argv": node.argv, "env": node.env, "assignment": to_json(node.assignment)}
+        if job_file is not None:
+            told["job_file"] = job_file.name
         write_json(str(directory / task.TASK_FILE), told, private=True)
+
+
+def come_for(directory: Path, arrival: NodeArrival) -> dict[str, Any]:
+    """The task of a node that came for it.
+
+    Raises:
+        TicketUsedError: another one has come for it, or there is none any more.
+    """
+    told = read_json(str(directory / task.TASK_FILE))
+    if told is None:
+        raise TicketUsedError(f"Node {arrival.host} came for a job that is not there any more: its attempt is over.")
+    job, job_file = arrival.step.split(".")[0], directory.with_name(told.pop("job_file"))
+    is_other_job = not _write_once(job_file, job) and job_file.read_text() != job
+    mine = {"host": arrival.host, "pid": arrival.pid, "step": arrival.step, "claim": arrival.claim}
+    where = directory / task.WHERE_FILE
+    if is_other_job or (not _write_once(where, json.dumps(mine)) and _claim_of(where) != arrival.claim):
+        raise TicketUsedError(f"Node {arrival.host} came for a job that another one has come for already.")
+    return dict(told)
+
+
+def _write_once(path: Path, text: str) -> bool:
+    """Whether the file is made now: whole, and by nobody else."""
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    unfinished.write_text(text)
+    try:
+        path.hardlink_to(unfinished)
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        unfinished.unlink()
+
+
+def _claim_of(where: Path) -> str:
+    return str((read_json(str(where)) or {}).get("claim"))
+
+
+def wanted_end(directory: Path) -> str:
+    """What is wanted of the run's own job there: ``task.END_FILE``, ``task.KILL_FILE``, or nothing else ("")."""
+    return next((name for name in (task.KILL_FILE, task.END_FILE) if read(directory / name) == "0"), "")
+
+
+def write_end(directory: Path, end: NodeEnd) -> None:
+    """Notes how the run's own job has ended, as its task on the node would; nothing where all is cleared away."""
+    if directory.is_dir():
+        (directory / task.LOG_FILE).write_text(end.tail)
+        said = {"exit_code": end.exit_code, "signal": end.signal, "message": end.message, "began": end.began}
+        write_json(str(directory / task.EXIT_FILE), {**said, "salvage": 0})
 
 
 def ask_to_end(handle: JobHandle, salvage: int, firmly: bool) -> None:
@@ -128,6 +185,8 @@ def ended(handle: JobHandle, end: dict[str, Any], tail: Callable[[], str]) -> Jo
         tail: gives the end of the job's log, for the message of one that did not end well.
     """
     code, name = end.get("exit_code"), end.get("signal")
+    if not end.get("began", True):
+        return JobObservation(JobState.ENDED, code, name, str(end.get("message")), began=False)
     if code is None and name is None:
         return JobObservation(JobState.LOST, message=str(end.get("message") or ""))
     if code == 0:

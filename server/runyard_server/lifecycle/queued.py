@@ -137,14 +137,19 @@ class Queued:
         self, run: RunRecord, gpus: Sequence[Sequence[int]], leased: Sequence[int], executor: Executor
     ) -> JobRequest:
         ports = self._ports
-        assignments = ports.assignments.build(run, gpus, leased, Ability.SHARED_FOLDER in executor.abilities)
+        told = ports.assignments
+        assignments = told.build(run, gpus, leased, Ability.SHARED_FOLDER in executor.abilities)
         if Ability.QUEUES not in executor.abilities:
             return JobRequest(run.id, run.attempt, assignments)
         assert run.spec is not None
         target = ports.compute(run.target or "local")
         asked = asked_per_node(run.spec.gpus_per_node, target.gpus_per_node)
-        elsewhere = ports.assignments.as_seen_elsewhere(assignments)
-        return JobRequest(run.id, run.attempt, elsewhere, target=target.spec, gpus_per_node=asked)
+        if target.spec.scratch:
+            elsewhere = told.on_own_disks(run, assignments, target.spec)
+        else:
+            elsewhere = told.as_seen_elsewhere(assignments)
+        invited = told.invitations(elsewhere, target.spec)
+        return JobRequest(run.id, run.attempt, elsewhere, target=target.spec, gpus_per_node=asked, invitations=invited)
 
 
 def _node_count(run: RunRecord) -> int:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from runyard.protocol.environments import EnvironmentSpec
-from runyard.protocol.jobs import DataMount, JobAssignment, JobContainer
+from runyard.errors import EnvironmentException
+from runyard.protocol.compute import ComputeSpec
+from runyard.protocol.environments import EnvironmentLock, EnvironmentSpec
+from runyard.protocol.jobs import DataMount, EnvironmentToBuild, JobAssignment, JobContainer, NodeInvitation
 from runyard.protocol.runs import DataReferenceSpec, RunRecord, RunSpec
 from runyard_server.domain.retrying import goes_on_from, references
 from runyard_server.environments.container_arguments import checked
@@ -29,6 +31,8 @@ class AssignmentService:
         interpreter: the environment that stands for a spec and key; raises where it is gone.
         local_path: a data reference as a folder of this machine, None where it is none.
         has_outputs: whether a run has files in ``outputs/``.
+        lock: the lock of a built environment, by its key.
+        archive: digest of the archive of the SDK that nodes fetch.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class AssignmentService:
         local_path: Callable[[DataReferenceSpec], Path | None],
         has_outputs: Callable[[str], bool],
         public_address: str = "",
+        lock: Callable[[str], EnvironmentLock | None] = lambda key: None,
+        archive: Callable[[], str] = lambda: "",
     ) -> None:
         self._runs_folder = runs_folder
         self._workspace = workspace
@@ -54,6 +60,8 @@ class AssignmentService:
         self._local_path = local_path
         self._public_address = public_address
         self._has_outputs = has_outputs
+        self._lock = lock
+        self._archive = archive
 
     @property
     def address_elsewhere(self) -> str:
@@ -65,6 +73,69 @@ class AssignmentService:
         if not self._public_address:
             return list(assignments)
         return [replace(each, server_url=self._public_address, server_file=None) for each in assignments]
+
+    def on_own_disks(
+        self, run: RunRecord, assignments: Sequence[JobAssignment], target: ComputeSpec
+    ) -> list[JobAssignment]:
+        """The same for nodes that do not see this machine's folders: they fetch everything, and build the environment.
+
+        Raises:
+            EnvironmentException: its environment cannot be built there.
+        """
+        assert run.spec is not None
+        build = replace(self._to_build(run.spec.environment, run.environment_key), uv=target.uv)
+        return [
+            replace(
+                each,
+                server_url=self.address_elsewhere,
+                server_file=None,
+                shared_code=None,
+                data=[replace(mount, local_path=None) for mount in each.data],
+                token="",  # it gets one when it comes
+                build=build,
+            )
+            for each in assignments
+        ]
+
+    def _to_build(self, spec: EnvironmentSpec, key: str | None) -> EnvironmentToBuild:
+        if spec.user_managed:
+            return EnvironmentToBuild(interpreter=spec.interpreter or "")
+        lock = self._lock(key) if key else None
+        if lock is None:
+            raise EnvironmentException(f"The lock of the environment {key!r} is not known here. Submit the run again.")
+        if lock.conda or lock.compiled:
+            what = "conda packages" if lock.conda else "packages that the server compiles (Horovod)"
+            raise EnvironmentException(
+                f"The environment has {what}, which a node without the server's folder cannot build. Take packages of "
+                "pip alone, a user-managed environment that is on the nodes, or a target whose nodes see the server's "
+                "folder (without scratch)."
+            )
+        return EnvironmentToBuild(
+            key=lock.key, python_version=lock.python_version, requirements=lock.requirements, options=list(lock.options)
+        )
+
+    def invitations(
+        self, assignments: Sequence[JobAssignment], target: ComputeSpec, with_tickets: bool = True
+    ) -> list[NodeInvitation]:
+        """What such nodes are told by their engine; none for a target whose nodes see this machine's folders.
+
+        Args:
+            with_tickets: False for a dry run: nobody comes for it.
+        """
+        if not target.scratch:
+            return []
+        return [
+            NodeInvitation(
+                server_url=self.address_elsewhere,
+                run_id=each.run_id,
+                attempt=each.attempt,
+                node=each.node,
+                ticket=self._tokens.for_node(each.run_id, each.attempt, each.node) if with_tickets else "TICKET",
+                archive=self._archive(),
+                scratch=target.scratch,
+            )
+            for each in assignments
+        ]
 
     def build(
         self, run: RunRecord, gpus: Sequence[Sequence[int]], ports: Sequence[int] = (), share_folder: bool = False

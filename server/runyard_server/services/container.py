@@ -17,6 +17,7 @@ from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
 from runyard_server.services.model_names import ModelNameService
 from runyard_server.services.models import ModelService
+from runyard_server.services.nodes import NodeService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.pages import PageService
 from runyard_server.services.planning import PlanningService
@@ -60,6 +61,7 @@ class Services:
     metrics: MetricService
     models: ModelService
     model_names: ModelNameService
+    nodes: NodeService
     objects: ObjectService
     reading: ReadingService
     snapshots: SnapshotService

@@ -34,5 +34,7 @@ class PlanningService:
         target = self._compute(spec.target)
         run = RunRecord(RUN_ID, 0, spec.experiment, "", RunStatus.NOT_STARTED, 0.0, 0, target=spec.target, spec=spec)
         gpus = asked_per_node(spec.gpus_per_node, target.gpus_per_node)
-        request = JobRequest(RUN_ID, 1, self._assignments.sketch(run), target=target.spec, gpus_per_node=gpus)
+        sketch = self._assignments.sketch(run)
+        invited = self._assignments.invitations(sketch, target.spec, with_tickets=False)
+        request = JobRequest(RUN_ID, 1, sketch, target=target.spec, gpus_per_node=gpus, invitations=invited)
         return self._executors[target.executor].plan(request).script

@@ -1,6 +1,6 @@
-"""Tokens: the workspace's own, one per run for its job, and page tickets. None is stored but the first.
+"""Tokens: the workspace's own, one per run for its job, page tickets and nodes' tickets. None is stored but the first.
 
-A run's token and a page ticket are signed statements (HMAC-SHA256 with a secret that only the
+A run's token and a ticket are signed statements (HMAC-SHA256 with a secret that only the
 server knows), so that checking one costs no look-up and they end by themselves.
 """
 
@@ -14,6 +14,7 @@ from runyard_server.domain.clock import Clock
 
 RUN_TOKEN_S = 60 * 24 * 3600.0
 TICKET_S = 7 * 24 * 3600.0
+NODE_TICKET_S = 30 * 24 * 3600.0  # an attempt may wait so long in its engine's queue
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,16 @@ class Lease:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom a token stands for. ``role`` is "member", "run" or "viewer"; ``run_id`` only for a run.
+    """Whom a token stands for. ``role`` is "member", "run", "node" or "viewer"; ``run_id`` only for a run and its node.
 
     ``lease`` is the attempt within which its holder acts: a job, its script, and the child runs that the script began.
+    ``node``: the number of the one that a node's ticket was made for.
     """
 
     role: str
     run_id: str | None = None
     lease: Lease | None = None
+    node: int | None = None
 
     @property
     def name(self) -> str:
@@ -48,9 +51,13 @@ class TokenService:
         self._secret = secret
         self._clock = clock
 
-    def for_run(self, run_id: str, lease: Lease | None = None) -> str:
+    def for_run(self, run_id: str, lease: Lease | None = None, lasts_s: float = RUN_TOKEN_S) -> str:
         """A token that may do what concerns this run alone, as long as ``lease`` lasts."""
-        return self._signed("run", run_id, self._clock.now() + RUN_TOKEN_S, lease)
+        return self._signed("run", run_id, self._clock.now() + lasts_s, lease)
+
+    def for_node(self, run_id: str, attempt: int, node: int) -> str:
+        """A ticket with which a node comes for its job; it is good for nothing else."""
+        return self._signed("node", run_id, self._clock.now() + NODE_TICKET_S, Lease(run_id, attempt), node)
 
     def ticket(self) -> str:
         """A page ticket: reading, for a week."""
@@ -66,24 +73,40 @@ class TokenService:
             return Identity("member")
         parts = token.split(".")
         signature = parts[-1].encode("utf-8", "replace")
-        if len(parts) in (4, 5) and hmac.compare_digest(self._mac(".".join(parts[:-1])).encode(), signature):
+        if 4 <= len(parts) <= 6 and hmac.compare_digest(self._mac(".".join(parts[:-1])).encode(), signature):
             role, run_id, expires = parts[0], _decoded(parts[1]), int(parts[2])
             if expires < self._clock.now():
-                raise AuthenticationException("This token has expired. Get a new page address from the run or the CLI.")
-            return Identity(role, run_id or None, _lease(parts[3], run_id) if len(parts) == 5 else None)
+                raise AuthenticationException(_expired(role))
+            lease = _lease(parts[3], run_id) if len(parts) > 4 else None
+            return Identity(role, run_id or None, lease, int(parts[4]) if len(parts) > 5 else None)
         raise AuthenticationException(
             "This token is not one of this server's. `runyard status` shows where its own lies."
         )
 
-    def _signed(self, role: str, run_id: str, expires: float, lease: Lease | None = None) -> str:
+    def _signed(
+        self, role: str, run_id: str, expires: float, lease: Lease | None = None, node: int | None = None
+    ) -> str:
         stated = f"{role}.{_encoded(run_id)}.{int(expires)}"
         if lease is not None:
             holder = lease.run_id if lease.run_id != run_id else ""
             stated += f".{lease.attempt}-{_encoded(holder)}"
+        if node is not None:
+            stated += f".{node}"
         return f"{stated}.{self._mac(stated)}"
 
     def _mac(self, stated: str) -> str:
         return hmac.new(self._secret, stated.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def _expired(role: str) -> str:
+    if role == "viewer":
+        return "This token has expired. Get a new page address from the run or the CLI."
+    if role == "node":
+        return (
+            f"This node's ticket has expired: its run waited for more than {NODE_TICKET_S / 86400:.0f} days. Submit the "
+            "run again."
+        )
+    return "This run's token has expired: it was made for no longer than the run may take."
 
 
 def _lease(text: str, run_id: str) -> Lease:

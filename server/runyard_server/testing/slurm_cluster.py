@@ -113,6 +113,7 @@ class SlurmCluster:
         cloud_nodes: how many more, named c1, c2 ... in partition "cloud", are asked for when they are needed; they do
             not come.
         more: further lines of slurm.conf.
+        hidden: a folder of this machine that the nodes do not see: theirs is empty, as one of another machine is.
     """
 
     def __init__(
@@ -126,7 +127,9 @@ class SlurmCluster:
         cloud_nodes: int = 0,
         more: str = "",
         node_options: str = "CPUs=2 RealMemory=2000",
+        hidden: Path | None = None,
     ) -> None:
+        self._hidden = hidden
         self.folder = folder
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.address = "10.9.0.100"  # of the machine that a server runs on
@@ -209,7 +212,11 @@ class SlurmCluster:
 
     def start_node(self, name: str) -> None:
         """Starts a node's daemon."""
-        self._start_daemon("slurmd", "-N", name, "-f", str(self._configuration))
+        alone: list[str] = []
+        if self._hidden is not None:
+            hide = 'mount -t tmpfs none "$0" && exec "$@"'
+            alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, str(self._hidden)]
+        self._start_daemon(*alone, "slurmd", "-N", name, "-f", str(self._configuration))
 
     def stop_node(self, name: str) -> None:
         """Kills a node as a power cut does: its daemon, and every process that the daemon has started."""

@@ -8,13 +8,20 @@ from runyard_server.testing.slurm_cluster import SlurmCluster
 
 
 class SlurmYard(EngineYard):
-    """A workspace with the cluster's nodes as its compute target "cluster". Made and used inside the cluster's network."""
+    """A workspace with the cluster's nodes as its compute target "cluster". Made and used inside the cluster's network.
 
-    def __init__(self, cluster: SlurmCluster, name: str, port: int = 8000) -> None:
+    Args:
+        scratch: of the nodes' own disks, where they do not see the server's folder.
+    """
+
+    def __init__(self, cluster: SlurmCluster, name: str, port: int = 8000, scratch: str = "") -> None:
         self.cluster = cluster
+        self._scratch = scratch
         super().__init__(cluster.address, name, self._make_target, port)
 
     def _make_target(self, workspace: Workspace) -> ComputeTarget:
         # Whole nodes of the cluster's: a run that has one keeps others away.
-        asked = SlurmCompute.provisioning_configuration(partition="main", cpus_per_node=2, python=sys.executable)
+        asked = SlurmCompute.provisioning_configuration(
+            partition="main", cpus_per_node=2, python=sys.executable, scratch=self._scratch
+        )
         return ComputeTarget.create(workspace, "cluster", asked)

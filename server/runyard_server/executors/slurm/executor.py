@@ -16,7 +16,7 @@ from typing import Any
 
 from runyard.errors import ComputeTargetException
 from runyard.home import read_json, write_json
-from runyard.job import task
+from runyard.job import bootstrap, task
 from runyard.protocol.compute import ComputeSpec, SlurmSpec
 from runyard.protocol.status import Reason
 from runyard_server.domain import gres
@@ -144,6 +144,7 @@ class SlurmExecutor(Executor):
             directories=[node.directory for node in plan.nodes],
             gpus_per_node=request.gpus_per_node,
             max_run_duration_s=first.max_run_duration_s,
+            invitations=request.invitations,
         )
         return replace(plan, script=script)
 
@@ -180,8 +181,11 @@ class SlurmExecutor(Executor):
     def _lay_out(self, plan: JobPlan) -> None:
         """Writes what the nodes will read. Nothing is left of it where it does not work."""
         with task_folder.refused_by_the_disk(plan.run_id):
-            task_folder.lay_out(plan.nodes, [scripts.CODE_FILE])
-            _beside(task_folder.base_of(self.name, plan), ".sh").write_text(plan.script, encoding="utf-8")
+            base = task_folder.base_of(self.name, plan)
+            task_folder.lay_out(plan.nodes, [scripts.CODE_FILE], _beside(base, ".job"))
+            script = _beside(base, ".sh")
+            script.touch(mode=0o600)  # it may hold tickets
+            script.write_text(plan.script, encoding="utf-8")
 
     def _write_number(self, plan: JobPlan, number: str) -> None:
         _beside(task_folder.base_of(self.name, plan), ".number").write_text(number)
@@ -414,6 +418,9 @@ _SCRIPTS_OWN = {
     scripts.NOT_MINE: "another job of Slurm had the same attempt",
     scripts.OLD_PYTHON: "the Python on its node is missing or older than 3.7. Name another one: python=... of the "
     "compute target, or a line of setup that brings one (module load ...)",
+    bootstrap.NOT_REACHED: "its node does not reach this server at {url}. Start the server with --public-url and an "
+    "address that nodes reach",
+    bootstrap.REFUSED: "this server refused its node's ticket: it has expired, or the attempt is over",
 }
 
 
@@ -423,7 +430,7 @@ def _ended_by_slurm(handle: JobHandle, seen: Seen, meaning: states.Meaning, bega
     code, by = seen.exit_code, seen.signal
     words, reason = meaning.words or "ended", ""
     if seen.state.startswith("FAILED") and code in _SCRIPTS_OWN:
-        words = "could not begin: " + _SCRIPTS_OWN[code].format(folder=Path(handle.directory).parent)
+        words = "could not begin: " + _SCRIPTS_OWN[code].format(folder=Path(handle.directory).parent, url=_url(handle))
     elif seen.reason not in ("", "None", "NonZeroExitCode"):
         reason = f" ({seen.state}, {seen.reason})"
     elif seen.state not in ("COMPLETED", "FAILED"):
@@ -442,6 +449,12 @@ def _ended_by_slurm(handle: JobHandle, seen: Seen, meaning: states.Meaning, bega
         return JobObservation(JobState.ENDED, code or 1, None, message, meaning.cause, began)
     name = signal_name(by or max(code - 128, 0) or 9)
     return JobObservation(JobState.ENDED, None, name, message, meaning.cause, began)
+
+
+def _url(handle: JobHandle) -> str:
+    """Where the job was told that the server is."""
+    told = read_json(str(Path(handle.directory, task.TASK_FILE)))
+    return str(told["assignment"]["server_url"]) if told else "its address"
 
 
 def _write_end(handle: JobHandle, seen: JobObservation) -> None:

@@ -1,12 +1,16 @@
 """The batch script of a run: what is asked of Slurm, and what it does on the nodes that it gets."""
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from runyard.errors import ComputeTargetException
-from runyard.job import task
+from runyard.job import bootstrap, task
+from runyard.protocol.codec import to_json
 from runyard.protocol.compute import ComputeSpec, SlurmSpec
+from runyard.protocol.jobs import NodeInvitation
 from runyard_server.domain.gres import job_gres
 from runyard_server.domain.vm_sizes import vm_size
 
@@ -63,6 +67,31 @@ exit $worst
 """
 
 
+_BODY_AWAY = """\
+{setup}{python} -c 'import sys; sys.exit(sys.version_info < (3, 7))' || exit {old_python}
+export {hosts}="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | tr '\\n' ' ')"
+export {step}=SLURM_JOB_ID.SLURM_STEP_ID
+# One step for each node, which comes to the server for its job: what it shows there is on its input, good for once.
+on_node() {{
+    srun --nodes=1 --ntasks=1 --relative="$1" --chdir=/ --mpi=none --cpu-bind=none --kill-on-bad-exit=0 --input=all \\
+        {python} -S -c "$bootstrap"
+}}
+bootstrap={bootstrap}
+{nodes}worst=0
+for step in $steps; do
+    wait $step || worst=$?
+done
+exit $worst
+"""
+
+_NODE_AWAY = """\
+on_node {number} <<'END' &
+{invitation}
+END
+steps="$steps $!"
+"""
+
+
 def batch_script(
     target: ComputeSpec,
     job_name: str,
@@ -72,12 +101,14 @@ def batch_script(
     directories: Sequence[str],
     gpus_per_node: int,
     max_run_duration_s: int | None,
+    invitations: Sequence[NodeInvitation] = (),
 ) -> str:
     """The script that starts ``runyard.job.task`` once on each node.
 
     Args:
         folder: the attempt's, which holds ``file_name``.log and .job.
         directories: of the nodes, by node.
+        invitations: of the nodes, where they do not see the folder.
     """
     slurm = target.slurm or SlurmSpec()
     asked = [
@@ -101,13 +132,16 @@ def batch_script(
     lines += ["#SBATCH --exclusive"] if slurm.exclusive else []
     lines += [f"#SBATCH {option}" for option in slurm.options]
     lines.append("#SBATCH --no-requeue")  # last: a second try is an attempt of ours, with a number of its own
+    setup = "".join(line + "\n" for line in slurm.setup)
+    if invitations:
+        return "\n".join(lines) + "\n" + _body_away(slurm, setup, invitations)
     body = _BODY.format(
         folder=shlex.quote(folder),
         name=file_name,
         no_folder=NO_FOLDER,
         not_mine=NOT_MINE,
         old_python=OLD_PYTHON,
-        setup="".join(line + "\n" for line in slurm.setup),
+        setup=setup,
         python=shlex.quote(slurm.python),
         sdk=shlex.quote(sdk_path),
         hosts=task.HOSTS,
@@ -119,6 +153,19 @@ def batch_script(
     return "\n".join(lines) + "\n" + body
 
 
+def _body_away(slurm: SlurmSpec, setup: str, invitations: Sequence[NodeInvitation]) -> str:
+    told = [json.dumps(to_json(invitation)) for invitation in invitations]
+    return _BODY_AWAY.format(
+        old_python=OLD_PYTHON,
+        setup=setup,
+        python=shlex.quote(slurm.python),
+        hosts=task.HOSTS,
+        step=task.STEP,
+        bootstrap=shlex.quote(Path(bootstrap.__file__).read_text(encoding="utf-8")),
+        nodes="".join(_NODE_AWAY.format(number=place, invitation=line) for place, line in enumerate(told)),
+    )
+
+
 def check_options(slurm: SlurmSpec) -> None:
     """Raises ComputeTargetException for what cannot stand in a batch script."""
     for name in ("partition", "account", "qos", "constraint", "reservation", "gres"):
@@ -127,7 +174,8 @@ def check_options(slurm: SlurmSpec) -> None:
             raise ComputeTargetException(
                 f"{name} is what sbatch's --{name} takes, without quotes, backslashes and line ends; this is {value!r}."
             )
-    for line in [*slurm.options, *slurm.setup, slurm.python]:
+    own_disk = [text for text in (slurm.scratch, slurm.uv) if text]
+    for line in [*slurm.options, *slurm.setup, slurm.python, *own_disk]:
         if "\n" in line or "\r" in line or "\0" in line or not line.strip():
             raise ComputeTargetException(f"Each option and each line of setup is one line; this is {line!r}.")
     for option in slurm.options:

@@ -1,0 +1,107 @@
+"""A node's task where the server's folder is not seen: what ``task.py`` reads and writes there goes over HTTP.
+
+``bootstrap.py`` has fetched the job and this package. The job's directory lies on the node's own disk, and goes with
+the job once everything of it is stored.
+"""
+
+import os
+import shutil
+import socket
+import sys
+import threading
+from typing import Any, Dict
+
+from runyard.errors import AttemptOverError, RunyardError, ServerUnavailableError
+from runyard.job.processes import adopt_orphans
+from runyard.job.task import END_FILE, KILL_FILE, LOG_FILE, NOT_STARTED, Task
+from runyard.transport.base import url_path
+from runyard.transport.http import HttpTransport
+
+_LOOK_EVERY_S = 2.0
+_TAIL_BYTES = 2000
+_END_PATIENCE_S = 60.0  # the engine tells the end too, with less words
+
+
+class AwayTask(Task):
+    """Asks the server what it would else find in the directory, and tells it what it would else write there."""
+
+    def __init__(self, directory: str, told: Dict[str, Any], transport: HttpTransport) -> None:
+        super().__init__(directory, told)
+        own = self._assignment
+        self._transport = transport
+        self._route = ("runs", own["run_id"], "attempts", str(own["attempt"]), "nodes", str(own["node"]))
+        self._wanted: str = told["wanted"]
+        self._over = threading.Event()
+
+    def run(self) -> int:
+        threading.Thread(target=self._keep_asking, name="wanted", daemon=True).start()
+        try:
+            return super().run()
+        finally:
+            self._over.set()
+
+    def _keep_asking(self) -> None:
+        while not self._over.wait(_LOOK_EVERY_S):
+            try:
+                self._wanted = self._transport.call("GET", url_path(*self._route, "wanted"))["wanted"]
+            except AttemptOverError:
+                self._wanted = END_FILE  # nobody wants anything of it any more
+            except RunyardError:
+                continue  # away: the job itself waits for it too
+
+    def _is_wanted(self, name: str) -> bool:
+        return self._wanted == name or (self._wanted == KILL_FILE and name == END_FILE)
+
+    def _tell_where(self, here: Dict[str, Any]) -> None:
+        """The server knows: it came with the node's arrival."""
+
+    def _tell_end(self, end: Dict[str, Any]) -> None:
+        said = dict(end, began=True, tail=_end_of(os.path.join(self._directory, LOG_FILE)))
+        del said["salvage"]
+        url, token = self._transport.place()
+        patient = HttpTransport(lambda: url, lambda: token, patience_s=_END_PATIENCE_S)
+        try:
+            patient.call("POST", url_path(*self._route, "end"), json=said)
+        except AttemptOverError:
+            return  # everything is stored
+        except ServerUnavailableError as away:
+            sys.stderr.write("{}\n".format(away))
+
+
+def run(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str) -> int:
+    """Runs the job that a node has come for; its exit code.
+
+    Args:
+        told: the invitation.
+        given: what the server has answered to it.
+        root: this user's folder on the node's disk.
+        sdk: the folder that this package lies in.
+    """
+    own = given["task"]["assignment"]
+    # The claim is in it: two workspaces may have a run of one name.
+    name = "{}-{}-{}-{}".format(own["run_id"], own["attempt"], own["node"], given["claim"][:8])
+    directory = os.path.join(root, "runs", name)
+    os.makedirs(directory, mode=0o700)
+    own.update(directory=directory, sdk_path=sdk, token=given["token"], server_url=told["server_url"])
+    if own["build"]:
+        own["build"]["folder"] = os.path.join(root, "environments")
+    given["task"]["env"]["PYTHONPATH"] = sdk
+    transport = HttpTransport(lambda: told["server_url"], lambda: given["token"], patience_s=1.0)
+    adopt_orphans()
+    task = AwayTask(directory, dict(given["task"], wanted=given["wanted"]), transport)
+    code = task.run()
+    if not os.path.isdir(os.path.join(directory, "code")):  # the job removes it when the server has everything
+        shutil.rmtree(directory, ignore_errors=True)
+    elif code != NOT_STARTED:
+        sys.stderr.write("What was not stored lies on {} in {}.\n".format(socket.gethostname(), directory))
+    return code
+
+
+def _end_of(path: str) -> str:
+    try:
+        with open(path, "rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - _TAIL_BYTES))
+            return log.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,54 @@
+"""Routes of nodes that do not see the server's folder, and what they fetch."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from runyard.errors import PermissionDeniedError
+from runyard.protocol.jobs import NodeArrival, NodeEnd
+from runyard_server.api.context import services
+from runyard_server.api.streams import file_response
+
+router = APIRouter()
+
+
+@router.post("/runs/{run_id}/attempts/{attempt}/nodes/{node}/begin")
+def begin(run_id: str, attempt: int, node: int, arrival: NodeArrival, request: Request) -> Any:
+    """Exchanges a node's ticket for its job and the run's token. Sent again with the same claim, it answers the same."""
+    return JSONResponse(services(request).nodes.begin(run_id, attempt, node, arrival))
+
+
+@router.get("/runs/{run_id}/attempts/{attempt}/nodes/{node}/wanted")
+def wanted(run_id: str, attempt: int, node: int, request: Request) -> Any:
+    """What is wanted of the node's job: "end", "kill", or nothing else ("")."""
+    _check_attempt(attempt, request)
+    return {"wanted": services(request).nodes.wanted(run_id, attempt, node)}
+
+
+@router.post("/runs/{run_id}/attempts/{attempt}/nodes/{node}/end")
+def end(run_id: str, attempt: int, node: int, said: NodeEnd, request: Request) -> Any:
+    """Takes how the node's job has ended, or why it could not begin."""
+    _check_attempt(attempt, request)
+    services(request).nodes.end(run_id, attempt, node, said)
+    return {}
+
+
+@router.get("/job-archive/{digest}")
+def archive(digest: str, request: Request) -> Response:
+    """The SDK that jobs bring along, as one archive (zip) with that SHA-256."""
+    return Response(services(request).nodes.archive.read(digest), media_type="application/zip")
+
+
+@router.get("/job-tools/uv")
+def uv(request: Request) -> StreamingResponse:
+    """The server's uv, for nodes that have none."""
+    path = services(request).nodes.archive.uv()
+    return file_response(path, "uv", path.stat().st_size)
+
+
+def _check_attempt(attempt: int, request: Request) -> None:
+    """The guard has checked the run; a run's token speaks for one attempt of it."""
+    lease = request.state.identity.lease
+    if lease is None or lease.attempt != attempt:
+        raise PermissionDeniedError("A run's token is good for its own attempt alone.")
