@@ -101,6 +101,8 @@ class RayCompute(AmlCompute):
         resources: Optional[Dict[str, float]] = None,
         python: str = "python",
         max_jobs: int = 20,
+        scratch: str = "",
+        uv: str = "",
         tags: Optional[Dict[str, str]] = None,
         description: Optional[str] = None,
     ) -> "RayAttachConfiguration":
@@ -116,6 +118,9 @@ class RayCompute(AmlCompute):
             resources: further ones, by the cluster's own names: {"fast-disk": 1}.
             python: the command that is the cluster's own Python on its nodes.
             max_jobs: runs that are with Ray at a time; further ones wait in the workspace for their turn.
+            scratch: a folder on each node's own disk ("/scratch/$USER"; its variables are the node's), for nodes that do
+                not see the server's folder: they fetch code and data into it, and build environments there.
+            uv: the program that builds environments on such nodes; by default the one on PATH, else the server's own.
         Raises:
             ComputeTargetException: an address or a number that is none.
         """
@@ -128,6 +133,8 @@ class RayCompute(AmlCompute):
             resources=dict(resources or {}),
             python=python,
             max_jobs=max_jobs,
+            scratch=scratch,
+            uv=uv,
         )
         configuration = RayAttachConfiguration(ray, max_nodes, vm_size, tags, description)
         configuration.validate_configuration()

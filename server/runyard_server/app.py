@@ -392,6 +392,11 @@ class Places:
     def check_run(self, run_id: str) -> None:
         self._files.list(run_id)
 
+    def holds(self, reference: DataReferenceSpec) -> bool:
+        """Whether there is anything at that place of a datastore."""
+        path = self.local_path(reference)
+        return path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir())))
+
     def local_path(self, reference: DataReferenceSpec) -> Path | None:
         if reference.run is not None:
             return None

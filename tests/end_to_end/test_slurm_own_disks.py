@@ -1,16 +1,14 @@
 """Runs on a real Slurm whose nodes do not see the server's folder: all they need comes to them over the network."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runyard import ComputeTarget, Environment, SlurmCompute
+from runyard import Environment
 from runyard.run import Run
-from runyard_server.testing.package_index import PackageIndex
 from runyard_server.testing.slurm_cluster import started_cluster
 from runyard_server.testing.slurm_yard import SlurmYard
 

@@ -8,6 +8,11 @@ from runyard.cli.parsing import Commands, add_pairs, whole_number
 
 MOST_WAITING = 20  # runs of which it is told why
 
+_OWN_DISKS = [
+    ("scratch", "FOLDER", "of each node's own disk, for nodes that do not see the server's folder"),
+    ("uv", "PROGRAM", "with --scratch: what builds environments there (default: the one on PATH, else the server's)"),
+]
+
 
 def add(commands: Commands) -> None:
     """Adds ``compute``."""
@@ -53,8 +58,7 @@ def _add_slurm(parser: Any) -> None:
         ("gres", "LIST", "what each node has: gpu:a100:4 says how many GPUs, of which a run gets what it asks for"),
         ("time", "LIMIT", "minutes, or days-hours:minutes:seconds, after which Slurm ends a run"),
         ("python", "PROGRAM", "what starts the job on a node: Python 3.7 or later (default: python3)"),
-        ("scratch", "FOLDER", "of each node's own disk, for nodes that do not see the server's folder"),
-        ("uv", "PROGRAM", "with --scratch: what builds environments there (default: on PATH, else the server's own)"),
+        *_OWN_DISKS,
     ]:
         group.add_argument("--" + name, metavar=metavar, help=text)
     for name, text in [
@@ -88,6 +92,8 @@ def _add_ray(parser: Any) -> None:
         parser.add_argument("--" + name, metavar="N", type=whole_number(1), default=0, help=text)
     add_pairs(parser, "--resource", "of the cluster's own: fast-disk=1; may be repeated")
     parser.add_argument("--python", metavar="COMMAND", default="python", help="the cluster's Python (default: python)")
+    for name, metavar, text in _OWN_DISKS:
+        parser.add_argument("--" + name, metavar=metavar, default="", help=text)
     parser.add_argument(
         "--max-jobs", metavar="N", type=whole_number(1), default=20, help="runs with Ray at a time (default: 20)"
     )
@@ -257,6 +263,8 @@ def attach(call: Call) -> int:
         memory_mb=given.memory_mb,
         resources=_amounts(dict(given.resource)),
         python=given.python,
+        scratch=given.scratch,
+        uv=given.uv,
         max_jobs=given.max_jobs,
         tags=dict(given.tag),
         description=given.description,

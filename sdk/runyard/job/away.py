@@ -6,13 +6,17 @@ the job once everything of it is stored.
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import threading
-from typing import Any, Dict
+import traceback
+from functools import partial
+from typing import Any, Callable, Dict
 
 from runyard.errors import AttemptOverError, RunyardError, ServerUnavailableError
-from runyard.job.processes import adopt_orphans
+from runyard.job.held import clean
+from runyard.job.processes import MARKER, adopt_orphans, kill_group
 from runyard.job.task import END_FILE, KILL_FILE, LOG_FILE, NOT_STARTED, Task
 from runyard.transport.base import url_path
 from runyard.transport.http import HttpTransport
@@ -25,8 +29,8 @@ _END_PATIENCE_S = 60.0  # the engine tells the end too, with less words
 class AwayTask(Task):
     """Asks the server what it would else find in the directory, and tells it what it would else write there."""
 
-    def __init__(self, directory: str, told: Dict[str, Any], transport: HttpTransport) -> None:
-        super().__init__(directory, told)
+    def __init__(self, directory: str, told: Dict[str, Any], transport: HttpTransport, is_held: bool) -> None:
+        super().__init__(directory, told, is_held)
         own = self._assignment
         self._transport = transport
         self._route = ("runs", own["run_id"], "attempts", str(own["attempt"]), "nodes", str(own["node"]))
@@ -55,9 +59,13 @@ class AwayTask(Task):
     def _tell_where(self, here: Dict[str, Any]) -> None:
         """The server knows: it came with the node's arrival."""
 
+    def tell_signal(self, number: int) -> None:
+        """Tells the server that a signal has ended the job."""
+        self._note(None, signal.Signals(number).name, "")
+
     def _tell_end(self, end: Dict[str, Any]) -> None:
         said = dict(end, began=True, tail=_end_of(os.path.join(self._directory, LOG_FILE)))
-        del said["salvage"]
+        said.pop("salvage", None)
         url, token = self._transport.place()
         patient = HttpTransport(lambda: url, lambda: token, patience_s=_END_PATIENCE_S)
         try:
@@ -87,14 +95,48 @@ def run(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str) -> int
         own["build"]["folder"] = os.path.join(root, "environments")
     given["task"]["env"]["PYTHONPATH"] = sdk
     transport = HttpTransport(lambda: told["server_url"], lambda: given["token"], patience_s=1.0)
-    adopt_orphans()
-    task = AwayTask(directory, dict(given["task"], wanted=given["wanted"]), transport)
-    code = task.run()
+    is_held = bool(told["held"])
+    task_of = partial(AwayTask, directory, dict(given["task"], wanted=given["wanted"]), transport)
+    code = _hold(task_of, given["task"]) if is_held else _run(task_of(is_held=False))
     if not os.path.isdir(os.path.join(directory, "code")):  # the job removes it when the server has everything
         shutil.rmtree(directory, ignore_errors=True)
     elif code != NOT_STARTED:
         sys.stderr.write("What was not stored lies on {} in {}.\n".format(socket.gethostname(), directory))
     return code
+
+
+def _run(task: AwayTask) -> int:
+    adopt_orphans()
+    return task.run()
+
+
+def _hold(task_of: Callable[..., AwayTask], told: Dict[str, Any]) -> int:
+    """As ``held.hold``: the task stands in a session of its own, and ends its job in order when this process is killed."""
+    kept = clean(dict(os.environ))
+    os.environ.clear()
+    os.environ.update(kept)
+    signal.signal(
+        signal.SIGTERM, lambda *_: None
+    )  # the engine sends it to each process: the task ends its job by itself
+    pid = os.fork()
+    if pid == 0:
+        code = NOT_STARTED
+        try:
+            os.setsid()
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])  # an engine's process may have signals blocked
+            code = _run(task_of(is_held=True))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    status = os.waitpid(pid, 0)[1]
+    if not os.WIFSIGNALED(status):
+        return os.WEXITSTATUS(status)
+    # It was killed itself: its job must not outlive it, and somebody has to say how it ended.
+    kill_group(told["env"][MARKER], pid)
+    task_of(is_held=False).tell_signal(os.WTERMSIG(status))
+    return 128 + os.WTERMSIG(status)
 
 
 def _end_of(path: str) -> str:

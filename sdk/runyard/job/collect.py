@@ -6,7 +6,7 @@ from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 from runyard.errors import LimitReachedError, RunException, RunyardError, ServerUnavailableError, StorageFullError
 from runyard.protocol.jobs import JobAssignment
 from runyard.shipping import Shipper
-from runyard.transfer import local_files, upload_datastore_files, upload_run_files
+from runyard.transfer import list_run_files, local_files, upload_datastore_files, upload_run_files
 from runyard.transport.base import Transport
 
 KEPT_FOLDERS = ("outputs", "logs")
@@ -17,6 +17,9 @@ class Collector:
 
     Args:
         log: takes a line for the collection's log.
+
+    Attributes:
+        notes: what the run is to be warned of.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Collector:
         self._code = code
         self._spool = spool
         self._log = log
+        self.notes: List[str] = []
 
     def collect(self, pause: Callable[[str], bool]) -> Optional[str]:
         """Sends everything; what could not be stored, as a sentence, None if all was.
@@ -93,15 +97,40 @@ class Collector:
 
     def _upload(self, files: Sequence[Tuple[str, str]]) -> None:
         own = self._assignment
-        try:
+        if own.node == 0:
             # What the script itself uploaded under a name of outputs/ is replaced by the file it left there.
-            upload_run_files(self._transport, own.run_id, files, overwrite=own.node == 0)
-        except RunException as clash:
-            if own.node == 0:
-                raise
-            self._log("node {}: {}; its files are kept under node-{}/".format(own.node, clash, own.node))
-            renamed = [(_beside(name, own.node), path) for name, path in files]
-            upload_run_files(self._transport, own.run_id, renamed, overwrite=True)
+            upload_run_files(self._transport, own.run_id, files, overwrite=True)
+            return
+        try:
+            upload_run_files(self._transport, own.run_id, files)
+        except RunException:
+            self._upload_beside(files)
+
+    def _upload_beside(self, files: Sequence[Tuple[str, str]]) -> None:
+        """Of a later node: what the run has under the same name with other bytes is kept under the node's own."""
+        own = self._assignment
+        here = {entry.path for entry in list_run_files(self._transport, own.run_id)}
+        new = [(name, path) for name, path in files if name not in here]
+        upload_run_files(self._transport, own.run_id, new)
+        clashes = []
+        for name, path in files:
+            if name in here and not self._is_the_same(name, path):
+                clashes.append(name)
+                upload_run_files(self._transport, own.run_id, [(_beside(name, own.node), path)], overwrite=True)
+        if clashes:
+            more = " and {} more".format(len(clashes) - 1) if len(clashes) > 1 else ""
+            said = "Node {} wrote {}{} with other bytes than a node before it: its own is {}.".format(
+                own.node, clashes[0], more, _beside(clashes[0], own.node)
+            )
+            self._log(said)
+            self.notes.append(said)
+
+    def _is_the_same(self, name: str, path: str) -> bool:
+        try:
+            upload_run_files(self._transport, self._assignment.run_id, [(name, path)])
+            return True
+        except RunException:
+            return False
 
     def _upload_data(self) -> None:
         for mount in self._assignment.data if self._assignment.keeps_folders else ():

@@ -122,10 +122,15 @@ class NodeJob:
             os.makedirs(folder, exist_ok=True)
 
     def _may_collect(self) -> bool:
-        """Says that nobody runs here any more. Where the nodes share a folder, its collector waits for all of them."""
+        """Says that nobody runs here any more. Where the nodes share a folder, its collector waits for all of them.
+
+        Where they do not, each waits for those before it.
+        """
         self._leave_nobody()
         self.reporter.collecting(self.error)
         own = self.assignment
+        if own.build is not None and own.node > 0:  # of files of one name the first node's has that name
+            return self.reporter.wait_for_turn()
         return own.shared_code is None or not own.keeps_folders or self.reporter.wait_for_the_others()
 
     def _collect(self) -> None:
@@ -133,6 +138,7 @@ class NodeJob:
         collector = Collector(self.assignment, self.transport, self.shipper, self.code, self.spool, log)
         self.reporter.saved_at = collector.saved_at()
         problem = collector.collect(self.reporter.wait_for_server)
+        self.reporter.notes = self.reporter.notes + collector.notes
         if problem and self.error is None:
             self.error = RunError(code=Reason.COLLECTION_FAILED.value, message=problem)
 

@@ -59,6 +59,7 @@ class Reporter:
         self._launch: List[str] = []
         self._workers_done = False
         self._ranks_over = False
+        self._is_my_turn = False
         self._stacks = ""  # asked for last
         self._joined = False
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -92,9 +93,16 @@ class Reporter:
 
         Call it after ``collecting``.
         """
+        return self._wait_until(lambda: self._ranks_over)
+
+    def wait_for_turn(self) -> bool:
+        """Waits until the nodes before this one have stored what they left; as ``wait_for_the_others``."""
+        return self._wait_until(lambda: self._is_my_turn)
+
+    def _wait_until(self, is_so: Callable[[], bool]) -> bool:
         self.listen()
         with self._changing:
-            while not self._ranks_over:
+            while not is_so():
                 if self.is_stale or not os.path.isdir(self._assignment.directory):
                     return False
                 self._changing.wait(0.5)
@@ -214,6 +222,7 @@ class Reporter:
         with self._changing:
             self._told = sequence
             self._ranks_over = self._ranks_over or reply.ranks_over
+            self._is_my_turn = self._is_my_turn or reply.turn
             self._changing.notify_all()
 
     def _check_home(self) -> None:

@@ -40,6 +40,7 @@ class NodeInvitation:
         ticket: good for one coming: what it is exchanged for does the rest.
         archive: digest of the archive of the SDK that the node is to fetch and check.
         scratch: folder on the node's own disk; variables in it are the node's.
+        held: whether the job goes with the process that is told this, however that ends.
     """
 
     server_url: str
@@ -49,6 +50,7 @@ class NodeInvitation:
     ticket: str
     archive: str
     scratch: str
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,7 @@ class JobReply:
         launch: what the first node has for this one to start.
         ranks_over: no rank of the run is left on any node.
         stacks: somebody wants to see the ranks' stacks: the name of the folder for them.
+        turn: the nodes before this one have stored what they left, or are gone.
     """
 
     cancel: bool = False
@@ -213,6 +216,7 @@ class JobReply:
     launch: Optional[str] = None
     ranks_over: bool = False
     stacks: Optional[str] = None
+    turn: bool = False
 
 
 class RankState(str, Enum):

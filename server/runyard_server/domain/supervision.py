@@ -25,6 +25,7 @@ class NodeView:
         engine_cause: why its engine has ended its job, where it was the engine.
         began: False where its job is over and was never started: there is nothing to collect.
         is_cut_off: its engine has started it, and yet it has never been heard of: its node does not reach the server.
+        on_own_disk: what it had not sent yet is out of the server's reach once its job is gone.
         heard_at: when it was last heard of, in seconds since the epoch; None where it never was.
         engine_tells: whether its engine may end jobs by itself, and says so when they are over.
     """
@@ -39,6 +40,7 @@ class NodeView:
     began: bool = True
     engine_tells: bool = False
     is_cut_off: bool = False
+    on_own_disk: bool = False
     heard_at: float | None = None
 
     @property
@@ -138,7 +140,7 @@ def verdict(nodes: Sequence[NodeView], known: RunError | None, cancelled: bool) 
         return Verdict(RunStatus.COMPLETED, Reason.OUTPUTS_COLLECTED)
     ended = next((node for node in nodes if node.engine_cause is not None), None)
     if ended is not None and ended.engine_cause is not None:
-        error = replace(error, code=ended.engine_cause.value, message=_kept(ended.cause))
+        error = replace(error, code=ended.engine_cause.value, message=_kept(ended, ended.cause))
     return Verdict(RunStatus.FAILED, _reason_of(error), error)
 
 
@@ -162,15 +164,17 @@ def lost_error(nodes: Sequence[NodeView]) -> RunError | None:
         if node.has_lost_its_ranks:
             what = node.cause.rstrip(".") or "its process is gone"
             if node.engine_cause is not None:
-                return RunError(code=node.engine_cause.value, message=_kept(what))
+                return RunError(code=node.engine_cause.value, message=_kept(node, what))
             return RunError(
                 code=Reason.JOB_LOST.value,
-                message=_kept(f"The job on node {node.node} ended without a last word: {what}"),
+                message=_kept(node, f"The job on node {node.node} ended without a last word: {what}"),
             )
     return None
 
 
-def _kept(what: str) -> str:
+def _kept(node: NodeView, what: str) -> str:
+    if node.on_own_disk:
+        return f"{what.rstrip('.')}. What it had logged until then was kept; its outputs were on the node's own disk."
     return f"{what.rstrip('.')}. What it had written was kept."
 
 
@@ -192,10 +196,12 @@ def _uncollected_error(nodes: Sequence[NodeView]) -> RunError | None:
     for node in nodes:
         if node.is_lost:
             what = node.cause.rstrip(".") or "its process is gone"
+            more = f"{node.salvages} further jobs did not manage it either."
+            if node.on_own_disk:
+                more = "The rest lies on the node's own disk, if that is there still."
             return RunError(
                 code=Reason.COLLECTION_FAILED.value,
-                message=f"The job on node {node.node} ended before everything was collected: {what}. "
-                f"{node.salvages} further jobs did not manage it either.",
+                message=f"The job on node {node.node} ended before everything was collected: {what}. {more}",
             )
     return None
 

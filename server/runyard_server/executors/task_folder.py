@@ -15,7 +15,7 @@ from typing import Any
 
 from runyard.errors import TicketUsedError
 from runyard.home import read_json, write_json
-from runyard.job import task
+from runyard.job import bootstrap, task
 from runyard.job.processes import MARKER, marker_of
 from runyard.protocol.codec import to_json
 from runyard.protocol.jobs import NodeArrival, NodeEnd
@@ -29,6 +29,15 @@ from runyard_server.executors.base import (
     StartFailedError,
 )
 
+# Exit codes of a node that came for its job in vain, and could not tell why by itself.
+BOOTSTRAPS_OWN = {
+    bootstrap.NOT_REACHED: "its node does not reach this server at {url}. Start the server with --public-url and an "
+    "address that nodes reach",
+    bootstrap.REFUSED: "this server refused its node's ticket: it has expired, or the attempt is over",
+    bootstrap.USED: "another one had come for the same job",
+    bootstrap.TOO_OLD: "the Python on its node is older than 3.7. Name another one: python=... of the compute target",
+}
+NODES_OWN = "node"  # who has an attempt of an engine that gives its steps no names
 _TAIL_BYTES = 2000
 
 
@@ -124,7 +133,7 @@ def come_for(directory: Path, arrival: NodeArrival) -> dict[str, Any]:
     told = read_json(str(directory / task.TASK_FILE))
     if told is None:
         raise TicketUsedError(f"Node {arrival.host} came for a job that is not there any more: its attempt is over.")
-    job, job_file = arrival.step.split(".")[0], directory.with_name(told.pop("job_file"))
+    job, job_file = arrival.step.split(".")[0] or NODES_OWN, directory.with_name(told.pop("job_file"))
     is_other_job = not _write_once(job_file, job) and job_file.read_text() != job
     mine = {"host": arrival.host, "pid": arrival.pid, "step": arrival.step, "claim": arrival.claim}
     where = directory / task.WHERE_FILE
@@ -153,6 +162,12 @@ def _claim_of(where: Path) -> str:
 def wanted_end(directory: Path) -> str:
     """What is wanted of the run's own job there: ``task.END_FILE``, ``task.KILL_FILE``, or nothing else ("")."""
     return next((name for name in (task.KILL_FILE, task.END_FILE) if read(directory / name) == "0"), "")
+
+
+def server_url(handle: JobHandle) -> str:
+    """Where the job was told that the server is."""
+    told = read_json(str(Path(handle.directory, task.TASK_FILE)))
+    return str(told["assignment"]["server_url"]) if told else "its address"
 
 
 def write_end(directory: Path, end: NodeEnd) -> None:

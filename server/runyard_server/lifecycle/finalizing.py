@@ -34,7 +34,8 @@ class Finalizing:
         for node in nodes:
             said = list(node.report.warnings) if node.report else []
             if node.is_lost and node.began:
-                left = self._ports.assignments.directory(run.id, run.attempt, node.node)
+                left = str(self._ports.assignments.directory(run.id, run.attempt, node.node))
+                left = "on its own disk, below the target's scratch" if node.on_own_disk else left
                 said.append(f"What node {node.node} had left could not be collected. It was not removed: {left}")
             warnings += [text for text in said if text not in warnings]
         self._ports.closing.note_written(run, nodes)

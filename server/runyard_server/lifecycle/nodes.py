@@ -94,6 +94,7 @@ class Nodes:
             began=began,
             engine_tells=tells_late,
             is_cut_off=cut_off,
+            on_own_disk=bool((row.handle or {}).get("own_disk")),
             heard_at=row.reported_at,
         )
 
@@ -137,6 +138,9 @@ class Nodes:
             rows = records.jobs_of(connection, run.id, run.attempt)
         known = dict(rows[node].handle or {})
         count = rows[node].salvages + 1
+        if known.get("own_disk"):
+            self._give_up(run, node, known)
+            return
         try:
             lost = _handle(rows[node])
             executor = ports.executors[lost.executor if lost else ports.queue.executor_of(run)]
@@ -156,6 +160,13 @@ class Nodes:
             known["job"] = to_json(handle)
         with ports.database.write() as connection:
             records.set_handle(connection, run.id, run.attempt, node, {**known, "salvages": count})
+
+    def _give_up(self, run: RunRecord, node: int, known: dict[str, object]) -> None:
+        """Nothing of a node is within reach that had a disk of its own."""
+        said = f"The job of node {node} is gone. What it had not sent yet was on that node's own disk.\n"
+        self._ports.log(run.id, SALVAGE_LOG, said)
+        with self._ports.database.write() as connection:
+            records.set_handle(connection, run.id, run.attempt, node, {**known, "salvages": MAX_SALVAGES})
 
     def _client_is_gone(self, row: JobRow) -> tuple[bool, str]:
         assert row.handle is not None

@@ -85,7 +85,7 @@ class Queued:
     def _start(self, run: RunRecord, decision: Decision, executor: Executor) -> Move | None:
         ports = self._ports
         try:
-            rows, handles = self._handles(run, decision, executor)
+            rows, handles, own_disks = self._handles(run, decision, executor)
         except SQLAlchemyError:
             raise  # nothing is known to have gone wrong with the run: the next pass starts it, the same job if it is there
         except EngineAwayError as away:
@@ -102,7 +102,10 @@ class Queued:
             error = RunError(code=Reason.START_FAILED.value, message=message)
             return Move(run, RunStatus.FAILED, Reason.START_FAILED, message, error)
         queues = Ability.QUEUES in executor.abilities
-        written = [{**(row.handle or {}), "job": to_json(handle)} for row, handle in zip(rows, handles, strict=True)]
+        more = {"own_disk": True} if own_disks else {}
+        written = [
+            {**(row.handle or {}), **more, "job": to_json(handle)} for row, handle in zip(rows, handles, strict=True)
+        ]
         with ports.database.write() as connection:
             records.set_handles(connection, run.id, run.attempt, written, None if queues else ports.clock.now())
         if queues:
@@ -117,7 +120,8 @@ class Queued:
 
     def _handles(
         self, run: RunRecord, decision: Decision, executor: Executor
-    ) -> tuple[Sequence[records.JobRow], list[JobHandle]]:
+    ) -> tuple[Sequence[records.JobRow], list[JobHandle], bool]:
+        """The rows of its nodes, their handles, and whether they do not see the server's folder."""
         ports = self._ports
         # The rows come first: a server that dies after `start` finds them, and starting again gives the same job.
         # With them the ports: a gang of which that server had started one half is told the same by this one.
@@ -131,7 +135,7 @@ class Queued:
                 records.add_jobs(connection, run.id, run.attempt, given, leased)
                 rows = records.jobs_of(connection, run.id, run.attempt)
         request = self._request(run, [row.gpus for row in rows], rows[0].ports, executor)
-        return rows, executor.start(executor.plan(request))
+        return rows, executor.start(executor.plan(request)), bool(request.invitations)
 
     def _request(
         self, run: RunRecord, gpus: Sequence[Sequence[int]], leased: Sequence[int], executor: Executor

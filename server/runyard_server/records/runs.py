@@ -381,6 +381,11 @@ class JobRow:
         collects = self.report is not None and self.report.phase in ("collecting", "done")
         return collects or self.salvages > 0
 
+    @property
+    def has_stored(self) -> bool:
+        """Whether its job has stored everything, or is gone."""
+        return (self.report is not None and self.report.phase == "done") or self.salvages > 0
+
 
 def add_jobs(
     connection: Connection, run_id: str, attempt: int, gpus: Sequence[Sequence[int]], ports: Sequence[int] = ()

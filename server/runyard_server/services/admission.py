@@ -10,7 +10,7 @@ from runyard.notebook_parameters import is_notebook
 from runyard.protocol.compute import ComputeRecord
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.files import Manifest
-from runyard.protocol.runs import ASKED_FOR, LOSSES, RunSpec
+from runyard.protocol.runs import ASKED_FOR, LOSSES, DataReferenceSpec, RunSpec
 from runyard_server.domain.paths import relative
 from runyard_server.domain.placement import asked_per_node, grant
 from runyard_server.executors.base import Ability, Executor
@@ -33,6 +33,8 @@ class Places(Protocol):
     def check_datastore(self, name: str) -> None: ...
 
     def check_run(self, run_id: str) -> None: ...
+
+    def holds(self, reference: DataReferenceSpec) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class AdmissionService:
             mpi=spec.distribution.kind == "mpi",
             notebook=is_notebook(spec.script),
         )
+        if target.spec.scratch:
+            warnings = [*warnings, *_check_own_disks(spec, environment, target, self._places.holds)]
         if spec.environment_key is None:
             self._places.check_environment(environment, Ability.ONE_HOST not in executor.abilities)
         return Admitted(replace(spec, environment=environment), warnings)
@@ -133,6 +137,41 @@ class AdmissionService:
                 f"asked. Submit with use_gpu=False, or make the target without strict."
             )
         return granted.per_node, [granted.warning] if granted.warning else []
+
+
+def _check_own_disks(
+    spec: RunSpec, environment: EnvironmentSpec, target: ComputeRecord, holds: Callable[[DataReferenceSpec], bool]
+) -> list[str]:
+    """What nodes that do not see the server's folder make of a run, as warnings; raises for what they cannot do."""
+    name, engine = target.spec.name, target.executor
+    why = f"The nodes of {name!r} do not see the server's folder (scratch={target.spec.scratch!r})"
+    if environment.docker_image is not None:
+        raise ComputeTargetException(
+            f"{why}, and run nothing in containers. Leave the image out, or take another target."
+        )
+    if environment.conda_solver == "always":
+        raise ComputeTargetException(
+            f"{why}, and build environments of pip's packages alone. Leave conda_solver='always' out, or take another "
+            "target."
+        )
+    if spec.node_count > 1 and (engine == "ray" or spec.distribution.kind == "mpi"):
+        what = "run on one node at a time under Ray" if engine == "ray" else "do not start MPI on several nodes"
+        raise ComputeTargetException(f"{why}, and {what}. Take one node, or a target whose nodes see that folder.")
+    outputs = {output.path for output in spec.output_datasets}
+    warnings = []
+    for reference in spec.data_references:
+        if reference.mode != "mount":
+            continue
+        if reference.path in outputs or not holds(reference):  # an empty place is one to write to
+            raise ComputeTargetException(
+                f"{why}, so that what is written to the mounted {reference.name!r} would stay there. Have it "
+                "uploaded instead: as_upload()."
+            )
+        warnings.append(
+            f"{why}: {reference.name!r} is downloaded to them, not mounted. What the script writes there stays there; "
+            "as_upload() brings it back."
+        )
+    return warnings
 
 
 def _check_kept(spec: RunSpec) -> None:

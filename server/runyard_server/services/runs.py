@@ -374,6 +374,7 @@ class RunService:
             workers_done=record.spec is not None and _workers_are_done(record.spec, siblings),
             launch=_launch_of(siblings, said.node),
             ranks_over=all(row.has_no_ranks for row in siblings),
+            turn=all(row.has_stored for row in siblings if row.node < said.node),
         )
 
     def heartbeat(self, run_id: str) -> JobReply:

@@ -144,6 +144,12 @@ def until(is_so: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) 
         _A_MOMENT.wait(0.02)
 
 
+def without(folder: Path) -> list[str]:
+    """What a command is put behind that does not see a folder: it has an empty one in its place."""
+    hide = 'mount -t tmpfs none "$0" && exec "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, str(folder)]
+
+
 def _children_of(pid: int) -> list[int]:
     return [each.pid for each in processes.all_processes().values() if each.parent == pid]
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -127,9 +127,11 @@ class RayCluster:
         nodes: how many, named n1, n2 ...; each says that it has two processors, and a resource of its own name.
         scales_to: so many further nodes are brought by Ray's own autoscaler as they are needed, and taken away when
             they have been idle for some seconds.
+        hidden: a folder of this machine that the nodes do not see: theirs is empty, as one of another machine is.
     """
 
-    def __init__(self, folder: Path, nodes: int = 2, scales_to: int = 0) -> None:
+    def __init__(self, folder: Path, nodes: int = 2, scales_to: int = 0, hidden: Path | None = None) -> None:
+        self._alone = own_network.without(hidden) if hidden is not None else []
         self.folder = folder
         self._scales_to = scales_to
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
@@ -202,7 +204,7 @@ class RayCluster:
         """Starts a node."""
         own = json.dumps({name: 1})
         address = ["--address", f"{self.head_address}:{_GCS_PORT}", "--node-ip-address", self.addresses[name]]
-        self._start(*address, "--num-cpus=2", "--num-gpus=0", f"--resources={own}")
+        self._start(*address, "--num-cpus=2", "--num-gpus=0", f"--resources={own}", alone=self._alone)
 
     def kill_node(self, name: str) -> None:
         """Kills a node's own daemon; what that has started ends by itself."""
@@ -247,12 +249,12 @@ class RayCluster:
         own = {**self._client_environment(), "RAY_AUTH_TOKEN": self.token, "PATH": path}
         return {**kept, **_SETTINGS, **scaling, **own}
 
-    def _start(self, *options: str) -> None:
+    def _start(self, *options: str, alone: Sequence[str] = ()) -> None:
         """Starts what puts itself into the background; it keeps no pipe of ours open.
 
         `ray start` gives a node half a minute, which a busy machine does not keep: then it is started again.
         """
-        command = [str(self.programs / "ray"), "start", *options]
+        command = [*alone, str(self.programs / "ray"), "start", *options]
         command += ["--disable-usage-stats", "--object-store-memory=100000000"]
         for _ in range(_TRIES):
             with open(self.folder / "daemons.log", "ab") as log:

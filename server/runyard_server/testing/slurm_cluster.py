@@ -129,7 +129,7 @@ class SlurmCluster:
         node_options: str = "CPUs=2 RealMemory=2000",
         hidden: Path | None = None,
     ) -> None:
-        self._hidden = hidden
+        self._alone = own_network.without(hidden) if hidden is not None else []
         self.folder = folder
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.address = "10.9.0.100"  # of the machine that a server runs on
@@ -212,11 +212,7 @@ class SlurmCluster:
 
     def start_node(self, name: str) -> None:
         """Starts a node's daemon."""
-        alone: list[str] = []
-        if self._hidden is not None:
-            hide = 'mount -t tmpfs none "$0" && exec "$@"'
-            alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, str(self._hidden)]
-        self._start_daemon(*alone, "slurmd", "-N", name, "-f", str(self._configuration))
+        self._start_daemon(*self._alone, "slurmd", "-N", name, "-f", str(self._configuration))
 
     def stop_node(self, name: str) -> None:
         """Kills a node as a power cut does: its daemon, and every process that the daemon has started."""

@@ -19,8 +19,10 @@ from typing import Any
 
 from runyard.errors import ComputeTargetException
 from runyard.home import read_json, write_json
-from runyard.job import ray_gang, task
+from runyard.job import bootstrap, ray_gang, task
+from runyard.protocol.codec import to_json
 from runyard.protocol.compute import ComputeSpec, RaySpec
+from runyard.protocol.jobs import NodeInvitation
 from runyard.protocol.status import Reason
 from runyard_server.domain.vm_sizes import vm_size
 from runyard_server.executors import task_folder
@@ -139,9 +141,12 @@ class RayExecutor(Executor):
         ray = target.ray or RaySpec(self._address)
         driver = [ray.python, "-m", "runyard.job.ray_gang", str(base.parent), base.name]
         each = bundle(target, request.gpus_per_node)
+        entrypoint = f"cd / && PYTHONPATH={shlex.quote(request.assignments[0].sdk_path)} exec {shlex.join(driver)}"
+        if request.invitations:
+            entrypoint = _entrypoint_away(ray, request.invitations[0], "GPU" in each)
         submission: dict[str, Any] = {
             "submission_id": _submission_id(plan),
-            "entrypoint": f"cd / && PYTHONPATH={shlex.quote(request.assignments[0].sdk_path)} exec {shlex.join(driver)}",
+            "entrypoint": entrypoint,
             "metadata": {"runyard_attempt": str(base.parent)},
         }
         # Of one node Ray itself puts the driver where the room is; no other process waits for that meanwhile.
@@ -182,7 +187,7 @@ class RayExecutor(Executor):
         first = plan.nodes[0].assignment
         base = task_folder.base_of(self.name, plan)
         with task_folder.refused_by_the_disk(plan.run_id):
-            task_folder.lay_out(plan.nodes)
+            task_folder.lay_out(plan.nodes, job_file=base.with_name(base.name + ".job"))
             gang = {
                 "directories": [node.directory for node in plan.nodes],
                 "bundle": asked["bundle_of_each_node"],
@@ -190,7 +195,7 @@ class RayExecutor(Executor):
                 "sdk_path": first.sdk_path,
                 "salvage": first.salvage,
             }
-            write_json(str(base.with_name(base.name + ".json")), gang)
+            write_json(str(base.with_name(base.name + ".json")), gang, private=True)  # it may hold a ticket
 
     # Observing
 
@@ -412,8 +417,9 @@ def _is_taken_back(handle: JobHandle) -> bool:
 
 
 def _state(handle: JobHandle) -> dict[str, Any]:
-    """What the driver has said; nothing before it has begun."""
-    return read_json(str(_base(handle, ".state"))) or {}
+    """What the driver has said; nothing before it has begun. A node that comes for its job has no other driver."""
+    come = read_json(str(Path(handle.directory, task.WHERE_FILE))) or {}
+    return read_json(str(_base(handle, ".state"))) or ({"begun": True} if "claim" in come else {})
 
 
 def _began(told: dict[str, Any]) -> bool:
@@ -452,7 +458,17 @@ def _over(handle: JobHandle, job: Job, meaning: states.Meaning, told: dict[str, 
     if job.status == "STOPPED" or told.get("taken_back"):
         return JobObservation(JobState.ENDED, None, "SIGKILL", message, began=False)
     code = job.exit_code if job.exit_code and job.exit_code > 0 else 1
+    if code in task_folder.BOOTSTRAPS_OWN:
+        words = task_folder.BOOTSTRAPS_OWN[code].format(url=task_folder.server_url(handle))
+        message = f"Ray's job {own.submission} could not begin: {words}."
     return JobObservation(JobState.ENDED, code, None, message, began=False)
+
+
+def _entrypoint_away(ray: RaySpec, invitation: NodeInvitation, has_gpus: bool) -> str:
+    """What a node runs that does not see the server's folder: it comes for its job."""
+    told = json.dumps(to_json(replace(invitation, held=True)))
+    program = shlex.join([ray.python, "-S", "-c", Path(bootstrap.__file__).read_text(encoding="utf-8")])
+    return f"cd / && {'' if has_gpus else 'CUDA_VISIBLE_DEVICES= '}exec {program} <<'END'\n{told}\nEND"
 
 
 def _has(total: Any, asked: dict[str, float]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from runyard.errors import ComputeTargetException
 from runyard.home import read_json, write_json
-from runyard.job import bootstrap, task
+from runyard.job import task
 from runyard.protocol.compute import ComputeSpec, SlurmSpec
 from runyard.protocol.status import Reason
 from runyard_server.domain import gres
@@ -413,14 +413,12 @@ def _ended(handle: JobHandle, end: dict[str, Any]) -> JobObservation:
 
 
 _SCRIPTS_OWN = {
+    **task_folder.BOOTSTRAPS_OWN,
     scripts.NO_FOLDER: "its first node does not see the server's folder {folder}, or it was removed. Nodes must see "
     "it under the same path: start the server with a home on a shared disk (RUNYARD_HOME)",
     scripts.NOT_MINE: "another job of Slurm had the same attempt",
     scripts.OLD_PYTHON: "the Python on its node is missing or older than 3.7. Name another one: python=... of the "
     "compute target, or a line of setup that brings one (module load ...)",
-    bootstrap.NOT_REACHED: "its node does not reach this server at {url}. Start the server with --public-url and an "
-    "address that nodes reach",
-    bootstrap.REFUSED: "this server refused its node's ticket: it has expired, or the attempt is over",
 }
 
 
@@ -430,7 +428,9 @@ def _ended_by_slurm(handle: JobHandle, seen: Seen, meaning: states.Meaning, bega
     code, by = seen.exit_code, seen.signal
     words, reason = meaning.words or "ended", ""
     if seen.state.startswith("FAILED") and code in _SCRIPTS_OWN:
-        words = "could not begin: " + _SCRIPTS_OWN[code].format(folder=Path(handle.directory).parent, url=_url(handle))
+        words = "could not begin: " + _SCRIPTS_OWN[code].format(
+            folder=Path(handle.directory).parent, url=task_folder.server_url(handle)
+        )
     elif seen.reason not in ("", "None", "NonZeroExitCode"):
         reason = f" ({seen.state}, {seen.reason})"
     elif seen.state not in ("COMPLETED", "FAILED"):
@@ -449,12 +449,6 @@ def _ended_by_slurm(handle: JobHandle, seen: Seen, meaning: states.Meaning, bega
         return JobObservation(JobState.ENDED, code or 1, None, message, meaning.cause, began)
     name = signal_name(by or max(code - 128, 0) or 9)
     return JobObservation(JobState.ENDED, None, name, message, meaning.cause, began)
-
-
-def _url(handle: JobHandle) -> str:
-    """Where the job was told that the server is."""
-    told = read_json(str(Path(handle.directory, task.TASK_FILE)))
-    return str(told["assignment"]["server_url"]) if told else "its address"
 
 
 def _write_end(handle: JobHandle, seen: JobObservation) -> None:
