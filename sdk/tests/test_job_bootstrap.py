@@ -1,0 +1,167 @@
+"""What a node does that does not see the server's folder, up to the job: with a server played over HTTP."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from runyard.job import bootstrap
+
+AWAY = """
+import json, os, sys
+def run(told, given, root, sdk):
+    print(json.dumps([told["node"], given["token"], root, sdk]))
+    return 5
+"""
+
+
+class Played:
+    """A server that answers what a test says, and keeps what it was told."""
+
+    def __init__(self):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name, text in (
+                ("runyard/__init__.py", ""),
+                ("runyard/job/__init__.py", ""),
+                ("runyard/job/away.py", AWAY),
+            ):
+                archive.writestr(name, text)
+        self.archive = packed.getvalue()
+        self.digest = hashlib.sha256(self.archive).hexdigest()
+        self.refusal = None
+        self.away_for = 0  # requests that a proxy in front of a server that is away answers
+        self.told = []
+        played = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self, code, body):
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self):
+                played.told.append((self.path, self.headers["Authorization"], None))
+                self.answer(200, played.archive)
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                if played.away_for:
+                    played.away_for -= 1
+                    self.answer(503, b"away")
+                    return
+                played.told.append((self.path, self.headers["Authorization"], body))
+                if played.refusal:
+                    code, name = played.refusal
+                    self.answer(code, json.dumps({"error": {"code": name, "message": "not you"}}).encode())
+                else:
+                    self.answer(200, b'{"token": "the-token", "claim": "c", "wanted": "", "task": {}}')
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:{}".format(self.server.server_port)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def played():
+    server = Played()
+    yield server
+    server.close()
+
+
+def run(played, scratch, patience_s=30.0, **changes):
+    """As an engine runs it: the text alone, with nothing of ours to import. Its exit code, output and complaint."""
+    told = {"server_url": played.url, "run_id": "r", "attempt": 2, "node": 3, "ticket": "the-ticket"}
+    told.update(archive=played.digest, scratch=str(scratch), held=False)
+    told.update(changes)
+    with open(bootstrap.__file__) as file:
+        text = file.read().replace("PATIENCE_S = 60.0", "PATIENCE_S = {}".format(patience_s))
+    environment = {"PATH": os.defpath, "RUNYARD_STEP": "JOB.STEP", "JOB": "12", "STEP": "0"}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", text],
+        input=json.dumps(told).encode() + b"\n",
+        capture_output=True,
+        env=environment,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def own(scratch):
+    return os.path.join(str(scratch), "runyard-{}".format(os.geteuid()))
+
+
+def test_a_node_comes_with_its_ticket_brings_the_sdk_and_becomes_the_job(played, tmp_path):
+    code, said, complaint = run(played, tmp_path)
+    assert (code, complaint) == (5, "")
+    sdk = os.path.join(own(tmp_path), "sdk", played.digest[:16])
+    assert json.loads(said) == [3, "the-token", own(tmp_path), sdk]
+    (path, shown, arrival), (archive, shown_then, _) = played.told
+    assert (path, shown) == ("/api/v1/runs/r/attempts/2/nodes/3/begin", "Bearer the-ticket")
+    assert arrival["step"] == "12.0" and arrival["claim"]
+    assert (archive, shown_then) == ("/api/v1/job-archive/" + played.digest, "Bearer the-token")
+
+
+def test_the_sdk_is_fetched_once_and_lies_where_nobody_else_can_write(played, tmp_path):
+    run(played, str(tmp_path) + "/of/$JOB")
+    run(played, tmp_path / "of" / "12")
+    assert [path for path, _, _ in played.told].count("/api/v1/job-archive/" + played.digest) == 1
+    assert os.stat(own(tmp_path / "of" / "12")).st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_others_can_write_to_is_not_taken(played, tmp_path):
+    os.mkdir(own(tmp_path))
+    os.chmod(own(tmp_path), 0o777)
+    assert run(played, tmp_path)[0] == 127
+    assert "not a folder that only this user can write to" in played.told[-1][2]["message"]
+
+
+@pytest.mark.parametrize("scratch", ["/proc/no/such", "$NOT_THERE/x", "relative"])
+def test_a_scratch_that_cannot_be_had_is_told_to_the_server_with_the_cure(played, scratch):
+    code, _, complaint = run(played, scratch)
+    path, shown, end = played.told[-1]
+    assert (code, path, shown) == (127, "/api/v1/runs/r/attempts/2/nodes/3/end", "Bearer the-token")
+    assert (end["exit_code"], end["began"]) == (127, False)
+    assert "scratch=" in end["message"] and "has room" in end["message"] and end["message"] in complaint
+
+
+def test_an_archive_of_other_bytes_is_not_run(played, tmp_path):
+    code, said, _ = run(played, tmp_path, archive="0" * 64)
+    assert (code, said) == (127, "")
+    assert "did not come whole" in played.told[-1][2]["message"]
+
+
+def test_a_server_that_is_not_reached_is_named_with_the_address(played, tmp_path):
+    played.close()
+    code, _, complaint = run(played, tmp_path, patience_s=0.5)
+    assert code == bootstrap.NOT_REACHED
+    assert "does not reach the runyard server at " + played.url in complaint
+
+
+def test_a_server_that_comes_back_soon_is_waited_for(played, tmp_path):
+    played.away_for = 3
+    assert run(played, tmp_path)[0] == 5
+
+
+@pytest.mark.parametrize(
+    "refusal, code", [((409, "ticket_used"), bootstrap.USED), ((401, "authentication"), bootstrap.REFUSED)]
+)
+def test_a_node_that_is_refused_says_why_and_does_nothing(played, tmp_path, refusal, code):
+    played.refusal = refusal
+    assert run(played, tmp_path)[0] == code
+    assert "not you" in run(played, tmp_path)[2]
+    assert os.listdir(str(tmp_path)) == []
