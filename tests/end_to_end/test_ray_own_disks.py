@@ -1,13 +1,14 @@
 """Runs on a real Ray whose nodes do not see the server's folder: all they need comes to them over the network."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from runyard import Environment
 from runyard.errors import ComputeTargetException
+from runyard.run import Run
 from runyard_server.testing.ray_cluster import started_cluster
 from runyard_server.testing.ray_yard import RayYard
 
@@ -63,9 +64,11 @@ def test_a_script_that_fails_is_told_with_its_exit_code(
     assert (error["code"], error["exit_code"]) == ("script_failed", 3)
 
 
-def test_a_running_one_is_cancelled(yard: RayYard, this_python: Environment, tmp_path: Path) -> None:
+def test_a_running_one_is_cancelled(
+    yard: RayYard, this_python: Environment, tmp_path: Path, until: Callable[[Run, str], None]
+) -> None:
     run = yard.submit(tmp_path / "source", "import signal\nprint('up', flush=True)\nsignal.pause()\n", this_python)
-    yard.until(lambda: "up" in run._read_log("azureml-logs/70_driver_log.txt"), "the script")
+    until(run, "up")
     run.cancel()
     assert yard.end(run)["status"] == "Canceled"
 

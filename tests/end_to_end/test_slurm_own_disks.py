@@ -1,14 +1,19 @@
 """Runs on a real Slurm whose nodes do not see the server's folder: all they need comes to them over the network."""
 
 import os
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runyard import Environment
+from runyard import ComputeTarget, DataReference, Environment, SlurmCompute
+from runyard.errors import ComputeTargetException
 from runyard.run import Run
+from runyard.runconfig import MpiConfiguration, PyTorchConfiguration
+from runyard_server.testing.package_index import PackageIndex
 from runyard_server.testing.slurm_cluster import started_cluster
 from runyard_server.testing.slurm_yard import SlurmYard
 
@@ -76,3 +81,161 @@ def test_a_run_is_whole_whose_node_has_nothing_of_the_server(
     assert {"outputs/model.txt", "logs/notes.txt"} <= set(run.get_file_names())
     assert run.verify()["ok"]
     assert os.listdir(scratch / f"runyard-{os.geteuid()}" / "runs") == []
+
+
+def target(yard: SlurmYard, name: str, **options: Any) -> str:
+    """Another compute target of the same nodes."""
+    asked = {"partition": "main", "cpus_per_node": 2, "python": sys.executable, "scratch": "/tmp", **options}
+    ComputeTarget.create(yard.workspace, name, SlurmCompute.provisioning_configuration(**asked))
+    return name
+
+
+def preparation(run: Run) -> str:
+    return str(run._read_log("azureml-logs/65_job_prep-0.txt"))
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Iterator[PackageIndex]:
+    """A package index in the cluster's network: as in a cluster's own mirror, nothing else is reached."""
+    index = PackageIndex(tmp_path / "packages")
+    index.publish("colours", "1.2")
+    yield index
+    index.stop()
+
+
+def test_the_environment_is_built_once_on_the_node_from_the_runs_lock(
+    yard: SlurmYard, submit: Submit, packages: PackageIndex, scratch: Path
+) -> None:
+    environment = Environment("coloured")
+    environment.python.conda_dependencies.add_pip_package("colours==1.2")
+    environment.python.conda_dependencies.set_pip_option(f"--index-url {packages.url}")
+    says = "import colours, sys\nprint('colours', colours.version, sys.prefix)"
+    runs = [submit(says, environment), submit(says, environment)]
+    for run in runs:
+        assert yard.end(run)["status"] == "Completed", preparation(run)
+    built = scratch / f"runyard-{os.geteuid()}" / "environments"
+    assert f"colours 1.2 {built}" in runs[0]._read_log("azureml-logs/70_driver_log.txt")
+    told = [preparation(run) for run in runs]
+    assert sum("building environment" in text for text in told) == 1
+    assert sum("is built on this node already" in text for text in told) == 1
+    if shutil.which("uv") is None:
+        assert (built / "uv").exists()  # the server's own
+
+
+def test_a_script_is_ended_gently_and_what_it_wrote_is_kept(
+    yard: SlurmYard, submit: Submit, until: Callable[[Run, str], None]
+) -> None:
+    run = submit(
+        "import os, signal\nos.makedirs('outputs', exist_ok=True)\nopen('outputs/kept', 'w').write('k')\n"
+        "print('up', flush=True)\nsignal.pause()\n"
+    )
+    until(run, "up")
+    run.cancel()
+    assert yard.end(run)["status"] == "Canceled"
+    assert "outputs/kept" in run.get_file_names()
+
+
+def test_a_server_that_comes_back_finds_the_run_going_on(
+    yard: SlurmYard, submit: Submit, tmp_path: Path, until: Callable[[Run, str], None]
+) -> None:
+    go = tmp_path / "go"
+    run = submit(
+        "import os, sys, time\nprint('up', flush=True)\n"
+        "while not os.path.exists(sys.argv[1]):\n    time.sleep(0.1)\nprint('done')\n",
+        arguments=[str(go)],
+    )
+    until(run, "up")
+    yard.kill_server()
+    go.touch()
+    yard.server = yard.start_server()
+    assert yard.end(run)["status"] == "Completed"
+    assert "done" in run._read_log("azureml-logs/70_driver_log.txt")
+
+
+def test_a_node_that_dies_is_told_of_and_nothing_is_said_to_be_kept_that_is_not(
+    yard: SlurmYard, submit: Submit, until: Callable[[Run, str], None]
+) -> None:
+    run = submit("import signal\nprint('up', flush=True)\nsignal.pause()\n")
+    until(run, "up")
+    yard.cluster.stop_node("n1")
+    try:
+        error = yard.error(run)
+    finally:
+        yard.cluster.start_node("n1")
+    assert error["code"] == "node_lost" and "outputs were on the node's own disk" in error["message"], error
+
+
+WRITES = """
+import os
+rank = os.environ["RANK"]
+os.makedirs("outputs", exist_ok=True)
+open("outputs/of-%s.txt" % rank, "w").write(rank)
+open("outputs/same.txt", "w").write("same")
+open("outputs/model.txt", "w").write("weights of " + rank)
+print("on", os.environ["SLURMD_NODENAME"], "at", os.environ["MASTER_ADDR"])
+"""
+
+
+def test_what_several_nodes_wrote_becomes_one_tree_and_nothing_of_it_is_lost(yard: SlurmYard, submit: Submit) -> None:
+    run = submit(WRITES, node_count=2, distributed_job_config=PyTorchConfiguration(node_count=2))
+    ended = yard.end(run)
+    assert ended["status"] == "Completed", ended
+    names = {name for name in run.get_file_names() if name.startswith("outputs/")}
+    own = "outputs/node-1/model.txt"
+    assert names == {"outputs/of-0.txt", "outputs/of-1.txt", "outputs/same.txt", "outputs/model.txt", own}
+    assert [run._read_file(name) for name in ("outputs/model.txt", own)] == [b"weights of 0", b"weights of 1"]
+    (warning,) = [text for text in ended["warnings"] if "other bytes" in str(text)]
+    assert "outputs/model.txt" in str(warning) and own in str(warning)
+
+
+def test_a_node_that_does_not_reach_the_server_fails_the_run_with_that_message(
+    yard: SlurmYard, this_python: Environment, tmp_path: Path, scratch: Path
+) -> None:
+    nowhere = f"http://{yard.cluster.address}:9"
+    unreached = SlurmYard(yard.cluster, "not-reached", port=8001, scratch=str(scratch), public_url=nowhere)
+    try:
+        error = unreached.error(unreached.submit(tmp_path / "source", "", this_python))
+    finally:
+        unreached.close()
+    assert error["code"] == "start_failed"
+    assert f"does not reach this server at {nowhere}" in error["message"] and "--public-url" in error["message"]
+
+
+def test_a_disk_that_cannot_be_written_to_fails_the_run_with_that_message(yard: SlurmYard, submit: Submit) -> None:
+    error = yard.error(submit("", compute_target=target(yard, "no-disk", scratch="/proc/no/such")))
+    assert error["code"] == "start_failed" and "'/proc/no/such'" in error["message"], error
+
+
+def test_a_full_disk_fails_the_run_with_that_message(yard: SlurmYard, submit: Submit) -> None:
+    full = "/tmp/runyard-full-disk"
+    mount = f"mkdir -p {full}; mount -t tmpfs -o size=16k none {full}"
+    error = yard.error(submit("", compute_target=target(yard, "full-disk", scratch=full, setup=[mount])))
+    assert error["code"] == "start_failed" and "No space left on device" in error["message"], error
+
+
+def test_a_node_without_a_python_that_serves_fails_the_run_with_that_message(yard: SlurmYard, submit: Submit) -> None:
+    error = yard.error(submit("", compute_target=target(yard, "no-python", python="/bin/false")))
+    assert error["code"] == "start_failed" and "missing or older than 3.7" in error["message"], error
+
+
+def test_a_node_without_the_uv_that_is_named_fails_the_run_with_that_message(
+    yard: SlurmYard, submit: Submit, packages: PackageIndex
+) -> None:
+    environment = Environment("coloured")
+    environment.python.conda_dependencies.add_pip_package("colours==1.2")
+    environment.python.conda_dependencies.set_pip_option(f"--index-url {packages.url}")
+    run = submit("", environment, compute_target=target(yard, "no-uv", scratch="/tmp", uv="no-such-uv"))
+    error = yard.error(run)
+    assert error["code"] == "preparation_failed" and "'no-such-uv'" in error["message"], error
+
+
+def test_what_such_nodes_cannot_do_is_refused_at_submission_with_the_cure(yard: SlurmYard, submit: Submit) -> None:
+    image = Environment("in-an-image")
+    image.docker.base_image = "example/image:1"
+    with pytest.raises(ComputeTargetException, match="nothing in containers"):
+        submit("", image)
+    with pytest.raises(ComputeTargetException, match="do not start MPI on several nodes"):
+        submit("", node_count=2, distributed_job_config=MpiConfiguration(node_count=2))
+    place = DataReference(yard.workspace.get_default_datastore(), "results", path_on_datastore="nothing/there")
+    with pytest.raises(ComputeTargetException, match="as_upload"):
+        submit("", arguments=[place.as_mount()])

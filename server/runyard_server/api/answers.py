@@ -30,6 +30,7 @@ from runyard_server.services.admission import Admitted
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
+ZIP = "application/zip"
 EVENTS = "text/event-stream"
 TEXT = "text/plain; charset=utf-8"
 
@@ -174,6 +175,21 @@ class Invited(TypedDict):
     ticket: str | None
 
 
+class Begun(TypedDict):
+    """A node's job: what it is to do, the token with which it speaks, and how the job is to end already, if it is."""
+
+    task: dict[str, Any]
+    token: str
+    wanted: str
+    claim: str
+
+
+class Wanted(TypedDict):
+    """How a node's job is to end: "end", "kill", or not at all ("")."""
+
+    wanted: str
+
+
 class Lent(Invited):
     """And the names of the files: those that may come, or are lent in this order."""
 
@@ -212,6 +228,11 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/v1/runs/{run_id}/report"): Answer(JobReply),
     ("POST", "/api/v1/runs/{run_id}/heartbeat"): Answer(JobReply),
     ("GET", "/api/v1/runs/{run_id}/follow"): Answer(media=EVENTS),
+    ("POST", "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/begin"): Answer(Begun, more=(CLASH,)),
+    ("GET", "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/wanted"): Answer(Wanted),
+    ("POST", "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/end"): Answer(Nothing),
+    ("GET", "/api/v1/job-archive/{digest}"): Answer(media=ZIP),
+    ("GET", "/api/v1/job-tools/uv"): Answer(media=BYTES),
     ("GET", "/api/v1/computes"): Answer(list[ComputeRecord]),
     ("POST", "/api/v1/computes"): Answer(ComputeRecord, more=(CLASH,)),
     ("GET", "/api/v1/computes/{name}"): Answer(ComputeRecord),

@@ -41,6 +41,9 @@ _PARAMETERS: dict[tuple[str, str], dict[str, Any]] = {
     ("runs", "run_id"): _name("run"),
     ("runs", "path"): _PATH,
     ("runs", "name"): _PATH,  # of a log
+    ("runs", "attempt"): {"minimum": 1},
+    ("runs", "node"): {"minimum": 0},
+    ("job-archive", "digest"): _DIGEST,
     ("experiments", "name"): _name("experiment"),
     ("computes", "name"): _name("compute"),
     ("environments", "name"): _name("environment"),

@@ -25,14 +25,21 @@ class EngineYard:
         address: of the server, as the nodes reach it.
         make_target: makes the compute target of that workspace.
         port: of the server.
+        public_url: where the nodes are told that the server is; "" for where it is.
     """
 
     patience_s = PATIENCE_S
 
     def __init__(
-        self, address: str, name: str, make_target: Callable[[Workspace], ComputeTarget], port: int = 8000
+        self,
+        address: str,
+        name: str,
+        make_target: Callable[[Workspace], ComputeTarget],
+        port: int = 8000,
+        public_url: str = "",
     ) -> None:
         self._address = address
+        self._public_url = public_url
         self._port = port
         self.folder = places.workspace_folder(name)
         self.server = self.start_server()
@@ -43,6 +50,7 @@ class EngineYard:
         """A server that the nodes reach; returns once it answers."""
         command = [sys.executable, "-m", "runyard_server", "--home", self.folder]
         command += ["--host", self._address, "--plain-http", "--port", str(self._port)]
+        command += ["--public-url", self._public_url] if self._public_url else []
         paths = os.pathsep.join(path for path in sys.path if path)
         server = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.DEVNULL)
         self.until(lambda: embedded.running(self.folder) is not None, "the server")

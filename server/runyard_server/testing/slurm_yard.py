@@ -12,12 +12,15 @@ class SlurmYard(EngineYard):
 
     Args:
         scratch: of the nodes' own disks, where they do not see the server's folder.
+        public_url: where the nodes are told that the server is.
     """
 
-    def __init__(self, cluster: SlurmCluster, name: str, port: int = 8000, scratch: str = "") -> None:
+    def __init__(
+        self, cluster: SlurmCluster, name: str, port: int = 8000, scratch: str = "", public_url: str = ""
+    ) -> None:
         self.cluster = cluster
         self._scratch = scratch
-        super().__init__(cluster.address, name, self._make_target, port)
+        super().__init__(cluster.address, name, self._make_target, port, public_url)
 
     def _make_target(self, workspace: Workspace) -> ComputeTarget:
         # Whole nodes of the cluster's: a run that has one keeps others away.
