@@ -39,6 +39,10 @@ BENCHMARKS = (
     "log_follow",
     "finished_runs",
     "mpi_launch",
+    "slurm_first_line",
+    "ray_first_line",
+    "slurm_queue",
+    "horovod_start",
 )
 
 

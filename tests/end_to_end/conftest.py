@@ -21,6 +21,7 @@ from runyard_server.testing.ray_yard import RayYard
 from runyard_server.testing.slurm_cluster import started_cluster
 from runyard_server.testing.slurm_yard import SlurmYard
 from tests.end_to_end.compile_horovod import wheel_cache
+from tests.end_to_end.training_on_nodes import Trained, trained_here
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +137,12 @@ def ray_yard(runyard_home: Path, ray_cluster: RayCluster) -> Iterator[RayYard]:
         yard = RayYard(ray_cluster, "on-ray")
         yield yard
         yard.close()
+
+
+@pytest.fixture(scope="session")
+def trained(runyard_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The article's run on this machine: what its runs on engines' nodes are compared with."""
+    return trained_here(tmp_path_factory.mktemp("article"))
 
 
 @pytest.fixture(scope="session")

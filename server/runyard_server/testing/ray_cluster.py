@@ -206,6 +206,21 @@ class RayCluster:
         address = ["--address", f"{self.head_address}:{_GCS_PORT}", "--node-ip-address", self.addresses[name]]
         self._start(*address, "--num-cpus=2", "--num-gpus=0", f"--resources={own}", alone=self._alone)
 
+    @contextmanager
+    def one_more_node(self) -> Iterator[str]:
+        """A further node for a while, known by its name. Ray counts one less when this has ended."""
+        name = f"n{len(self.addresses) + 1}"
+        self.addresses[name] = f"10.9.0.{len(self.addresses) + 1}"
+        self.call("ip", "addr", "add", f"{self.addresses[name]}/32", "dev", "lo")
+        try:
+            self.start_node(name)
+            self.until(lambda: self.addresses[name] in self.alive(), f"Ray's node {name}")
+            yield name
+        finally:
+            self.kill_node(name)
+            self.until(lambda: self.addresses[name] not in self.alive(), f"the end of Ray's node {name}")
+            self.call("ip", "addr", "del", f"{self.addresses.pop(name)}/32", "dev", "lo")
+
     def kill_node(self, name: str) -> None:
         """Kills a node's own daemon; what that has started ends by itself."""
         self.signal_node(name, signal.SIGKILL)

@@ -1,0 +1,99 @@
+"""From the call of submit to the first statement of the script, on an idle node of a real Slurm."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.measurement import RUNYARD, Absent, Bench, Measure, Outcome, Target, figures
+from benchmarks.own_cluster import NoCluster, own_slurm, workspace_on_slurm
+from benchmarks.own_workspace import this_python
+from benchmarks.peers import PROGRAMS
+from benchmarks.programs.stopwatch import first_lines
+
+TITLE = "submit → the script's first line, on Slurm"
+METHOD = (
+    "As above, on an idle node of a Slurm of one controller and two nodes, all on this machine; it looks for jobs to "
+    "start without the pauses that its defaults have, which would weigh on both alike. The floor is `sbatch` of a batch "
+    "script that starts `python first_line.py` with as many processors, and keeps nothing."
+)
+MEASURES = (Measure("first line", "ms", target=Target(factor=1.5)),)
+
+_SCRIPT = PROGRAMS / "first_line" / "first_line.py"
+_FLOOR = "sbatch"
+
+
+def _repetitions(bench: Bench) -> int:
+    return bench.sized(20, 3)
+
+
+def ours(bench: Bench) -> list[Outcome]:
+    from runyard import Experiment, ScriptRunConfig
+
+    try:
+        with workspace_on_slurm(bench) as yard:
+            experiment = Experiment(yard.workspace, "first-line")
+            environment = this_python()
+
+            def submit(moment: str) -> Callable[[], object]:
+                config = ScriptRunConfig(
+                    str(_SCRIPT.parent),
+                    script=_SCRIPT.name,
+                    arguments=[moment],
+                    environment=environment,
+                    compute_target="cluster",
+                )
+                run = experiment.submit(config)
+                return lambda: run.wait_for_completion(show_output=False)
+
+            times = first_lines(submit, bench.folder("ours"), _repetitions(bench), bench.sized(1, 0))
+    except NoCluster as absence:
+        return [Absent(RUNYARD, str(absence))]
+    return figures(RUNYARD, times)
+
+
+def floor(bench: Bench) -> list[Outcome]:
+    try:
+        with own_slurm():
+
+            def submit(moment: str) -> Callable[[], object]:
+                number = sbatch(bare_script([sys.executable, str(_SCRIPT), moment]))
+                return lambda: wait_for(number)
+
+            times = first_lines(submit, bench.folder("floor"), _repetitions(bench), bench.sized(1, 0))
+    except NoCluster as absence:
+        return [Absent(_FLOOR, str(absence))]
+    return figures(_FLOOR, times)
+
+
+def peers(_bench: Bench) -> list[Outcome]:
+    return []
+
+
+def bare_script(command: Sequence[str]) -> str:
+    """A batch script that does nothing but start a program, with what a run of ours gets of a node."""
+    lines = ["#!/bin/sh", "#SBATCH --cpus-per-task=2", "#SBATCH --output=/dev/null", f"exec {' '.join(command)}"]
+    return "\n".join(lines) + "\n"
+
+
+def sbatch(script: str) -> str:
+    """Submits a batch script by hand; the job's number."""
+    done = subprocess.run(["sbatch", "--parsable"], input=script, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def wait_for(number: str) -> None:
+    """Returns when a job is over."""
+    asked = ["squeue", "--noheader", "--jobs", number, "--states=all", "--format=%T"]
+    while "COMPLETED" not in (said := subprocess.run(asked, capture_output=True, text=True, check=True).stdout):
+        if "FAILED" in said or "CANCELLED" in said:
+            raise RuntimeError(f"Slurm's job {number} is {said.strip()}")
+        time.sleep(0.05)
+
+
+def moment_of(path: Path) -> float:
+    """The time that a script has written to a file of its own; waits for it."""
+    while not path.exists() or not path.read_text():
+        time.sleep(0.02)
+    return float(path.read_text())
