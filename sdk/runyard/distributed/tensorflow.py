@@ -10,7 +10,7 @@ from typing import Dict, List
 from runyard.distributed.topology import Rank
 from runyard.distributed.topology import ranks as all_ranks
 from runyard.protocol.jobs import JobAssignment
-from runyard.protocol.runs import DistributionSpec
+from runyard.protocol.run_parts import DistributionSpec
 
 
 def ranks(distribution: DistributionSpec, node_count: int) -> List[Rank]:

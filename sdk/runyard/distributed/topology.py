@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional
 
 from runyard.protocol.jobs import JobAssignment
-from runyard.protocol.runs import DistributionSpec
+from runyard.protocol.run_parts import DistributionSpec
 
 
 @dataclass(frozen=True)

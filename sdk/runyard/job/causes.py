@@ -8,7 +8,7 @@ from typing import Optional
 from runyard.distributed.mpi import before_abort
 from runyard.job import out_of_memory
 from runyard.protocol.jobs import RankReport
-from runyard.protocol.runs import RunError
+from runyard.protocol.run_parts import RunError
 from runyard.protocol.status import Reason
 
 _TAIL_BYTES = 65536

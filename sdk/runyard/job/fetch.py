@@ -8,7 +8,7 @@ from runyard.errors import LimitReachedError, RunyardError, ServerUnavailableErr
 from runyard.home import read_json, write_json
 from runyard.protocol.files import FileEntry
 from runyard.protocol.jobs import DataMount, JobAssignment
-from runyard.protocol.runs import DataReferenceSpec
+from runyard.protocol.run_parts import DataReferenceSpec
 from runyard.transfer import (
     contained,
     download_datastore_files,

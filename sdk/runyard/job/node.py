@@ -22,7 +22,7 @@ from runyard.job.script import Script
 from runyard.job.spawn import Ranks, Stop
 from runyard.protocol.codec import to_json
 from runyard.protocol.jobs import EnvironmentToBuild, JobAssignment
-from runyard.protocol.runs import RunError
+from runyard.protocol.run_parts import RunError
 from runyard.protocol.status import Reason
 from runyard.shipping import Shipper
 from runyard.stacks import FOLDER

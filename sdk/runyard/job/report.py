@@ -11,7 +11,7 @@ from runyard.job.collect import live_prefix
 from runyard.job.spawn import Stop
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.jobs import JobAssignment, JobReply, JobReport, RankReport
-from runyard.protocol.runs import RunError
+from runyard.protocol.run_parts import RunError
 from runyard.shipping import Shipper
 from runyard.transport.base import Transport, url_path
 

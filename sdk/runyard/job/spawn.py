@@ -16,7 +16,7 @@ from runyard.job.out_of_memory import MemoryWatch
 from runyard.job.processes import kill_group, marker_of, reap_orphans
 from runyard.job.script import Script
 from runyard.protocol.jobs import JobAssignment, RankReport
-from runyard.protocol.runs import RunError
+from runyard.protocol.run_parts import RunError
 from runyard.protocol.status import Reason
 
 LOOK_EVERY_S = 5.0  # at the memory and the disk of the node, while the ranks run

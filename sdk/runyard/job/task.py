@@ -13,12 +13,10 @@ ended at once, and how it ended is for the engine to say.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
-from typing import Any, Dict, List, Optional
+from typing import Any, BinaryIO, Dict, List, Optional
 
 from runyard.home import read_json, write_json
 from runyard.job.processes import adopt_orphans, kill_group, node_environment, reap_orphans, send
@@ -53,7 +51,7 @@ class Task:
 
     def run(self) -> int:
         """Runs the job; the exit code is the job's own, as a shell would give it."""
-        here = {"host": socket.gethostname(), "pid": os.getpid(), "step": _step()}
+        here = {"host": os.uname().nodename, "pid": os.getpid(), "step": _step()}
         self._tell_where(here)
         signal.signal(signal.SIGTERM, lambda *_: self._end())
         # Looked for after the file that says where: who made it before that has not found a step to end.
@@ -93,7 +91,7 @@ class Task:
         log = os.open(LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             # Without a name: it holds the run's token. A file, not a pipe: nobody has to read it for us to go on.
-            with tempfile.TemporaryFile(dir=self._directory) as line:
+            with _file_without_a_name(self._directory) as line:
                 line.write(json.dumps(own).encode("utf-8") + b"\n")
                 line.seek(0)
                 return subprocess.Popen(self._argv, stdin=line, stdout=log, stderr=log, env=environment)
@@ -155,6 +153,14 @@ def main() -> int:
         sys.stderr.write("{} is not in {}: the nodes must see the server's folder.\n".format(TASK_FILE, directory))
         return NOT_STARTED
     return Task(directory, task, is_held).run()
+
+
+def _file_without_a_name(directory: str) -> BinaryIO:
+    """As `tempfile` makes them; to import that takes a tenth of what a task takes to start its job."""
+    path = os.path.join(directory, "line-{}".format(os.getpid()))
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    os.unlink(path)
+    return os.fdopen(descriptor, "w+b")
 
 
 def _step() -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Dict, List, Optional
 
-from runyard.protocol.runs import DataReferenceSpec, DistributionSpec, RunError
+from runyard.protocol.run_parts import DataReferenceSpec, DistributionSpec, RunError
 
 
 @dataclass(frozen=True)

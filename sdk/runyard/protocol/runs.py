@@ -5,6 +5,9 @@ from typing import Any, Dict, List, Optional
 
 from runyard.protocol.datasets import DatasetOutput, DatasetUse
 from runyard.protocol.environments import EnvironmentSpec
+from runyard.protocol.run_parts import DataReferenceSpec as DataReferenceSpec
+from runyard.protocol.run_parts import DistributionSpec as DistributionSpec
+from runyard.protocol.run_parts import RunError as RunError
 from runyard.protocol.status import Reason, RunStatus
 
 # Besides a number, what ``RunSpec.gpus_per_node`` may be:
@@ -27,49 +30,6 @@ RUN_FILES = "workspaceartifactstore"
 
 # Azure's name of the data reference that ``resume_from`` makes: scripts also read AZUREML_DATAREFERENCE_MODEL_LOCATION.
 RESUMED = "MODEL_LOCATION"
-
-
-@dataclass(frozen=True)
-class DataReferenceSpec:
-    """A place on a datastore that the script sees as a path.
-
-    Attributes:
-        name: the variable's suffix: the script's arguments hold ``$AZUREML_DATAREFERENCE_<name>``.
-        datastore: name of the datastore.
-        path: path on the datastore, "" for its root.
-        mode: "mount", "download" or "upload".
-        path_on_compute: where the script wants it, relative to its working directory.
-        overwrite: for download and upload: whether existing files are replaced.
-        run: id of a run whose files are meant, not a datastore's; they are downloaded.
-    """
-
-    name: str
-    datastore: str
-    path: str = ""
-    mode: str = "mount"
-    path_on_compute: Optional[str] = None
-    overwrite: bool = False
-    run: Optional[str] = None
-
-
-@dataclass(frozen=True)
-class DistributionSpec:
-    """How a run's processes find each other.
-
-    Attributes:
-        kind: "none", "mpi", "tensorflow" (parameter server) or "torch".
-        process_count_per_node: ranks on each node.
-        chief: whether a task more coordinates TensorFlow's workers, which then end by themselves as little as
-            parameter servers do.
-    """
-
-    kind: str = "none"
-    process_count_per_node: int = 1
-    worker_count: int = 1
-    parameter_server_count: int = 0
-    process_count: Optional[int] = None
-    communication_backend: Optional[str] = None
-    chief: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,18 +79,6 @@ class RunSpec:
     output_datasets: List[DatasetOutput] = field(default_factory=list)
     retry: RetrySpec = field(default_factory=RetrySpec)
     run_config: Dict[str, Any] = field(default_factory=dict)  # what get_details()["runDefinition"] adds
-
-
-@dataclass(frozen=True)
-class RunError:
-    """The cause of a failure: what ``run.get_details()["error"]`` holds."""
-
-    code: str
-    message: str
-    rank: Optional[int] = None
-    exit_code: Optional[int] = None
-    signal: Optional[str] = None
-    traceback: Optional[str] = None
 
 
 @dataclass(frozen=True)
