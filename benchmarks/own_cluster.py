@@ -20,12 +20,16 @@ class NoCluster(Exception):
 
 
 @contextmanager
-def own_slurm(nodes: int = 2) -> Iterator["SlurmCluster"]:
-    """A Slurm whose network the caller stands in. Raises NoCluster."""
+def own_slurm(nodes: int = 2, more: str = "") -> Iterator["SlurmCluster"]:
+    """A Slurm whose network the caller stands in. Raises NoCluster.
+
+    Args:
+        more: further lines of its slurm.conf.
+    """
     from runyard_server.testing import slurm_cluster
 
     _refuse(slurm_cluster.missing())
-    with slurm_cluster.started_cluster(nodes=nodes) as cluster, cluster.inside():
+    with slurm_cluster.started_cluster(nodes=nodes, more=more) as cluster, cluster.inside():
         yield cluster
 
 
@@ -41,12 +45,13 @@ def own_ray(nodes: int = 2) -> Iterator["RayCluster"]:
 
 @contextmanager
 def workspace_on_slurm(
-    bench: Bench, nodes: int = 2, prepare: "Callable[[Workspace], None] | None" = None
+    bench: Bench, nodes: int = 2, prepare: "Callable[[Workspace], None] | None" = None, more: str = ""
 ) -> Iterator["SlurmYard"]:
     """A new workspace whose target "cluster" is a Slurm's nodes. Raises NoCluster.
 
     Args:
         prepare: called with the workspace while its server still stands where packages can be fetched.
+        more: further lines of slurm.conf.
     """
     from runyard import Workspace, embedded
     from runyard_server.testing.slurm_yard import SlurmYard
@@ -57,7 +62,7 @@ def workspace_on_slurm(
             prepare(workspace)
             workspace.transport.close()
             embedded.stop(str(folder))
-        with own_slurm(nodes) as cluster:
+        with own_slurm(nodes, more) as cluster:
             yard = SlurmYard(cluster, NAME)
             try:
                 yield yard

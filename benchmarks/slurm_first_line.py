@@ -14,57 +14,67 @@ from benchmarks.programs.stopwatch import first_lines
 
 TITLE = "submit → the script's first line, on Slurm"
 METHOD = (
-    "As above, on an idle node of a Slurm of one controller and two nodes, all on this machine; it looks for jobs to "
-    "start without the pauses that its defaults have, which would weigh on both alike. The floor is `sbatch` of a batch "
-    "script that starts `python first_line.py` with as many processors, and keeps nothing."
+    "As on this machine, on an idle node of a Slurm of one controller and two nodes, all of it on this machine: once "
+    "with the pauses before a batch job that Slurm has by default (`batch_sched_delay`, three seconds), once without "
+    "any, which lays bare what is ours. The floor is `sbatch` of a batch script that starts `python first_line.py` with "
+    "as many processors, and keeps nothing."
 )
-MEASURES = (Measure("first line", "ms", target=Target(factor=1.5)),)
+MEASURES = (
+    Measure("first line", "ms", target=Target(factor=1.5)),
+    Measure("without Slurm's pauses", "ms", target=Target(factor=1.5)),
+)
 
 _SCRIPT = PROGRAMS / "first_line" / "first_line.py"
 _FLOOR = "sbatch"
-
-
-def _repetitions(bench: Bench) -> int:
-    return bench.sized(20, 3)
+# As the clusters of the tests are, and as Slurm is where nothing is said.
+_PAUSES = {"first line": "SchedulerParameters=batch_sched_delay=3", "without Slurm's pauses": ""}
+_Submit = Callable[[str], Callable[[], object]]
 
 
 def ours(bench: Bench) -> list[Outcome]:
     from runyard import Experiment, ScriptRunConfig
 
+    times = {}
     try:
-        with workspace_on_slurm(bench) as yard:
-            experiment = Experiment(yard.workspace, "first-line")
-            environment = this_python()
+        for measure, more in _PAUSES.items():
+            with workspace_on_slurm(bench, more=more) as yard:
+                experiment = Experiment(yard.workspace, "first-line")
 
-            def submit(moment: str) -> Callable[[], object]:
-                config = ScriptRunConfig(
-                    str(_SCRIPT.parent),
-                    script=_SCRIPT.name,
-                    arguments=[moment],
-                    environment=environment,
-                    compute_target="cluster",
-                )
-                run = experiment.submit(config)
-                return lambda: run.wait_for_completion(show_output=False)
+                def submit(moment: str, experiment: Experiment = experiment) -> Callable[[], object]:
+                    config = ScriptRunConfig(
+                        str(_SCRIPT.parent),
+                        script=_SCRIPT.name,
+                        arguments=[moment],
+                        environment=this_python(),
+                        compute_target="cluster",
+                    )
+                    run = experiment.submit(config)
+                    return lambda: run.wait_for_completion(show_output=False)
 
-            times = first_lines(submit, bench.folder("ours"), _repetitions(bench), bench.sized(1, 0))
+                times[measure] = _times(bench, submit)
     except NoCluster as absence:
         return [Absent(RUNYARD, str(absence))]
     return figures(RUNYARD, times)
 
 
 def floor(bench: Bench) -> list[Outcome]:
+    def submit(moment: str) -> Callable[[], object]:
+        number = sbatch(bare_script([sys.executable, str(_SCRIPT), moment]))
+        return lambda: wait_for(number)
+
+    times = {}
     try:
-        with own_slurm():
-
-            def submit(moment: str) -> Callable[[], object]:
-                number = sbatch(bare_script([sys.executable, str(_SCRIPT), moment]))
-                return lambda: wait_for(number)
-
-            times = first_lines(submit, bench.folder("floor"), _repetitions(bench), bench.sized(1, 0))
+        for measure, more in _PAUSES.items():
+            with own_slurm(more=more):
+                times[measure] = _times(bench, submit)
     except NoCluster as absence:
         return [Absent(_FLOOR, str(absence))]
     return figures(_FLOOR, times)
+
+
+def _times(bench: Bench, submit: _Submit) -> list[float]:
+    folder = bench.folder("moments")
+    return first_lines(submit, folder, bench.sized(20, 3), bench.sized(1, 0))["first line"]
 
 
 def peers(_bench: Bench) -> list[Outcome]:

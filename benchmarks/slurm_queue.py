@@ -17,7 +17,7 @@ from benchmarks.slurm_first_line import bare_script, moment_of, sbatch
 TITLE = "500 runs queued on Slurm"
 METHOD = (
     "A target of one node, which a run holds; 500 runs of `first_line.py` are submitted behind it. Then all commands "
-    "are counted by which the server asks Slurm (`squeue`, `sbatch`, `scancel`, `sinfo`, `scontrol`, `sacct`) while they "
+    "are counted by which the server asks Slurm (`squeue`, `sbatch`, `scancel`, `sinfo`, `sacct`) while they "
     "wait. When the first run lets go, the node goes from run to run: a turn is the time between the first lines of two "
     "that follow each other, so what runyard adds to a run of a full queue is the difference to the floor's. That is the "
     "same scripts, handed over by `sbatch` all at once, of which nothing is kept."
