@@ -4,7 +4,7 @@ VENV_PYTHON = .venv/bin/python
 COMPILE = .venv/bin/uv pip compile --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test chaos attacks check bench format reference requirements clean .venv
+.PHONY: help demo test pictures chaos attacks check bench format reference requirements clean .venv
 
 help:  ## say what each target does
 	@grep -E '^[a-z]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ demo: .venv  ## train the article's network on MNIST, from workspace to register
 
 test: .venv  ## run every test; one that needs something that is not here is skipped and says what
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+pictures: .venv  ## walk every page in Debian's Chromium over real runs, and put pictures of them into docs/images/
+	@RUNYARD_PICTURES=docs/images $(VENV_PYTHON) -m pytest tests/end_to_end/test_pages_in_a_browser.py $(ARGS)
 
 chaos: .venv  ## kill, stop and fill everything in turn, and print what became of it; ARGS=--write puts it into docs/reliability.md
 	@$(VENV_PYTHON) tests/chaos/table.py $(ARGS)
