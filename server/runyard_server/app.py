@@ -80,6 +80,7 @@ from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
 from runyard_server.services.model_names import ModelNameService
 from runyard_server.services.models import ModelService
+from runyard_server.services.named_tokens import NamedTokens
 from runyard_server.services.nodes import NodeService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.pages import PageService
@@ -210,7 +211,7 @@ def build(
         return len(executors["local"].inventory().gpus)
 
     fence = Fence(database)
-    tokens = TokenService(secrets.token, secrets.signing_key, clock)
+    tokens = TokenService(secrets.token, secrets.signing_key, clock, NamedTokens(home / "tokens.json"))
     store = FolderStore(home / "objects")
     file_service = FileService(database, clock, store)
     log_service = LogService(home / "logs", database, hub)

@@ -73,10 +73,11 @@ class Visit:
         """Pixels by which the page is wider than its window."""
         return int(self.page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth"))
 
-    def hard_to_use(self, axe: str) -> Sequence[str]:
-        """What axe finds serious: its rule, and the first elements that break it."""
+    def hard_to_use(self, axe: str, rule: str = "") -> Sequence[str]:
+        """What axe finds serious, by one rule or all: the rule, and the first elements that break it."""
         self.page.evaluate(axe)
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']}).then((told) => told.violations)")
+        asked = {"resultTypes": ["violations"], **({"runOnly": [rule]} if rule else {})}
+        found = self.page.evaluate("(asked) => axe.run(document, asked).then((told) => told.violations)", asked)
         return [
             f"{one['id']}: {one['help']}: " + " ".join(node["html"][:200] for node in one["nodes"][:3])
             for one in found

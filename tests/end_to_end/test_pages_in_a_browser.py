@@ -3,6 +3,7 @@
 With RUNYARD_PICTURES set to a folder, pictures of the pages are written there (`make pictures`).
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -145,17 +146,45 @@ class View:
     texts: tuple[str, ...]
 
 
+def _file(name: str) -> Callable[[Yard], str]:
+    return lambda yard: f"/runs/{yard.done.id}/files/outputs/{name}"
+
+
 VIEWS = [
     View("runs", lambda yard: "/runs", ("digits", "Running", "Queued", "Failed", "Columns")),
-    View("runs-filtered", lambda yard: "/runs?filter=status%20=%20Failed", ("rates",)),
-    View("run", lambda yard: f"/runs/{yard.trains.id}", ("Running", "loss", "epoch", "Details")),
-    View("run-done", lambda yard: f"/runs/{yard.done.id}", ("Completed", "outputs/picture.png", "optimizer")),
+    View("runs-filtered", lambda yard: "/runs?filter=status%20=%20Failed", ("rates", "Keep this view")),
+    View("run", lambda yard: f"/runs/{yard.trains.id}", ("Running", "loss", "epoch", "Details", "Cancel or rerun…")),
+    View("run-done", lambda yard: f"/runs/{yard.done.id}", ("Completed", "outputs/picture.png", "optimizer", "Made")),
     View("run-failed", lambda yard: f"/runs/{yard.failed.id}", ("Script failed", "the <rate> is too high")),
     View("run-waits", lambda yard: f"/runs/{yard.waits.id}", ("Queued", "one-node")),
+    View("log", lambda yard: f"/runs/{yard.trains.id}/log", ("epoch 1 is over", "100% of the pictures", "following")),
+    View("picture", _file("picture.png"), ("picture.png", "Download")),
+    View("table", _file("table.csv"), ("epoch", "0.333")),
+    View("json", _file("network.json"), ("layers",)),
+    View("text", _file("notes.txt"), ("<script>alert('notes')</script>", "plain words")),
+    View("notebook", _file("report.ipynb"), ("What was tried", "plot(losses)", "drawn", "a table of 3 rows")),
+    View("code", lambda yard: f"/runs/{yard.done.id}/code", ("train.py", "README.md", "def chunk")),
+    View(
+        "code-beside",
+        lambda yard: f"/runs/{yard.done_again.id}/code?other={yard.done.id}",
+        ("changed", "for n in range(40):", "for n in range(30):"),
+    ),
+    View("environment", lambda yard: f"/runs/{yard.done.id}/environment", ("Its owner keeps it",)),
     View("compare", lambda yard: f"/compare?run={yard.done.id}&run={yard.done_again.id}", ("What differs", "rate")),
-    View("experiments", lambda yard: "/experiments", ("digits", "rates")),
+    View("experiments", lambda yard: "/experiments", ("digits", "rates", "2 going on")),
     View("models", lambda yard: "/models", ("digits", "The better one.")),
-    View("compute", lambda yard: "/compute", ("one-node", "1 of 1")),
+    View("model-versions", lambda yard: "/models/digits", ("The better one.", "trial")),
+    View("model", lambda yard: "/models/digits/1", ("network.json", "There is a newer one", "train.py")),
+    View("model-file", lambda yard: "/models/digits/1/files/network.json", ("layers",)),
+    View("compute", lambda yard: "/compute", ("one-node", "1 of 1", "in use by")),
+    View("datastores", lambda yard: "/datastores", ("workspaceblobstore", "default")),
+    View("datastore", lambda yard: "/datastores/workspaceblobstore?folder=digits/raw", ("labels.csv",)),
+    View(
+        "datastore-file",
+        lambda yard: "/datastores/workspaceblobstore/files/digits/raw/labels.csv",
+        ("first.png", "label"),
+    ),
+    View("settings", lambda yard: "/settings", ("This browser", "Let this browser act")),
     View("notice", lambda yard: "/no-such-page", ("Nothing here by that name",)),
 ]
 
@@ -169,11 +198,131 @@ def test_every_page_can_be_read_and_used_on_every_screen(chromium: Browser, yard
             visit.sees(*view.texts)
             if (wide_by := visit.wide_by()) > 0:
                 wrong.append(f"{view.name} is {wide_by} px wider than the {screen}")
-            wrong += [f"{view.name} in {screen}: {said}" for said in visit.hard_to_use(axe)]
+            rule = "color-contrast" if screen == "dark" else ""  # all else is as in the light
+            wrong += [f"{view.name} in {screen}: {said}" for said in visit.hard_to_use(axe, rule)]
             _take_picture(visit, view.name, screen)
         expected = [said for said in visit.complaints if "/no-such-page" in said]
         wrong += [said for said in visit.complaints if said not in expected]
     assert wrong == []
+
+
+def test_what_a_script_prints_is_on_the_page_as_it_comes(chromium: Browser, yard: Yard) -> None:
+    with browsers.visiting(chromium, yard.portal_url) as visit:
+        visit.sees("following")
+        newest = visit.page.locator(".logview .chunk > div", has_text="is over").last
+        before = newest.inner_text()
+        visit.page.locator(".logview .chunk > div", has_text=_next(before, 5)).wait_for()
+        assert visit.complaints == []
+
+
+def _next(line: str, more: int) -> str:
+    number = int(line.split()[1])
+    return f"epoch {number + more} is over"
+
+
+def test_colours_and_progress_bars_are_drawn_and_other_sequences_do_nothing(chromium: Browser, yard: Yard) -> None:
+    with browsers.visiting(chromium, yard.portal_url) as visit:
+        visit.go(f"/runs/{yard.trains.id}/log?at=0")
+        first = visit.page.locator(".logview .chunk > div").first
+        first.wait_for()
+        assert first.inner_text() == "reading 60,000 pictures <b>&</b> done"
+        assert first.locator(".a-bold").inner_text() == "reading"
+        assert visit.page.locator(".logview .a2", has_text="epoch 0").inner_text() == "epoch 0"
+        bar = visit.page.locator(".logview .chunk > div", has_text="of the pictures").first
+        assert bar.inner_text() == "100% of the pictures"
+        assert "title" not in visit.page.title()
+        assert visit.page.locator(".logview b").count() == 0
+
+
+WRITES_100_MB = """
+import os
+os.makedirs("logs", exist_ok=True)
+with open("logs/long.txt", "w") as log:
+    for first in range(0, 1_600_000, 10_000):
+        log.write("".join("line %08d of the log, %s\\n" % (n, "x" * 36) for n in range(first, first + 10_000)))
+print(os.path.getsize("logs/long.txt"))
+"""
+
+
+def test_a_log_of_100_mb_is_searched_and_jumped_about_in(
+    chromium: Browser, yard: Yard, submit: Callable[..., Run]
+) -> None:
+    run = submit(WRITES_100_MB)
+    run.wait_for_completion()
+    assert int(run._read_log("azureml-logs/70_driver_log.txt")) >= 100_000_000
+
+    with browsers.visiting(chromium, yard.portal_url) as visit:
+        page = visit.page
+        lines = page.locator(".logview .chunk > div")
+        visit.go(f"/runs/{run.id}/log?name=logs/long.txt")
+        page.locator(".logview .chunk > div", has_text="line 01599999").wait_for()
+        page.get_by_role("searchbox").fill("LINE 00800000 of")
+        page.get_by_role("searchbox").press("Enter")
+        page.locator(".logview .hit", has_text="line 00800000").wait_for()
+        assert page.locator(".found").inner_text() == "1 of 1"
+        shared = page.url
+        page.get_by_role("button", name="Begin").click()
+        page.locator(".logview .chunk > div", has_text="line 00000000").wait_for()
+        page.locator(".logview pre").focus()
+        for _ in range(3):  # reads on to the end of what is there, and more comes
+            last = lines.last.inner_text()
+            page.locator(".logview pre").evaluate("(pre) => pre.scrollTo(0, pre.scrollHeight)")
+            page.locator(f".logview .chunk > div:has-text('{last[:13]}') ~ div").first.wait_for()
+        page.get_by_role("searchbox").fill("no such text")
+        page.get_by_role("searchbox").press("Enter")
+        visit.sees("not found")
+        page.locator(".logview pre").press("End")
+        page.locator(".logview .chunk > div", has_text="line 01599999").wait_for()
+        assert lines.count() <= 20_000
+        page.goto(shared)
+        page.locator(".logview .chunk > div", has_text="line 00800000").wait_for()
+        assert visit.complaints == []
+
+
+def test_a_view_is_kept_under_a_name_and_forgotten(chromium: Browser, yard: Yard) -> None:
+    with browsers.visiting(chromium, yard.portal_url) as visit:
+        page = visit.page
+        visit.go("/runs?filter=status%20=%20Failed")
+        page.get_by_text("Keep this view").click()
+        page.get_by_label("A name for this view").fill("<b>went wrong</b>")
+        page.get_by_role("button", name="Keep", exact=True).click()
+        visit.go("/runs")
+        page.get_by_role("link", name="<b>went wrong</b>").click()
+        page.wait_for_url("**/runs?filter=*")
+        visit.sees("rates")
+        page.get_by_role("button", name="Forget the view <b>went wrong</b>").click()
+        assert page.get_by_role("link", name="<b>went wrong</b>").count() == 0
+        page.keyboard.press("/")
+        assert page.evaluate("document.activeElement.name") == "filter"
+        assert visit.complaints == []
+
+
+def test_a_run_is_run_again_and_cancelled_by_a_browser_that_may_act(
+    chromium: Browser, yard: Yard, workspace: Workspace
+) -> None:
+    with browsers.visiting(chromium, yard.done.get_portal_url()) as visit:
+        page = visit.page
+        page.get_by_role("link", name="Run again…").click()
+        assert workspace.folder is not None
+        known = json.loads((Path(workspace.folder) / "secrets.json").read_text())
+        page.get_by_label("The workspace's token").fill(known["token"])
+        page.get_by_role("button", name="Let this browser act").click()
+        page.get_by_role("button", name="Run again").click()
+        page.wait_for_url(lambda address: f"/runs/{yard.done.id}" not in address)
+        visit.sees("again of")
+        visit.go(f"/runs/{yard.waits.id}")
+        page.get_by_text("Cancel…").click()
+        page.get_by_role("button", name="Yes, cancel this run").click()
+        visit.sees("Canceled")
+        visit.go("/settings")
+        page.get_by_label("Name").fill("a robot")
+        page.get_by_role("button", name="Make a token").click()
+        visit.sees("It is shown this once")
+        page.get_by_role("button", name="Revoke a robot").click()
+        visit.sees("Nobody has made one")
+        page.get_by_role("button", name="Only read from now on").click()
+        visit.sees("Let this browser act")
+        assert visit.complaints == []
 
 
 def _take_picture(visit: Visit, name: str, screen: str) -> None:

@@ -4,6 +4,7 @@ Roles, by what a token stands for:
 
 - ``PUBLIC``: no token at all.
 - ``VIEWER``: a page ticket: reads pages and what they show.
+- ``OPERATOR``: a browser that has shown the workspace's token: what a viewer may, and what pages have buttons for.
 - ``RUN``: a job's token: what concerns its own run (``{run_id}`` in the path is checked against
   it), and reading what the workspace offers to every run.
 - ``NODE``: the ticket of a node that does not see the server's folder: comes for its job (``{run_id}``,
@@ -17,14 +18,16 @@ from enum import Enum
 class Role(str, Enum):
     PUBLIC = "public"
     VIEWER = "viewer"
+    OPERATOR = "operator"
     RUN = "run"
     NODE = "node"
     MEMBER = "member"
 
 
 PUBLIC = frozenset(Role)
-PAGES = frozenset({Role.VIEWER, Role.MEMBER})
-READ = frozenset({Role.VIEWER, Role.RUN, Role.MEMBER})
+PAGES = frozenset({Role.VIEWER, Role.OPERATOR, Role.MEMBER})
+BUTTONS = frozenset({Role.OPERATOR, Role.MEMBER})
+READ = frozenset({Role.VIEWER, Role.OPERATOR, Role.RUN, Role.MEMBER})
 OWN_RUN = frozenset({Role.RUN, Role.MEMBER})
 MEMBERS = frozenset({Role.MEMBER})
 COMING_NODE = frozenset({Role.NODE})
@@ -196,9 +199,33 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", "/compare"): PAGES,
     ("GET", "/runs/{run_id}"): PAGES,
     ("GET", "/runs/{run_id}/live"): PAGES,
+    ("GET", "/runs/{run_id}/code"): PAGES,
+    ("GET", "/runs/{run_id}/environment"): PAGES,
+    ("GET", "/runs/{run_id}/log"): PAGES,
+    ("GET", "/runs/{run_id}/log/matches"): PAGES,
+    ("GET", "/runs/{run_id}/files/{path:path}"): PAGES,
+    ("GET", "/runs/{run_id}/pictures/{path:path}"): PAGES,
+    ("GET", "/runs/{run_id}/downloads/{path:path}"): PAGES,
+    ("POST", "/runs/{run_id}/cancel"): BUTTONS,
+    ("POST", "/runs/{run_id}/rerun"): BUTTONS,
     ("GET", "/experiments"): PAGES,
     ("GET", "/models"): PAGES,
+    ("GET", "/models/{name}"): PAGES,
+    ("GET", "/models/{name}/{version}"): PAGES,
+    ("GET", "/models/{name}/{version}/files/{path:path}"): PAGES,
+    ("GET", "/models/{name}/{version}/pictures/{path:path}"): PAGES,
+    ("GET", "/models/{name}/{version}/downloads/{path:path}"): PAGES,
     ("GET", "/compute"): PAGES,
+    ("GET", "/datastores"): PAGES,
+    ("GET", "/datastores/{name}"): PAGES,
+    ("GET", "/datastores/{name}/files/{path:path}"): PAGES,
+    ("GET", "/datastores/{name}/pictures/{path:path}"): PAGES,
+    ("GET", "/datastores/{name}/downloads/{path:path}"): PAGES,
+    ("GET", "/settings"): PAGES,
+    ("POST", "/settings/unlock"): PAGES,
+    ("POST", "/settings/lock"): PAGES,
+    ("POST", "/settings/tokens"): BUTTONS,
+    ("POST", "/settings/tokens/{token_id}/revoke"): BUTTONS,
     ("GET", "/static/{name}"): PUBLIC,
-    ("GET", "/{page}"): PAGES,
+    ("GET", "/{name}"): PAGES,
 }

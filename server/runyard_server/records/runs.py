@@ -251,6 +251,27 @@ def _held(rows: Iterable[Any]) -> list[Holder]:
     return list(found.values())
 
 
+@dataclass(frozen=True)
+class Tally:
+    """How many runs an experiment has, how many of them go on, and when the newest was made."""
+
+    runs: int
+    unfinished: int
+    newest_at: float
+
+
+def tallies(connection: Connection) -> dict[str, Tally]:
+    """Of each experiment that has runs, by its id. Read from indexes: no row of an ended run is looked at."""
+    counted = select(runs.c.experiment_id, func.count(), func.max(runs.c.created_at)).group_by(runs.c.experiment_id)
+    going_on = select(runs.c.experiment_id, func.count()).where(runs.c.status.in_(_UNFINISHED))
+    rows = connection.execute(going_on.group_by(runs.c.experiment_id))
+    unfinished: dict[str, int] = {row[0]: int(row[1]) for row in rows}
+    return {
+        experiment_id: Tally(count, unfinished.get(experiment_id, 0), newest_at)
+        for experiment_id, count, newest_at in connection.execute(counted)
+    }
+
+
 def count_unfinished(connection: Connection) -> int:
     query = select(func.count()).select_from(runs).where(runs.c.status.in_(_UNFINISHED))
     return int(connection.execute(query).scalar_one())

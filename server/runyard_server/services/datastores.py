@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, MutableSequence, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runyard.errors import DatastoreException, PathRefusedError, UnknownDatastoreError
@@ -27,6 +27,16 @@ DEFAULT = "workspaceblobstore"
 BUILT_IN = (DEFAULT, "workspacefilestore")
 _INCOMING = ".runyard-incoming"
 _SETTLED_NS = 2 * 10**9  # a file changed this shortly before may change again within the same time stamp
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder of a datastore, as it lies in the folder above it."""
+
+    name: str
+    is_folder: bool
+    size_bytes: int
+    modified_at: float
 
 
 class DatastoreService:
@@ -219,6 +229,31 @@ class DatastoreService:
             entries.append(FileEntry(path, state.st_size, digest))
         return entries
 
+    def browse(self, name: str, path: str = "", most: int = 1000) -> tuple[Sequence[Place], bool]:
+        """What lies in one folder of a datastore, folders first, and whether there is more than ``most``.
+
+        Raises:
+            DatastoreException: there is no such folder.
+        """
+        folder = self._folder(self.get(name))
+        place = inside(folder, path) if path else folder
+        try:
+            listing = os.scandir(place)
+        except (FileNotFoundError, NotADirectoryError):
+            raise DatastoreException(f"The datastore {name!r} has no folder {path[:200]!r}.") from None
+        found: MutableSequence[Place] = []
+        with listing:
+            for entry in listing:
+                where = f"{path}/{entry.name}" if path else entry.name
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if where == _INCOMING or not (is_folder or entry.is_file()) or not _is_within(folder, where, entry):
+                    continue
+                if len(found) == most:
+                    return sorted(found, key=_place_order), True
+                state = entry.stat()
+                found.append(Place(entry.name, is_folder, 0 if is_folder else state.st_size, state.st_mtime))
+        return sorted(found, key=_place_order), False
+
     def pack(self, name: str, paths: Sequence[str]) -> Sequence[Outgoing]:
         """The named files, as entries of a pack named by path.
 
@@ -355,6 +390,10 @@ class _FolderSink(PackSink):
             raise _blocked(self._path) from blocked
         state = location.stat()
         self._learnt[self._path] = KnownFile(self._path, state.st_size, state.st_mtime_ns, digest)
+
+
+def _place_order(place: Place) -> tuple[bool, str]:
+    return not place.is_folder, place.name.lower()
 
 
 def _below(target_path: str, path: str) -> str:

@@ -1,6 +1,6 @@
 """Experiments: named collections of runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runyard.errors import ExperimentException, UnknownExperimentError
@@ -10,6 +10,7 @@ from runyard_server.domain.clock import Clock
 from runyard_server.records import experiments as records
 from runyard_server.records import runs as run_records
 from runyard_server.records.engine import Database
+from runyard_server.records.runs import Tally as Tally
 
 
 class ExperimentService:
@@ -67,6 +68,11 @@ class ExperimentService:
         if view == "all":
             return found
         return [record for record in found if (record.archived_at is not None) == (view == "archived")]
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """How many runs each experiment has, by its id; one without runs is not among them."""
+        with self._database.read() as connection:
+            return run_records.tallies(connection)
 
     def change(self, name_or_id: str, changes: ExperimentChanges) -> ExperimentRecord:
         """Tags, archives, restores or renames."""

@@ -65,6 +65,18 @@ class SnapshotService:
             self._recent = dict(recent[-_KEPT_SNAPSHOTS:])
         return manifest
 
+    def read(self, snapshot_id: str, path: str, limit: int) -> bytes:
+        """The first bytes of one file of the tree, at most ``limit``.
+
+        Raises:
+            SnapshotException: there is no such snapshot, or no such file in it.
+        """
+        entry = next((entry for entry in self.get(snapshot_id).files if entry.path == path), None)
+        if entry is None:
+            raise SnapshotException(f"The snapshot {snapshot_id[:80]!r} has no file {path[:200]!r}.")
+        with self._store.path(entry.digest).open("rb") as source:
+            return source.read(limit)
+
     def pack(self, snapshot_id: str) -> list[Outgoing]:
         """The whole tree: first the manifest as JSON, then each content once, named by digest.
 

@@ -1,20 +1,23 @@
-"""Tokens: the workspace's own, one per run for its job, page tickets and nodes' tickets. None is stored but the first.
+"""Tokens: the workspace's own, one per run for its job, page and nodes' tickets, those that people made. Only the first is stored.
 
-A run's token and a ticket are signed statements (HMAC-SHA256 with a secret that only the
+The others are signed statements (HMAC-SHA256 with a secret that only the
 server knows), so that checking one costs no look-up and they end by themselves.
 """
 
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runyard.errors import AuthenticationException
+from runyard.errors import AuthenticationException, UserErrorException
 from runyard_server.domain.clock import Clock
+from runyard_server.services.named_tokens import NamedToken, NamedTokens
 
 RUN_TOKEN_S = 60 * 24 * 3600.0
 TICKET_S = 7 * 24 * 3600.0
 NODE_TICKET_S = 30 * 24 * 3600.0  # an attempt may wait so long in its engine's queue
+ACTING_S = 12 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom a token stands for. ``role`` is "member", "run", "node" or "viewer"; ``run_id`` only for a run and its node.
+    """Whom a token stands for: "member", "run", "node", "viewer" or "operator". ``run_id`` only for a run and its node.
 
     ``lease`` is the attempt within which its holder acts: a job, its script, and the child runs that the script began.
     ``node``: the number of the one that a node's ticket was made for.
@@ -40,16 +43,21 @@ class Identity:
 
     @property
     def name(self) -> str:
-        return f"run {self.run_id}" if self.run_id else "user" if self.role == "member" else "viewer"
+        return f"run {self.run_id}" if self.run_id else "viewer" if self.role == "viewer" else "user"
 
 
 class TokenService:
-    """Makes and checks tokens."""
+    """Makes and checks tokens.
 
-    def __init__(self, token: str, secret: bytes, clock: Clock) -> None:
+    Args:
+        named: those that people made.
+    """
+
+    def __init__(self, token: str, secret: bytes, clock: Clock, named: NamedTokens | None = None) -> None:
         self._token = token.encode()
         self._secret = secret
         self._clock = clock
+        self._named = named or NamedTokens()
 
     def for_run(self, run_id: str, lease: Lease | None = None, lasts_s: float = RUN_TOKEN_S) -> str:
         """A token that may do what concerns this run alone, as long as ``lease`` lasts."""
@@ -62,6 +70,32 @@ class TokenService:
     def ticket(self) -> str:
         """A page ticket: reading, for a week."""
         return self._signed("viewer", "", self._clock.now() + TICKET_S)
+
+    def acting_ticket(self) -> str:
+        """What a browser gets that has shown the workspace's token: reading, and what pages have buttons for."""
+        return self._signed("operator", "", self._clock.now() + ACTING_S)
+
+    def named(self) -> Sequence[NamedToken]:
+        """What is known of the tokens that people made, the newest first."""
+        return self._named.list()
+
+    def create(self, name: str, role: str, lasts_s: float) -> str:
+        """A new token under a name. It is told this once.
+
+        Raises:
+            UserErrorException: see ``NamedTokens.add``; a role that is neither "member" nor "viewer".
+        """
+        if role not in ("member", "viewer"):
+            raise UserErrorException(
+                f"A token's role is 'member' (everything) or 'viewer' (reading), not {role[:40]!r}."
+            )
+        now = self._clock.now()
+        kept = self._named.add(name, role, now, now + lasts_s)
+        return self._signed(role, kept.id, kept.expires_at)
+
+    def revoke(self, token_id: str) -> None:
+        """Makes a token that a person made good for nothing."""
+        self._named.remove(token_id)
 
     def check(self, token: str) -> Identity:
         """Whom the token stands for.
@@ -77,8 +111,12 @@ class TokenService:
             role, run_id, expires = parts[0], _decoded(parts[1]), int(parts[2])
             if expires < self._clock.now():
                 raise AuthenticationException(_expired(role))
-            lease = _lease(parts[3], run_id) if len(parts) > 4 else None
-            return Identity(role, run_id or None, lease, int(parts[4]) if len(parts) > 5 else None)
+            if role in ("run", "node"):
+                lease = _lease(parts[3], run_id) if len(parts) > 4 else None
+                return Identity(role, run_id or None, lease, int(parts[4]) if len(parts) > 5 else None)
+            if run_id and not self._named.has(run_id):
+                raise AuthenticationException("This token has been revoked. Ask for a new one on the page Settings.")
+            return Identity(role)
         raise AuthenticationException(
             "This token is not one of this server's. `runyard status` shows where its own lies."
         )
@@ -106,7 +144,9 @@ def _expired(role: str) -> str:
             f"This node's ticket has expired: its run waited for more than {NODE_TICKET_S / 86400:.0f} days. Submit the "
             "run again."
         )
-    return "This run's token has expired: it was made for no longer than the run may take."
+    if role == "run":
+        return "This run's token has expired: it was made for no longer than the run may take."
+    return "This token has expired. Make a new one on the page Settings."
 
 
 def _lease(text: str, run_id: str) -> Lease:

@@ -3,31 +3,50 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
-from runyard_server.domain.clock import SystemClock
-from runyard_server.services.models import ModelFilter
+from runyard_server.services.experiments import Tally
 from runyard_server.services.runs import RunFilter
-from runyard_server.ui import compare_page, run_page, runs_page
-from runyard_server.ui.rendering import HEADERS, notice, render
-from runyard_server.ui.visits import Page, services, workspace_name
+from runyard_server.ui import (
+    actions,
+    code_page,
+    compare_page,
+    compute_page,
+    files_page,
+    log_page,
+    models_page,
+    run_page,
+    runs_page,
+    settings_page,
+)
+from runyard_server.ui.rendering import HEADERS, notice
+from runyard_server.ui.visits import Page, acts, address, clock, page, services, workspace_name
 
 PAGE_ROWS = 100
 
 router = APIRouter(route_class=Page)
-_clock = SystemClock()
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def install(app: FastAPI) -> None:
     """Adds the pages to the application."""
-    app.router.routes.extend(router.routes)
+    for each in (
+        actions.router,
+        code_page.router,
+        log_page.router,
+        files_page.router,
+        models_page.router,
+        compute_page.router,
+        settings_page.router,
+        router,
+    ):  # the last one takes whatever is left
+        app.router.routes.extend(each.routes)
 
 
 @router.get("/")
@@ -49,7 +68,7 @@ def runs(
     """The table of runs; everything that is chosen of it is in its address."""
     held = services(request)
     asked = runs_page.Asked(filter.strip(), experiment, status, sort, tuple(column or ()), after)
-    return _page(
+    return page(
         request,
         "runs.html",
         "runs",
@@ -64,17 +83,17 @@ def runs(
 @router.get("/compare")
 def compare(request: Request, run: Annotated[list[str] | None, Query()] = None, charts: str = "") -> HTMLResponse:
     """Several runs side by side. ``charts=all``: every curve."""
-    view = compare_page.look(services(request), list(dict.fromkeys(run or ())), _clock.now(), charts == "all")
-    return _page(request, "compare.html", "runs", view=view)
+    view = compare_page.look(services(request), list(dict.fromkeys(run or ())), clock.now(), charts == "all")
+    return page(request, "compare.html", "runs", view=view)
 
 
 @router.get("/runs/{run_id}")
 def run(request: Request, run_id: str, log: str = "", charts: str = "") -> HTMLResponse:
     """One run. ``log``: the log to show; ``charts=all``: every chart."""
     held = services(request)
-    view = run_page.look(held, run_id, _clock.now(), charts == "all")
+    view = run_page.look(held, run_id, clock.now(), charts == "all", acts(request))
     shown = run_page.log(held, run_id, log or None)
-    return _page(
+    return page(
         request,
         "run.html",
         "runs",
@@ -83,7 +102,7 @@ def run(request: Request, run_id: str, log: str = "", charts: str = "") -> HTMLR
         log_names=shown.names,
         shown_log=shown.name or "",
         charts=charts,
-        live_address=_address(f"/runs/{quote(run_id, safe='')}/live", {"log": log, "charts": charts}),
+        live_address=address(f"/runs/{quote(run_id, safe='')}/live", log=log, charts=charts),
     )
 
 
@@ -91,10 +110,10 @@ def run(request: Request, run_id: str, log: str = "", charts: str = "") -> HTMLR
 def live(request: Request, run_id: str, log: str = "", charts: str = "") -> HTMLResponse:
     """The parts of a run's page that change while it lives, for the page's script to take over."""
     held = services(request)
-    view = run_page.look(held, run_id, _clock.now(), charts == "all")
+    view = run_page.look(held, run_id, clock.now(), charts == "all", acts(request))
     names = held.reading.list(run_id)
     shown = log or run_page.usual_log([name for name, _ in names])
-    return _page(request, "run_live.html", "runs", view=view, log_names=names, shown_log=shown, charts=charts)
+    return page(request, "run_live.html", "runs", view=view, log_names=names, shown_log=shown, charts=charts)
 
 
 @dataclass(frozen=True)
@@ -105,42 +124,22 @@ class ExperimentRow:
     created_at: float
     archived: bool
     newest: RunRecord | None
+    tally: Tally | None
 
 
 @router.get("/experiments")
 def experiments(request: Request) -> HTMLResponse:
-    """All experiments, the newest first."""
+    """All experiments, those that were used last first."""
     held = services(request)
+    known, tallies = held.experiments.list("all"), held.experiments.tallies()
+    used = {record.id: tallies[record.id].newest_at if record.id in tallies else record.created_at for record in known}
     rows: list[ExperimentRow] = []
-    for record in reversed(held.experiments.list("all")):
+    for record in sorted(known, key=lambda record: used[record.id], reverse=True):
         newest = held.runs.list(RunFilter(experiment=record.name, limit=1)) if len(rows) < PAGE_ROWS else ()
         archived = record.archived_at is not None
-        rows.append(ExperimentRow(record.name, record.created_at, archived, newest[0] if newest else None))
-    return _page(request, "experiments.html", "experiments", experiments=rows)
-
-
-@router.get("/models")
-def models(request: Request, name: str = "", after: str = "") -> HTMLResponse:
-    """Registered models, the newest first; ``name`` shows the versions of one."""
-    found = services(request).models.list(ModelFilter(name=name or None, limit=PAGE_ROWS), after or None)
-    filters = {"name": name}
-    return _page(
-        request,
-        "models.html",
-        "models",
-        models=found.models,
-        name=name,
-        older=_address("/models", filters, after=found.next) if found.next else "",
-        newest=_address("/models", filters) if after else "",
-    )
-
-
-@router.get("/compute")
-def compute(request: Request) -> HTMLResponse:
-    """Compute targets, and which runs have their nodes."""
-    held = services(request)
-    targets = [(target, held.computes.nodes(target.spec.name)) for target in held.computes.list()]
-    return _page(request, "compute.html", "compute", targets=targets)
+        tally = tallies.get(record.id)
+        rows.append(ExperimentRow(record.name, record.created_at, archived, newest[0] if newest else None, tally))
+    return page(request, "experiments.html", "experiments", experiments=rows)
 
 
 @router.get("/static/{name}")
@@ -156,20 +155,10 @@ def static(request: Request, name: str) -> Response:
     return Response(content, media_type=media_type, headers=headers)
 
 
-@router.get("/{page}")
-def unknown(request: Request, page: str) -> HTMLResponse:
+@router.get("/{name}")
+def unknown(request: Request, name: str) -> HTMLResponse:
     """An address that leads nowhere."""
-    return notice(404, "Nothing here by that name", f"There is no page {page!r}.", workspace=workspace_name(request))
-
-
-def _page(request: Request, template: str, section: str, **values: Any) -> HTMLResponse:
-    """A page inside the frame of all; ``section`` is the entry of the menu that it belongs to."""
-    return render(template, {**values, "workspace": workspace_name(request), "section": section, "now": _clock.now()})
-
-
-def _address(path: str, filters: dict[str, str], **more: str) -> str:
-    query = urlencode({key: value for key, value in {**filters, **more}.items() if value})
-    return f"{path}?{query}" if query else path
+    return notice(404, "Nothing here by that name", f"There is no page {name!r}.", workspace=workspace_name(request))
 
 
 def _static_files() -> dict[str, tuple[bytes, str, str]]:

@@ -1,6 +1,7 @@
 """What the page of a run shows, gathered from the services."""
 
 import re
+import secrets
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,11 +116,15 @@ class RunView:
     models: Sequence[ModelRecord]
     code: Code | None
     packages: Packages | None
+    may_act: bool
+    rerun_id: str
 
 
-def look(held: Services, run_id: str, now: float, all_charts: bool = False) -> RunView:
+def look(held: Services, run_id: str, now: float, all_charts: bool = False, may_act: bool = False) -> RunView:
     """The run as it is now.
 
+    Args:
+        may_act: whether the visitor may cancel it and submit it again.
     Raises:
         UnknownRunError: there is none.
     """
@@ -136,7 +141,9 @@ def look(held: Services, run_id: str, now: float, all_charts: bool = False) -> R
         children=held.runs.list(RunFilter(parent_id=run_id, limit=MOST_CHILDREN)),
         models=held.models.list(ModelFilter(run_id=run_id)).models,
         code=_code(held, run),
-        packages=_packages(held, run),
+        packages=packages(held, run),
+        may_act=may_act,
+        rerun_id=f"{run.experiment}_{int(now)}_{secrets.token_hex(4)}",
     )
 
 
@@ -236,7 +243,8 @@ def _code(held: Services, run: RunRecord) -> Code | None:
         return Code(run.snapshot, None)
 
 
-def _packages(held: Services, run: RunRecord) -> Packages | None:
+def packages(held: Services, run: RunRecord) -> Packages | None:
+    """The packages of the run's environment, None where they are not known."""
     lock = held.environments.lock_by_key(run.environment_key) if run.environment_key else None
     if lock is None:
         return None

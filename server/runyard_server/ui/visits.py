@@ -3,19 +3,23 @@
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
-from runyard.errors import AuthenticationException, RunyardError
+from runyard.errors import AuthenticationException, RunyardError, UserErrorException
+from runyard_server.domain.clock import SystemClock
 from runyard_server.services.container import Services
 from runyard_server.services.pages import cookie_name
 from runyard_server.services.tokens import TICKET_S
 from runyard_server.ui.rendering import HEADERS, notice, render
 
 log = logging.getLogger(__name__)
+clock = SystemClock()
+
+_FORM_BYTES = 64 << 10
 
 TITLES = {
     401: "This page needs an address of its own",
@@ -33,6 +37,59 @@ def services(request: Request) -> Services:
 def workspace_name(request: Request) -> str:
     """The name in the head of each page."""
     return str(services(request).workspace.get()["name"])
+
+
+def page(request: Request, template: str, section: str, **values: Any) -> HTMLResponse:
+    """A page inside the frame of all; ``section`` is the entry of the menu that it belongs to."""
+    known = {"workspace": workspace_name(request), "section": section, "now": clock.now(), "acts": acts(request)}
+    return render(template, {**known, **values})
+
+
+def address(path: str, **said: str) -> str:
+    """A path with a query of what is not empty."""
+    query = urlencode({key: value for key, value in said.items() if value})
+    return f"{path}?{query}" if query else path
+
+
+def onward(path: str) -> RedirectResponse:
+    """Where a button leads when its work is done."""
+    return RedirectResponse(path, 303, HEADERS)
+
+
+def acts(request: Request) -> bool:
+    """Whether the visitor may do more than read."""
+    return request.state.identity.role in ("operator", "member")
+
+
+async def form(request: Request) -> dict[str, str]:
+    """The fields of a form that a browser sent.
+
+    Raises:
+        UserErrorException: it is no form, or far too long.
+    """
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _FORM_BYTES:
+            raise UserErrorException(f"A form has at most {_FORM_BYTES:,} bytes.")
+    try:
+        said = parse_qs(body.decode("utf-8"), max_num_fields=50)
+    except ValueError:
+        raise UserErrorException("This is no form as browsers send them.") from None
+    return {name: values[0] for name, values in said.items()}
+
+
+def keep_ticket(response: Response, request: Request, ticket: str, lasts_s: float) -> None:
+    """Gives a browser the ticket as a cookie that no script and no other site sees."""
+    response.set_cookie(
+        cookie_name(request.headers["host"]),
+        ticket,
+        max_age=int(lasts_s),
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
 
 
 def refused(fault: RunyardError, from_elsewhere: bool) -> Response:
@@ -72,24 +129,16 @@ class Page(APIRoute):
 def _first_visit(request: Request) -> Response:
     """Keeps the ticket as a cookie and goes on to the same address without it, so that no history holds it."""
     others = [(key, value) for key, value in request.query_params.multi_items() if key != "ticket"]
-    address = "/" + quote(request.url.path.lstrip("/")) + ("?" + urlencode(others) if others else "")
+    aim = "/" + quote(request.url.path.lstrip("/")) + ("?" + urlencode(others) if others else "")
     response: Response
     if request.headers.get("sec-fetch-site") == "cross-site":
         # A redirect would still count as coming from the other site, and a strict cookie not be sent with it.
-        response = render("onward.html", {"address": address, "workspace": None, "section": ""})
+        response = render("onward.html", {"address": aim, "workspace": None, "section": ""})
     else:
-        response = RedirectResponse(address, 303, HEADERS)
+        response = RedirectResponse(aim, 303, HEADERS)
     ticket = _reading_ticket(request)
-    if ticket is not None:
-        response.set_cookie(
-            cookie_name(request.headers["host"]),
-            ticket,
-            max_age=int(TICKET_S),
-            path="/",
-            secure=request.url.scheme == "https",
-            httponly=True,
-            samesite="strict",
-        )
+    if ticket is not None and not _may_act_already(request):
+        keep_ticket(response, request, ticket, TICKET_S)
     return response
 
 
@@ -102,3 +151,12 @@ def _reading_ticket(request: Request) -> str | None:
     except AuthenticationException:  # an old address, opened where a cookie is still good
         return None
     return ticket if role == "viewer" else tokens.ticket()
+
+
+def _may_act_already(request: Request) -> bool:
+    """A printed address, opened where a mightier cookie is good, does not take that away."""
+    kept = request.cookies.get(cookie_name(request.headers["host"]), "")
+    try:
+        return services(request).tokens.check(kept).role == "operator"
+    except AuthenticationException:
+        return False

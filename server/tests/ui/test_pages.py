@@ -25,7 +25,7 @@ from runyard_server.testing.clock import FakeClock
 ADDRESS = "http://127.0.0.1:8000"
 COOKIE = cookie_name("127.0.0.1:8000")
 HOSTILE = "<script>alert('x')</script>&\"'"
-LISTS = ["/runs", "/experiments", "/models", "/compute"]
+LISTS = ["/runs", "/experiments", "/models", "/compute", "/datastores"]
 LOG = "azureml-logs/70_driver_log.txt"
 
 
@@ -177,7 +177,7 @@ def test_pages_load_nothing_but_our_own_files(visitor: Client, stranger: Client,
             "default-src 'none'; style-src 'self'; script-src 'self';"
         )
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["cache-control"] == "private, no-store"
         assert not re.search(
             r"<script(?! type=\"module\" src=\"/static/)|<style|\sstyle=|\son\w+=|https?://", answer.text
@@ -288,10 +288,14 @@ def test_children_models_and_files_are_linked(server: Server, visitor: Client) -
     text = body(visitor.get(f"/runs/{run.id}"))
     assert f'href="/runs/{child.id}"' in text and "fold 1" in text
     address = f"/api/v1/runs/{run.id}/files/outputs/my%20model.bin"
-    assert f'href="{address}"' in text and ">5 B</td>" in text
+    assert f'href="{address}" download' in text and ">5 B</a></td>" in text
+    assert f'href="/runs/{run.id}/files/outputs/my%20model.bin"' in text
     assert visitor.get(address).content == b"12345"
-    assert 'href="/models?name=digits"' in text
-    assert f'href="/runs/{run.id}"' in body(visitor.get("/models?name=digits"))
+    assert 'href="/models/digits/1"' in text
+    assert f'href="/runs/{run.id}"' in body(visitor.get("/models/digits"))
+    model = body(visitor.get("/models/digits/1"))
+    assert f'href="/runs/{run.id}"' in model and 'href="/models/digits/1/files/my%20model.bin"' in model
+    assert 'href="/models/digits/1"' in body(visitor.get("/models?name=digits"))
     assert f'href="/runs/{run.id}"' in body(visitor.get(f"/runs/{child.id}"))
 
 

@@ -4,8 +4,8 @@ import { localize } from "./times.js";
 
 const before = new Map();
 
-// Times that run are no change: times.js lets them run.
-const sourceOf = (part) => part.outerHTML.replace(/(data-since="[^"]*">)[^<]*/g, "$1");
+// Times that run are no change: times.js lets them run. Nor is the id that a button offers for the next run.
+const sourceOf = (part) => part.outerHTML.replace(/(data-since="[^"]*">)[^<]*|new_id=[^"]*/g, "$1");
 
 /** Remembers the parts as the server sent them, before any script changes them. */
 export function remember(root = document) {

@@ -1,81 +1,44 @@
 // Keeps a run's page up to date while the run lives: its log as it is written, the other parts by and by.
 
 import "./charts.js";
+import { LogView } from "./logview.js";
 import { fetchPage, remember, replaceParts } from "./parts.js";
-import { Terminal } from "./terminal.js";
+import { Stream } from "./stream.js";
 
 const TURN_MS = 4000; // metrics come without an event
-const AGAIN_MS = 2000;
 
 const page = document.getElementById("run");
-let source = null;
-let terminal = null;
-let end = 0;
+let stream = null;
+let view = null;
 let waiting = null;
 
 remember();
 takeLog();
 if (page.dataset.live) {
-  follow();
+  stream = new Stream(page.dataset.run, () => view && { name: view.name, end: view.end }, {
+    log: (said) => view?.write(said.text, said.end),
+    status: () => update(),
+    end: () => update(),
+    following: tell,
+  });
   waiting = setTimeout(turn, TURN_MS);
-  document.addEventListener("visibilitychange", () => (document.hidden ? pause() : resume()));
+  document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(waiting) : stream.ended || turn()));
 }
 
 function takeLog() {
-  const element = document.getElementById("log-text");
-  terminal = element && new Terminal(element);
-  end = element ? Number(element.dataset.end) : 0;
-}
-
-function follow() {
-  const name = terminal ? terminal.element.dataset.name : "";
-  const query = new URLSearchParams(name ? { prefix: name, offsets: JSON.stringify({ [name]: end }) } : { logs: "false" });
-  source = new EventSource(`/api/v1/runs/${encodeURIComponent(page.dataset.run)}/follow?${query}`);
-  source.addEventListener("open", () => tell(true));
-  source.addEventListener("log", (event) => {
-    const said = JSON.parse(event.data);
-    if (said.name !== name) return;
-    end = said.end;
-    terminal.write(said.text);
-  });
-  source.addEventListener("status", () => update());
-  source.addEventListener("end", () => {
-    page.dataset.live_ended = "yes";
-    pause();
-    update();
-  });
-  source.addEventListener("error", () => {
-    // The browser would go on from the old offset and show the log twice.
-    source?.close();
-    source = null;
-    tell(false);
-    if (!document.hidden && !page.dataset.live_ended) setTimeout(() => source || document.hidden || follow(), AGAIN_MS);
-  });
+  const root = document.querySelector(".logview");
+  view = root && new LogView(root, () => stream?.restart());
 }
 
 function tell(following) {
   const mark = document.querySelector(".following");
-  if (mark) mark.hidden = !(following && terminal);
-}
-
-// A browser opens only some six connections to a server: a page that nobody looks at holds none.
-function pause() {
-  source?.close();
-  source = null;
-  clearTimeout(waiting);
-  tell(false);
-}
-
-function resume() {
-  if (page.dataset.live_ended || source) return;
-  follow();
-  turn();
+  if (mark) mark.hidden = !(following && view);
 }
 
 async function turn() {
   await update();
   clearTimeout(waiting);
-  if (!page.dataset.live_ended && !document.hidden) waiting = setTimeout(turn, TURN_MS);
+  if (!stream.ended && !document.hidden) waiting = setTimeout(turn, TURN_MS);
 }
 
 let updating = false;
@@ -97,13 +60,11 @@ async function update() {
 /** The script's own log takes the place of the preparation's, unless the reader chose one. */
 async function changeLog() {
   const wanted = document.querySelector('[data-part="logs"]').dataset.shown;
-  if (!wanted || wanted === terminal?.element.dataset.name) return;
+  if (!wanted || wanted === view?.name) return;
   const whole = await fetchPage(location.href);
   const fresh = whole?.getElementById("log");
   if (!fresh) return;
   document.getElementById("log").replaceWith(document.adoptNode(fresh));
   takeLog();
-  source?.close();
-  source = null;
-  if (!page.dataset.live_ended && !document.hidden) follow();
+  stream.restart();
 }

@@ -1,0 +1,94 @@
+"""Settings: what this browser may do, and the tokens that people made for programs and for each other."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from runyard.errors import AuthenticationException, UserErrorException
+from runyard.protocol.version import VERSION
+from runyard_server.services.tokens import ACTING_S, TICKET_S
+from runyard_server.ui.visits import Page, form, keep_ticket, onward, page, services
+
+router = APIRouter(route_class=Page)
+
+DAYS = (1, 7, 30, 90, 365)
+
+
+@router.get("/settings")
+def settings(request: Request, onward: str = "") -> HTMLResponse:
+    """The page. ``onward``: where to go on once this browser may act."""
+    return _shown(request, onward=onward)
+
+
+@router.post("/settings/unlock")
+async def unlock(request: Request) -> Response:
+    """Lets this browser act for some hours, where the workspace's token is shown."""
+    said = await form(request)
+    tokens = services(request).tokens
+    try:
+        mighty = tokens.check(said.get("token", "").strip()).role == "member"
+    except AuthenticationException:
+        mighty = False
+    if not mighty:
+        problem = "This is not a token of this workspace that may change something."
+        return _shown(request, problem, onward=said.get("onward", ""), http_status=400)
+    response = onward(_own_path(said.get("onward", "")))
+    keep_ticket(response, request, tokens.acting_ticket(), ACTING_S)
+    return response
+
+
+@router.post("/settings/lock")
+def lock(request: Request) -> Response:
+    """From now on this browser only reads."""
+    response = onward("/settings")
+    keep_ticket(response, request, services(request).tokens.ticket(), TICKET_S)
+    return response
+
+
+@router.post("/settings/tokens")
+async def create(request: Request) -> HTMLResponse:
+    """Makes a token under a name, and shows it this once."""
+    said = await form(request)
+    try:
+        days = int(said.get("days", "30"))
+        if days not in DAYS:
+            raise ValueError(days)
+        token = services(request).tokens.create(said.get("name", ""), said.get("role", "viewer"), days * 24 * 3600.0)
+    except ValueError:
+        return _shown(request, f"A token lasts {', '.join(map(str, DAYS))} days.", http_status=400)
+    except UserErrorException as fault:
+        return _shown(request, fault.message, http_status=400)
+    return _shown(request, made=token)
+
+
+@router.post("/settings/tokens/{token_id}/revoke")
+def revoke(request: Request, token_id: str) -> Response:
+    """Makes a token good for nothing."""
+    services(request).tokens.revoke(token_id)
+    return onward("/settings#tokens")
+
+
+def _shown(
+    request: Request, problem: str = "", made: str = "", onward: str = "", http_status: int = 200
+) -> HTMLResponse:
+    held = services(request)
+    shown = page(
+        request,
+        "settings.html",
+        "settings",
+        problem=problem,
+        made=made,
+        onward=onward,
+        tokens=held.tokens.named(),
+        days=DAYS,
+        version=VERSION,
+        known=held.workspace.get(),
+        address=f"{request.url.scheme}://{request.headers['host']}",
+    )
+    shown.status_code = http_status
+    return shown
+
+
+def _own_path(wanted: str) -> str:
+    """A path of this server; whatever else was asked for leads to the settings."""
+    plain = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if plain else "/settings"
