@@ -1,4 +1,4 @@
-"""Tokens: the workspace's own, one per run for its job, page and nodes' tickets, those that people made. Only the first is stored.
+"""Tokens: the workspace's own, a run's for its job, tickets of pages and nodes, those that people made. Only the first is stored.
 
 The others are signed statements (HMAC-SHA256 with a secret that only the
 server knows), so that checking one costs no look-up and they end by themselves.
