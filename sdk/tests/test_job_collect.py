@@ -72,7 +72,9 @@ class Node:
         collector = Collector(
             self.assignment, self.transport, streams or Streams(), str(self.code), str(self.spool), self.lines.append
         )
-        return collector.collect(pause)
+        problem = collector.collect(pause)
+        self.notes = collector.notes
+        return problem
 
 
 @pytest.fixture
@@ -136,6 +138,30 @@ def test_a_second_nodes_file_of_the_same_name_is_kept_beside_the_first(node, run
     other = Node(tmp_path, node.transport, number=1)
     node.write("outputs/a", "of node 0"), other.write("outputs/a", "of node 1")
     assert node.collect() is None and other.collect() is None
+    assert stored(run) == {"outputs/a": "of node 0", "outputs/node-1/a": "of node 1"}
+
+
+def test_of_a_second_nodes_files_only_those_that_clash_are_kept_beside_and_the_run_is_told(node, run, tmp_path):
+    other = Node(tmp_path, node.transport, number=1)
+    node.write("outputs/a", "of node 0"), node.write("outputs/same", "s")
+    other.write("outputs/a", "of node 1"), other.write("outputs/same", "s"), other.write("outputs/own", "o")
+    assert node.collect() is None and other.collect() is None
+    assert stored(run) == {
+        "outputs/a": "of node 0",
+        "outputs/node-1/a": "of node 1",
+        "outputs/same": "s",
+        "outputs/own": "o",
+    }
+    assert node.notes == []
+    assert other.notes == [
+        "Node 1 wrote outputs/a with other bytes than a node before it: its own is outputs/node-1/a."
+    ]
+
+
+def test_a_later_node_that_collects_again_keeps_what_it_has_beside(node, run, tmp_path):
+    other = Node(tmp_path, node.transport, number=1)
+    node.write("outputs/a", "of node 0"), other.write("outputs/a", "of node 1")
+    assert node.collect() is None and other.collect() is None and other.collect() is None
     assert stored(run) == {"outputs/a": "of node 0", "outputs/node-1/a": "of node 1"}
 
 

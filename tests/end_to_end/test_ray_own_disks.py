@@ -9,6 +9,7 @@ import pytest
 from runyard import Environment
 from runyard.errors import ComputeTargetException
 from runyard.run import Run
+from runyard.runconfig import PyTorchConfiguration
 from runyard_server.testing.ray_cluster import started_cluster
 from runyard_server.testing.ray_yard import RayYard
 
@@ -78,4 +79,4 @@ def test_several_nodes_are_refused_with_what_is_possible(
 ) -> None:
     yard.compute.update(max_nodes=2)
     with pytest.raises(ComputeTargetException, match="one node at a time under Ray"):
-        yard.submit(tmp_path / "source", "", this_python, node_count=2)
+        yard.submit(tmp_path / "source", "", this_python, distributed_job_config=PyTorchConfiguration(node_count=2))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from runyard import ComputeTarget, DataReference, Environment, SlurmCompute
 from runyard.errors import ComputeTargetException
+from runyard.job.processes import all_processes, marker_in, marker_of, send
 from runyard.run import Run
 from runyard.runconfig import MpiConfiguration, PyTorchConfiguration
 from runyard_server.testing.package_index import PackageIndex
@@ -40,7 +42,11 @@ def submit(yard: SlurmYard, this_python: Environment, tmp_path: Path) -> Iterato
     made: list[Run] = []
 
     def submit(text: str, environment: Environment | None = None, **config: Any) -> Run:
-        made.append(yard.submit(tmp_path / f"source-{len(made)}", text, environment or this_python, **config))
+        made.append(
+            yard.submit(
+                tmp_path / f"source-{len(list(tmp_path.iterdir()))}", text, environment or this_python, **config
+            )
+        )
         return made[-1]
 
     yield submit
@@ -177,7 +183,7 @@ print("on", os.environ["SLURMD_NODENAME"], "at", os.environ["MASTER_ADDR"])
 
 
 def test_what_several_nodes_wrote_becomes_one_tree_and_nothing_of_it_is_lost(yard: SlurmYard, submit: Submit) -> None:
-    run = submit(WRITES, node_count=2, distributed_job_config=PyTorchConfiguration(node_count=2))
+    run = submit(WRITES, distributed_job_config=PyTorchConfiguration(node_count=2))
     ended = yard.end(run)
     assert ended["status"] == "Completed", ended
     names = {name for name in run.get_file_names() if name.startswith("outputs/")}
@@ -186,6 +192,26 @@ def test_what_several_nodes_wrote_becomes_one_tree_and_nothing_of_it_is_lost(yar
     assert [run._read_file(name) for name in ("outputs/model.txt", own)] == [b"weights of 0", b"weights of 1"]
     (warning,) = [text for text in ended["warnings"] if "other bytes" in str(text)]
     assert "outputs/model.txt" in str(warning) and own in str(warning)
+
+
+def test_the_other_nodes_do_not_outlive_one_whose_processes_are_all_killed(
+    yard: SlurmYard, submit: Submit, until: Callable[[Run, str], None]
+) -> None:
+    waits = "import signal\nprint('up', flush=True)\nsignal.pause()\n"
+    run = submit(waits, distributed_job_config=PyTorchConfiguration(node_count=2))
+    log = "azureml-logs/70_driver_log_1.txt"
+    yard.until(lambda: any(file == log for file, _ in _logs(yard, run)), "the second node's rank")
+    table, own = all_processes(), marker_of(run.id, 1, 1)
+    marked = [pid for pid in table if marker_in(pid) == own]
+    for pid in {*marked, *(table[pid].parent for pid in marked)}:
+        send(pid, signal.SIGKILL)
+    error = yard.error(run)
+    assert error["code"] == "job_lost" and "node 1" in error["message"], error
+
+
+def _logs(yard: SlurmYard, run: Run) -> list[tuple[str, int]]:
+    found = yard.workspace.transport.call("GET", f"/runs/{run.id}/logs")
+    return [(log["name"], log["size"]) for log in found if log["size"]]
 
 
 def test_a_node_that_does_not_reach_the_server_fails_the_run_with_that_message(
@@ -235,7 +261,7 @@ def test_what_such_nodes_cannot_do_is_refused_at_submission_with_the_cure(yard: 
     with pytest.raises(ComputeTargetException, match="nothing in containers"):
         submit("", image)
     with pytest.raises(ComputeTargetException, match="do not start MPI on several nodes"):
-        submit("", node_count=2, distributed_job_config=MpiConfiguration(node_count=2))
+        submit("", distributed_job_config=MpiConfiguration(node_count=2))
     place = DataReference(yard.workspace.get_default_datastore(), "results", path_on_datastore="nothing/there")
     with pytest.raises(ComputeTargetException, match="as_upload"):
         submit("", arguments=[place.as_mount()])

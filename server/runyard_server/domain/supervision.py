@@ -163,6 +163,8 @@ def lost_error(nodes: Sequence[NodeView]) -> RunError | None:
     for node in nodes:
         if node.has_lost_its_ranks:
             what = node.cause.rstrip(".") or "its process is gone"
+            if not node.began and node.engine_cause is None:
+                return RunError(code=Reason.START_FAILED.value, message=f"{what}.")
             if node.engine_cause is not None:
                 return RunError(code=node.engine_cause.value, message=_kept(node, what))
             return RunError(

@@ -75,6 +75,10 @@ export {step}=SLURM_JOB_ID.SLURM_STEP_ID
 on_node() {{
     srun --nodes=1 --ntasks=1 --relative="$1" --chdir=/ --mpi=none --cpu-bind=none --kill-on-bad-exit=0 --input=all \\
         {python} -S -c "$bootstrap"
+    code=$?
+    # A step that was killed has said nothing, and the others may wait for it for ever: they are asked to end.
+    [ $code -le 128 ] || scancel --signal=TERM "$SLURM_JOB_ID"
+    return $code
 }}
 bootstrap={bootstrap}
 {nodes}worst=0
