@@ -89,6 +89,8 @@ class RunServer:
             interpreter=self.environments.interpreter,
             local_path=places.local_path,
             has_outputs=self.files.has_outputs,
+            lock=self.environments.lock_by_key,
+            archive=lambda: "0" * 64,
         )
         self.closing = ClosingService(database, self.logs, self.files, self.assignments, self.datasets)
         self.fence = Fence(database)

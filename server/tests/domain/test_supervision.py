@@ -156,3 +156,18 @@ def test_a_job_that_never_began_leaves_nothing_to_collect() -> None:
     node = NodeView(0, None, is_over=True, cause="taken out of the queue", began=False)
     assert not needs_salvage(node)
     assert is_settled(node)
+
+
+def test_what_was_on_a_nodes_own_disk_is_not_said_to_be_kept() -> None:
+    gone = replace(lost(), on_own_disk=True, engine_cause=Reason.NODE_LOST)
+    assert needs_salvage(gone) and not is_settled(gone)
+    error = verdict([replace(gone, salvages=MAX_SALVAGES)], None, cancelled=False).error
+    assert error is not None and "outputs were on the node's own disk" in error.message
+
+
+def test_a_node_that_could_not_begin_has_lost_nothing() -> None:
+    never = NodeView(0, None, is_over=True, cause="its node does not reach this server.", began=False)
+    assert is_settled(never)
+    error = verdict([never], None, cancelled=False).error
+    assert error is not None
+    assert (error.code, error.message) == ("start_failed", "its node does not reach this server.")

@@ -1,15 +1,19 @@
 """What Slurm prints, as values and words: by commands on ``PATH`` that print what a cluster would."""
 
+import json
 import os
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runyard.errors import ComputeTargetException
-from runyard.job.task import TASK_FILE
+from runyard.job.task import TASK_FILE, THIS_PYTHON
 from runyard.protocol.compute import ComputeSpec, SlurmSpec
+from runyard.protocol.jobs import NodeInvitation
 from runyard.protocol.status import Reason
 from runyard_server.domain.gres import gpus_of, job_gres, node_gpus
 from runyard_server.executors.base import EngineAwayError, JobHandle, JobState, NodeCounts
@@ -56,7 +60,7 @@ def line(
 def handle(home: Path, number: int, node: int = 0) -> JobHandle:
     directory = home / "attempt-1" / f"node-{node}"
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / TASK_FILE).write_text('{"assignment": {"node_count": 1}}')
+    (directory / TASK_FILE).write_text('{"assignment": {"node_count": 1, "server_url": "http://here:1"}}')
     return JobHandle("slurm", "run", 1, node, str(directory), f"{number}/{node}/0")
 
 
@@ -166,7 +170,30 @@ def test_a_job_that_was_taken_out_of_the_queue_has_begun_nothing(tmp_path: Path,
     assert (found.state, found.signal, found.began) == (JobState.ENDED, "SIGKILL", False)
 
 
-@pytest.mark.parametrize(("code", "words"), [(71, "does not see the server's folder"), (73, "older than 3.7")])
+def test_what_a_node_shows_that_comes_for_its_job_is_on_its_input_alone(tmp_path: Path) -> None:
+    invited = [NodeInvitation("http://here:1", "run", 1, node, f"ticket-{node}", "0" * 64, "/it's") for node in (0, 1)]
+    target = ComputeSpec("cluster", slurm=SlurmSpec(python="py", scratch="/it's", setup=["module load x"]))
+    request = replace(job_request(tmp_path, "pass", nodes=2), argv=None, target=target, invitations=invited)
+    plan = SlurmExecutor().plan(request)
+    for node in (0, 1):
+        (line,) = [line for line in plan.script.splitlines() if f"ticket-{node}" in line]
+        told = json.loads(line)
+        assert (told["node"], told["scratch"], told["archive"]) == (node, "/it's", "0" * 64)
+    assert "secret-token" not in plan.script and str(tmp_path) not in plan.script
+    checked = subprocess.run(["sh", "-n"], input=plan.script, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert [node.argv[0] for node in plan.nodes] == [THIS_PYTHON] * 2
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (71, "does not see the server's folder"),
+        (73, "older than 3.7"),
+        (74, "does not reach this server at http://here:1"),
+        (75, "refused its node's ticket"),
+    ],
+)
 def test_a_node_that_lacks_what_it_needs_says_what(tmp_path: Path, prints: Prints, code: int, words: str) -> None:
     prints("squeue", line(7, "FAILED", code << 8, "NonZeroExitCode"))
     job = handle(tmp_path, 7)

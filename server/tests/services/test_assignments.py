@@ -1,15 +1,20 @@
 """What each node is told, and where the nodes of a gang meet."""
 
 import socket
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runyard.errors import EnvironmentException
-from runyard.protocol.environments import EnvironmentSpec
+from runyard.protocol.compute import ComputeSpec, SlurmSpec
+from runyard.protocol.environments import CondaPackage, EnvironmentLock, EnvironmentSpec
+from runyard.protocol.jobs import EnvironmentToBuild
 from runyard.protocol.runs import DataReferenceSpec, DistributionSpec, RunRecord
 from runyard_server.records.engine import Database, create_all
+from runyard_server.records.environments import put_lock
 from runyard_server.services.leases import lease_ports, needs_ports
 from runyard_server.testing.clock import FakeClock
 from runyard_server.testing.fake_executor import FakeEngine
@@ -60,9 +65,59 @@ def test_one_node_alone_and_nodes_of_their_own_disks_share_nothing(
     assert all(given.shared_code is None and given.keeps_folders for given in told)
 
 
-def test_an_interpreter_that_is_gone_is_told(server: RunServer, tmp_path: Path) -> None:
-    import sys
+OWN_DISKS = ComputeSpec("cluster", slurm=SlurmSpec(scratch="/scratch", uv="/opt/uv"))
 
+
+def test_a_node_that_does_not_see_the_servers_folder_is_told_nothing_of_it(server: RunServer) -> None:
+    asked = run(server, data_references=[DataReferenceSpec("here", "workspaceblobstore", "y")])
+    built = server.assignments.build(asked, [[]])
+    (told,) = server.assignments.on_own_disks(asked, built, OWN_DISKS)
+    assert built[0].data[0].local_path is not None and told.data[0].local_path is None
+    assert (told.server_file, told.shared_code, told.token) == (None, None, "")
+    assert told.build == EnvironmentToBuild(interpreter=sys.executable, uv="/opt/uv")
+
+
+def test_it_is_invited_with_a_ticket_of_its_own_which_a_dry_run_does_not_show(server: RunServer) -> None:
+    asked = run(server, node_count=2)
+    built = server.assignments.build(asked, [[], []])
+    invited = server.assignments.invitations(built, OWN_DISKS)
+    identities = [server.tokens.check(each.ticket) for each in invited]
+    assert [(each.role, each.run_id, each.node) for each in identities] == [
+        ("node", asked.id, 0),
+        ("node", asked.id, 1),
+    ]
+    assert {each.scratch for each in invited} == {"/scratch"}
+    dry = server.assignments.invitations(built, OWN_DISKS, with_tickets=False)
+    assert {each.ticket for each in dry} == {"TICKET"}
+    assert server.assignments.invitations(built, ComputeSpec("cluster", slurm=SlurmSpec())) == []
+
+
+def test_it_builds_the_environment_of_the_runs_lock_and_none_that_it_cannot(server: RunServer) -> None:
+    asked = replace(run(server), environment_key="k" * 40)
+    assert asked.spec is not None
+    asked = replace(asked, spec=replace(asked.spec, environment=EnvironmentSpec(pip_packages=["colours"])))
+    lock = EnvironmentLock("k" * 40, "3.11.7", "colours==1.2", options=["--index-url", "http://mirror"])
+    given = server.assignments.sketch(asked)
+    with pytest.raises(EnvironmentException, match="is not known here"):
+        server.assignments.on_own_disks(asked, given, OWN_DISKS)
+    keep(server, lock)
+    (told,) = server.assignments.on_own_disks(asked, given, OWN_DISKS)
+    assert told.build is not None
+    assert (told.build.key, told.build.requirements) == (lock.key, lock.requirements)
+    assert (told.build.python_version, told.build.options) == ("3.11.7", lock.options)
+    keep(
+        server, replace(lock, key="c" * 40, conda=[CondaPackage("mkl", "1", "0", "defaults", "linux-64", "mkl.conda")])
+    )
+    with pytest.raises(EnvironmentException, match="conda packages"):
+        server.assignments.on_own_disks(replace(asked, environment_key="c" * 40), given, OWN_DISKS)
+
+
+def keep(server: RunServer, lock: EnvironmentLock) -> None:
+    with server.database.write() as connection:
+        put_lock(connection, lock.key, lock, 0.0)
+
+
+def test_an_interpreter_that_is_gone_is_told(server: RunServer, tmp_path: Path) -> None:
     interpreter = tmp_path / "python"
     interpreter.symlink_to(sys.executable)
     asked = run(server, environment=EnvironmentSpec(user_managed=True, interpreter=str(interpreter)))
