@@ -194,6 +194,15 @@ class Executor(ABC):
                     f"The options of {engine} mean nothing to the executor {self.name!r}. "
                     f"Leave them out, or use {engine.lower()!r}."
                 )
+        if spec.scratch and (spec.scratch[0] not in "/$~" or not spec.scratch.isprintable()):
+            raise ComputeTargetException(
+                f"scratch is a folder on each node, from its root on ('/scratch/$USER', '$TMPDIR'); this is "
+                f"{spec.scratch!r}."
+            )
+        if spec.uv and not spec.scratch:
+            raise ComputeTargetException(
+                "uv is for nodes that do not see the server's folder: name their scratch too, or leave uv out."
+            )
         return spec
 
     def count_nodes(self, spec: ComputeSpec) -> NodeCounts | None:

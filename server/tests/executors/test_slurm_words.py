@@ -170,6 +170,19 @@ def test_a_job_that_was_taken_out_of_the_queue_has_begun_nothing(tmp_path: Path,
     assert (found.state, found.signal, found.began) == (JobState.ENDED, "SIGKILL", False)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"scratch": "runs"}, "from its root on"),
+        ({"scratch": "/scratch\nrm"}, "from its root on"),
+        ({"uv": "/opt/uv"}, "name their scratch too"),
+    ],
+)
+def test_a_disk_of_the_nodes_is_named_from_its_root_on(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ComputeTargetException, match=words):
+        SlurmExecutor().check(ComputeSpec("cluster", executor="slurm", slurm=SlurmSpec(**changes)))
+
+
 def test_what_a_node_shows_that_comes_for_its_job_is_on_its_input_alone(tmp_path: Path) -> None:
     invited = [NodeInvitation("http://here:1", "run", 1, node, f"ticket-{node}", "0" * 64, "/it's") for node in (0, 1)]
     target = ComputeSpec("cluster", slurm=SlurmSpec(python="py", scratch="/it's", setup=["module load x"]))
