@@ -16,9 +16,9 @@ moment = parser.parse_args().moment
 hvd.init()
 weights = tf.Variable(tf.fill([10, 1], float(hvd.rank())))
 hvd.broadcast_variables([weights], root_rank=0)
-with hvd.DistributedGradientTape() as tape:
+with tf.GradientTape() as tape:
     loss = tf.reduce_mean(tf.square(tf.matmul(tf.ones([50, 10]), weights) - float(hvd.rank() + 1)))
-weights.assign_sub(0.1 * tape.gradient(loss, [weights])[0])
+weights.assign_sub(0.1 * hvd.DistributedGradientTape(tape).gradient(loss, [weights])[0])
 now = time.time()
 
 moments = hvd.allgather(tf.constant([now], tf.float64)).numpy()
