@@ -6,7 +6,7 @@ import pytest
 
 from runyard_server.testing.ray_cluster import RayCluster
 from runyard_server.testing.ray_yard import RayYard
-from tests.end_to_end.training_on_nodes import WORKSPACE, Trained, TrainingOnNodes
+from tests.end_to_end.training_on_nodes import PATIENCE_S, WORKSPACE, Trained, TrainingOnNodes
 
 pytestmark = [pytest.mark.ray, pytest.mark.tensorflow, pytest.mark.torch, pytest.mark.network, pytest.mark.slow]
 
@@ -16,6 +16,7 @@ def ray(trained: Trained, ray_cluster: RayCluster) -> Iterator[RayYard]:
     """The workspace that has trained on this machine, with a server in a cluster's network, which has a third node now."""
     with ray_cluster.inside(), ray_cluster.one_more_node():
         yard = RayYard(ray_cluster, WORKSPACE)
+        yard.patience_s = PATIENCE_S
         yield yard
         yard.compute.delete()
         yard.close()

@@ -6,7 +6,7 @@ import pytest
 
 from runyard_server.testing.slurm_cluster import started_cluster
 from runyard_server.testing.slurm_yard import SlurmYard
-from tests.end_to_end.training_on_nodes import WORKSPACE, Trained, TrainingOnNodes
+from tests.end_to_end.training_on_nodes import PATIENCE_S, WORKSPACE, Trained, TrainingOnNodes
 
 pytestmark = [pytest.mark.slurm, pytest.mark.tensorflow, pytest.mark.torch, pytest.mark.network, pytest.mark.slow]
 
@@ -16,6 +16,7 @@ def slurm(trained: Trained) -> Iterator[SlurmYard]:
     """The workspace that has trained on this machine, with a server beside a cluster's controller."""
     with started_cluster() as cluster, cluster.inside():
         yard = SlurmYard(cluster, WORKSPACE)
+        yard.patience_s = PATIENCE_S
         yield yard
         yard.compute.delete()
         yard.close()

@@ -23,6 +23,7 @@ from runyard_server.testing.engine_yard import EngineYard
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HOROVOD = Path(__file__).parent / "horovod"
 WORKSPACE = "training"
+PATIENCE_S = 900.0  # three ranks that load a framework at once, on a machine that runs other tests
 EPOCHS = 1  # an untrained network names a tenth of the digits right
 Config = ScriptRunConfig | TensorFlow
 
