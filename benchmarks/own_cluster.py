@@ -54,8 +54,10 @@ def workspace_on_slurm(
         more: further lines of slurm.conf.
     """
     from runyard import Workspace, embedded
+    from runyard_server.testing import slurm_cluster
     from runyard_server.testing.slurm_yard import SlurmYard
 
+    _refuse(slurm_cluster.missing())  # before anything is built
     with own_home(bench) as folder:
         if prepare is not None:
             workspace = Workspace.create(NAME, show_output=False)

@@ -25,6 +25,8 @@ from benchmarks.peers import PeerEnvironments  # noqa: E402
 from benchmarks.picture import svg  # noqa: E402
 from benchmarks.report import Row, as_json, markdown, verdicts  # noqa: E402
 
+# They start an engine of their own; the floor is what that does alone, and there are no peers.
+ON_ENGINES = ("slurm_first_line", "ray_first_line", "slurm_queue", "horovod_start")
 BENCHMARKS = (
     "submit_to_first_line",
     "run_log",
@@ -39,10 +41,7 @@ BENCHMARKS = (
     "log_follow",
     "finished_runs",
     "mpi_launch",
-    "slurm_first_line",
-    "ray_first_line",
-    "slurm_queue",
-    "horovod_start",
+    *ON_ENGINES,
 )
 
 

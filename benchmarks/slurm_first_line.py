@@ -74,7 +74,7 @@ def floor(bench: Bench) -> list[Outcome]:
 
 def _times(bench: Bench, submit: _Submit) -> list[float]:
     folder = bench.folder("moments")
-    return first_lines(submit, folder, bench.sized(20, 3), bench.sized(1, 0))["first line"]
+    return first_lines(submit, folder, bench.sized(20, 1), bench.sized(1, 0))["first line"]
 
 
 def peers(_bench: Bench) -> list[Outcome]:
