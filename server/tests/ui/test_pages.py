@@ -288,7 +288,7 @@ def test_children_models_and_files_are_linked(server: Server, visitor: Client) -
     text = body(visitor.get(f"/runs/{run.id}"))
     assert f'href="/runs/{child.id}"' in text and "fold 1" in text
     address = f"/api/v1/runs/{run.id}/files/outputs/my%20model.bin"
-    assert f'href="{address}" download' in text and ">5 B</a></td>" in text
+    assert f'href="{address}" download' in text and "5 B</a></td>" in text
     assert f'href="/runs/{run.id}/files/outputs/my%20model.bin"' in text
     assert visitor.get(address).content == b"12345"
     assert 'href="/models/digits/1"' in text
