@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
@@ -118,6 +119,10 @@ class Page(APIRoute):
             except RunyardError as fault:
                 title = TITLES.get(fault.http_status, "This request was refused")
                 return notice(fault.http_status, title, fault.message, workspace=workspace_name(request))
+            except RequestValidationError as fault:
+                wrong = "; ".join(f"{error['loc'][-1]}: {error['msg']}" for error in fault.errors())
+                title = "This address is not understood"
+                return notice(400, title, f"What is wrong in it: {wrong}.", workspace=workspace_name(request))
             except Exception as fault:
                 log.error("%s failed", request.url.path, exc_info=fault)
                 message = f"The server failed on it ({type(fault).__name__}); its log has the details."

@@ -1,7 +1,6 @@
 """Searching a log: every place, in any case, over the edges of what is read at once."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
