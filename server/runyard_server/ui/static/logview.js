@@ -7,6 +7,8 @@ const CHUNK_LINES = 2000;
 const MOST_CHUNKS = 6;
 const MOST_PENDING = 1 << 20; // characters that came since the last picture; of more, only the end is drawn
 const NEAR_PX = 600;
+const LAID_OUT_LINES = 200; // a chunk with fewer is laid out wherever the reader is
+const LINE_PX = 19;
 
 const encoder = new TextEncoder();
 const units = ["B", "KB", "MB", "GB"];
@@ -38,6 +40,8 @@ class Chunk {
     putLine(element, line, this.style);
     if (!element.firstChild) element.append("\u200b"); // an empty line is a line
     this.element.append(element);
+    if (this.lines === LAID_OUT_LINES) this.element.classList.add("long");
+    if (this.lines >= LAID_OUT_LINES) this.element.style.containIntrinsicHeight = `auto ${this.lines * LINE_PX}px`;
     return element;
   }
 }
