@@ -1,6 +1,7 @@
 """Every page in Debian's Chromium, over real runs: one trains meanwhile, one waits, one has failed, one is done.
 
-With RUNYARD_PICTURES set to a folder, pictures of the pages are written there (`make pictures`).
+With RUNYARD_PICTURES set to a folder, the pictures of the documentation are written there (`make pictures`); with
+RUNYARD_PICTURES_OF=all those of every page on every screen, to look at.
 """
 
 import json
@@ -321,8 +322,16 @@ def test_a_run_is_run_again_and_cancelled_by_a_browser_that_may_act(
         assert visit.complaints == []
 
 
+# What the documentation shows, by screen.
+IN_DOCS = {
+    "light": ("runs", "run", "log", "code-beside", "notebook", "compare", "models", "model", "compute"),
+    "dark": ("run",),
+    "phone": ("runs",),
+}
+
+
 def _take_picture(visit: Visit, name: str, screen: str) -> None:
     folder = os.environ.get("RUNYARD_PICTURES")
-    if folder:
+    if folder and (name in IN_DOCS[screen] or os.environ.get("RUNYARD_PICTURES_OF") == "all"):
         file = f"{name}.png" if screen == "light" else f"{name}-{screen}.png"
-        visit.page.screenshot(path=str(Path(folder) / file), full_page=screen == "phone")
+        visit.page.screenshot(path=str(Path(folder) / file))
