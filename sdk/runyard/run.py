@@ -453,6 +453,30 @@ class Run(MetricLogging):
             metrics = populated(metrics, self._read_file)
         return metrics
 
+    def get_system_metrics(self) -> Dict[int, Dict[str, Dict[str, List[float]]]]:
+        """What was measured of the run's nodes: node to measure to its ``times`` (since the epoch) and ``values``.
+
+        Measures are ``cpu_percent``, ``memory_bytes``, ``memory_percent``, ``disk_bytes``, ``disk_percent``,
+        ``disk_read_bytes_per_s``, ``disk_written_bytes_per_s``, ``network_received_bytes_per_s``,
+        ``network_sent_bytes_per_s``, and of each GPU of the run ``gpu0_percent``, ``gpu0_memory_bytes``,
+        ``gpu0_memory_percent``. They are no metrics of the script: ``get_metrics()`` does not have them.
+        """
+        from runyard.protocol.system_metrics import parts_of
+
+        found: Dict[int, Dict[str, Dict[str, List[float]]]] = {}
+        history = url_path("runs", self.id, "metrics", "history")
+        path, after = url_path("runs", self.id, "metrics", "summaries"), None
+        while True:
+            query = {"system": "true", "after": after, "limit": "1000"}
+            page = self._transport.call("GET", path, query=query)
+            for metric in page["metrics"]:
+                node, what = parts_of(metric["name"])
+                said = self._transport.call("GET", history, query={"name": metric["name"]})
+                found.setdefault(node, {})[what] = {"times": said["times"], "values": said["values"]}
+            after = page["next"]
+            if after is None:
+                return found
+
     # Files
 
     def _get_outputs_datapath(self) -> "RunOutputs":

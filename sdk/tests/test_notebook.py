@@ -262,10 +262,25 @@ class Server(Transport):
                 {"to_status": "Starting", "at": 40.0},
                 {"to_status": "Running", "at": 41.0},
             ],
-            "runs/exp_1_abc/metrics": {
-                "metrics": {"loss": [2.0, 1.0], "words": ["a", "b"], "rows": {"x": [1], "y": [2]}}
-            },
-            "runs/exp_1_abc/metrics/history": {"values": [2.0, 1.0], "steps": [None, None], "times": [1.0, 2.0]},
+            "runs/exp_1_abc/metrics/summaries": {
+                "metrics": [
+                    {"name": "loss", "type": "azureml.v1.scalar", "count": 3, "last": 1.0, "max": 2.0, "glance": None},
+                    {"name": "once", "type": "azureml.v1.scalar", "count": 1, "last": 7.0, "max": 7.0, "glance": None},
+                    {
+                        "name": "rows",
+                        "type": "azureml.v1.table",
+                        "count": 1,
+                        "last": None,
+                        "max": None,
+                        "glance": "columns: x, y",
+                    },
+                ],
+                "count": 3,
+                "next": None,
+            }
+            if "drawable" not in path
+            else {"metrics": [{"name": "loss"}], "count": 1, "next": None},
+            "metrics/curves": {"curves": [{"name": "loss", "xs": [1, 2, 3], "values": [2.0, "NaN", 1.0]}]},
             "runs/exp_1_abc/logs": self.logs,
             "runs": [{"id": "c{}".format(at), "status": "Canceled", "display_name": None} for at in range(21)],
         }.get(route)
@@ -313,8 +328,9 @@ def test_a_look_gathers_what_there_is_to_see(run):
         "python train.py --data 'a b'",
     )
     assert [(stage.status, stage.ended_at) for stage in seen.stages] == [("Starting", 41.0), ("Running", None)]
-    assert seen.curves == [Curve("loss", [0.0, 1.0], [2.0, 1.0])]
-    assert seen.metrics == [("words", "2 values, last b"), ("rows", "columns: x, y")]
+    (curve,) = seen.curves
+    assert (curve.name, curve.places, repr(curve.values)) == ("loss", [1.0, 2.0, 3.0], "[2.0, nan, 1.0]")
+    assert seen.metrics == [("once", "7"), ("rows", "columns: x, y")]
     assert seen.log == ("azureml-logs/70_driver_log.txt", ["epoch 1"])
     assert (len(seen.children), seen.more) == (20, {"children": 1})
 
@@ -371,7 +387,7 @@ def test_a_second_display_takes_the_place_of_the_first(run, front_end):
 def test_the_data_of_the_display_has_azures_keys(run):
     found = RunDetails(run).get_widget_data()
     assert (found["status"], found["run_id"], found["run_logs"]) == ("Running", "exp_1_abc", "epoch 1")
-    assert found["run_metrics"][0]["series"] == [{"data": [2.0, 1.0]}]
+    assert repr(found["run_metrics"][0]["series"]) == "[{'data': [2.0, nan, 1.0]}]"
     assert found["run_properties"]["created_utc"].startswith("1970-01-01T00:00:40")
 
 

@@ -66,6 +66,7 @@ from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.closing import ClosingService
 from runyard_server.services.computes import ComputeService
 from runyard_server.services.container import Services
+from runyard_server.services.curves import CurveService
 from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.environment_builds import EnvironmentBuildService
@@ -243,7 +244,8 @@ def build(
     environment_service = EnvironmentService(database, clock, environments_here)
     places = Places(compute_service, snapshot_service, environment_service, datastore_service, file_service)
     admission = AdmissionService(places, executors, gpu_count)
-    run_service = RunService(database, clock, hub, admission.check, wake)
+    run_service = RunService(database, clock, hub, admission.check, wake, lambda run_id: metric_service.settle(run_id))
+    metric_service = MetricService(database, hub, run_service.apply_spooled)
     queue = QueueService(database, executors, compute_service.room)
     archive = JobArchive(sdk_path, lambda: environments_here.uv)
     assignments = AssignmentService(
@@ -283,7 +285,8 @@ def build(
         files=file_service,
         given_files=GivenFiles(run_service, file_service),
         logs=log_service,
-        metrics=MetricService(database, hub, run_service.apply_spooled),
+        metrics=metric_service,
+        curves=CurveService(database),
         models=ModelService(database, clock, store, file_service),
         model_names=ModelNameService(database, clock),
         nodes=NodeService(assignments, tokens, archive),
@@ -305,7 +308,7 @@ def build(
             environments=environment_service,
             assignments=assignments,
             fence=fence,
-            closing=ClosingService(database, log_service, file_service, assignments, dataset_service),
+            closing=ClosingService(database, log_service, file_service, assignments, dataset_service, metric_service),
             compute=compute_service.asked,
             check=admission.check,
             log=append_log,

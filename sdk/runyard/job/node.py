@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from runyard.errors import LimitReachedError, RunyardError, ServerUnavailableError
 from runyard.home import read_json, write_json
-from runyard.job import conda_prefix, stacks
+from runyard.job import conda_prefix, stacks, system_metrics
 from runyard.job.collect import Collector
 from runyard.job.fetch import Fetcher
 from runyard.job.processes import kill_group, marker_of
@@ -102,7 +102,14 @@ class NodeJob:
         self.reporter.ranks, self.reporter.notes = self.ranks.reports, self.ranks.notes
         if self.assignment.distribution.kind == "mpi" and self.assignment.node > 0:
             self.reporter.listen()
-        self.error = self.ranks.run(self.reporter.running, self.reporter.ranks_changed)
+        meter = system_metrics.Meter(self.assignment.directory, self.assignment.gpus)
+        every_s = system_metrics.pace_s(self.assignment.variables)
+        watch = system_metrics.Watch(self.spool, self.assignment.node, meter, every_s)
+        watch.start()
+        try:
+            self.error = self.ranks.run(self.reporter.running, self.reporter.ranks_changed)
+        finally:
+            watch.stop()
         self.reporter.canceled = self.ranks.canceled
         self.reporter.timed_out = self.ranks.timed_out
 

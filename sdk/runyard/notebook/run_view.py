@@ -18,7 +18,9 @@ MOST_METRICS = 30
 MOST_CHILDREN = 20
 LOG_LINES = 30
 _LOG_RANKS = 6  # of those that print to logs of their own, the first ones
-_CURVE_POINTS = 120
+_CURVE_COLUMNS = 60
+_LOOKED_AT = 200  # metrics, of which those that are no curves are shown
+_SCALAR = "azureml.v1.scalar"
 _LOG_BYTES = 16384
 
 # What terminals take for colours and cursor moves.
@@ -137,34 +139,38 @@ def _stages(events: List[Dict[str, Any]]) -> List[Stage]:
 
 
 def _metrics(run: "Run") -> Tuple[List[Curve], List[Tuple[str, str]], Dict[str, int]]:
-    path = url_path("runs", run.id, "metrics")
-    said: Dict[str, Any] = run._transport.call("GET", path)["metrics"]
-    drawn = [name for name, value in said.items() if isinstance(value, list) and len(value) > 1 and _is_curve(value)]
-    rest = [(name, _glance(value)) for name, value in said.items() if name not in drawn]
-    curves = []
-    for name in drawn[:MOST_CURVES]:
-        query = {"name": name, "max_points": str(_CURVE_POINTS)}
-        history = run._transport.call("GET", url_path("runs", run.id, "metrics", "history"), query=query)
-        values = [float(value) for value in history["values"]]
-        stepped = all(step is not None for step in history["steps"])
-        places = [float(step) for step in history["steps"]] if stepped else [float(at) for at in range(len(values))]
-        curves.append(Curve(name, places, values))
-    more = {"curves": len(drawn) - len(curves), "metrics": max(0, len(rest) - MOST_METRICS)}
-    return curves, rest[:MOST_METRICS], more
+    path = url_path("runs", run.id, "metrics", "summaries")
+    query = {"drawable": "true", "limit": str(MOST_CURVES)}
+    drawable = run._transport.call("GET", path, query=query)
+    all_ = run._transport.call("GET", path, query={"limit": str(_LOOKED_AT)})
+    names = [metric["name"] for metric in drawable["metrics"]]
+    rest = [(one["name"], _glance(one)) for one in all_["metrics"] if not _is_curve(one)][:MOST_METRICS]
+    more = {"curves": drawable["count"] - len(names)}
+    if all_["next"] is not None:
+        more["metrics"] = max(0, all_["count"] - drawable["count"] - len(rest))
+    return _curves(run, names), rest, more
 
 
-def _is_curve(values: List[Any]) -> bool:
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+def _curves(run: "Run", names: List[str]) -> List[Curve]:
+    if not names:
+        return []
+    query = {"run": run.id, "width": str(_CURVE_COLUMNS), "name": names}
+    said = run._transport.call("GET", "/metrics/curves", query=query)
+    # What is no finite number comes as a text that float() reads.
+    return [
+        Curve(curve["name"], [float(x) for x in curve["xs"]], [float(value) for value in curve["values"]])
+        for curve in said["curves"]
+    ]
 
 
-def _glance(value: Any) -> str:
-    if isinstance(value, dict):
-        return "columns: " + ", ".join(str(key) for key in value)
-    if isinstance(value, list):
-        return "{} values, last {}".format(len(value), _glance(value[-1])) if value else "no values"
-    if isinstance(value, str) and value.startswith("aml://artifactId/"):
-        return "image " + value.rsplit("/", 1)[-1]
-    return number(value) if isinstance(value, float) else str(value)
+def _is_curve(metric: Dict[str, Any]) -> bool:
+    return bool(metric["type"] == _SCALAR and metric["count"] > 1 and metric["max"] is not None)
+
+
+def _glance(metric: Dict[str, Any]) -> str:
+    if metric["glance"] is not None:
+        return str(metric["glance"])
+    return "NaN" if metric["last"] is None else number(metric["last"])
 
 
 def _log(run: "Run") -> Optional[Tuple[str, List[str]]]:

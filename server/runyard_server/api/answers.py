@@ -5,7 +5,7 @@ for, a body is read, a name may be unknown) are added by ``document.py`` and are
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -144,7 +144,44 @@ class RunTable(TypedDict):
     next: str | None
 
 
+class MetricGlance(TypedDict):
+    """``glance`` says in a few words what a metric that is no number is."""
+
+    name: str
+    type: str
+    description: str | None
+    glance: str | None
+    count: int
+    last: float | None
+    min: float | None
+    max: float | None
+    last_step: int | None
+    min_step: int | None
+    max_step: int | None
+
+
+class MetricPage(TypedDict):
+    metrics: list[MetricGlance]
+    count: int
+    next: str | None
+
+
 class Curve(TypedDict):
+    """``axis`` is step, place (first, second, ... point), elapsed or time. Both columns are of one length."""
+
+    run_id: str
+    name: str
+    axis: str
+    count: int
+    xs: list[float]
+    values: list[float | Literal["NaN", "Infinity", "-Infinity"]]
+
+
+class CurveList(TypedDict):
+    curves: list[Curve]
+
+
+class History(TypedDict):
     """Three columns of one length. Numbers are written as Python's json does: NaN and Infinity come as such."""
 
     name: str
@@ -259,7 +296,9 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/v1/models/{name}/{version}/handover"): Answer(Lent),
     ("POST", "/api/v1/runs/{run_id}/metrics"): Answer(StreamSize, body=BYTES, more=(CLASH, FULL)),
     ("GET", "/api/v1/runs/{run_id}/metrics"): Answer(Metrics),
-    ("GET", "/api/v1/runs/{run_id}/metrics/history"): Answer(Curve),
+    ("GET", "/api/v1/runs/{run_id}/metrics/history"): Answer(History),
+    ("GET", "/api/v1/runs/{run_id}/metrics/summaries"): Answer(MetricPage),
+    ("GET", "/api/v1/metrics/curves"): Answer(CurveList),
     ("PUT", "/api/v1/runs/{run_id}/logs/{name}"): Answer(StreamSize, body=BYTES, more=(CLASH, FULL)),
     ("GET", "/api/v1/runs/{run_id}/logs"): Answer(list[LogSize]),
     ("GET", "/api/v1/runs/{run_id}/logs/{name}"): Answer(media=TEXT),

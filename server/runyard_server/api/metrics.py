@@ -1,6 +1,9 @@
 """Routes of metrics. Answers are JSON as Python's json writes and reads it: NaN and Infinity come as such."""
 
 import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -9,8 +12,12 @@ from starlette.concurrency import run_in_threadpool
 
 from runyard_server.api.bodies import whole_body
 from runyard_server.api.context import services
+from runyard_server.services.curves import STEP
+from runyard_server.services.metrics import PAGE, Wanted
 
 router = APIRouter()
+
+_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 @router.post("/runs/{run_id}/metrics")
@@ -31,9 +38,61 @@ def get(
 
 
 @router.get("/runs/{run_id}/metrics/history")
-def history(run_id: str, request: Request, name: str, max_points: int | None = None) -> Response:
-    """One metric as a curve: ``{"name", "type", "count", "steps", "times", "values"}``."""
-    return _json(services(request).metrics.history(run_id, name, max_points))
+def history(run_id: str, request: Request, name: str) -> Response:
+    """All numbers of one metric: ``{"name", "type", "count", "steps", "times", "values"}``."""
+    return _json(services(request).metrics.history(run_id, name))
+
+
+@router.get("/runs/{run_id}/metrics/summaries")
+def summaries(
+    run_id: str,
+    request: Request,
+    search: str = "",
+    drawable: bool = False,
+    system: bool = False,
+    after: str | None = None,
+    limit: int = PAGE,
+) -> Response:
+    """Metrics at a glance, by name: ``{"metrics", "count", "next"}``; ``next`` is what the next page comes after.
+
+    ``drawable``: only numbers that were logged more than once. ``system``: what was measured of the nodes.
+    """
+    found = services(request).metrics.page(run_id, Wanted(search, drawable, system), after, limit)
+    rows = [
+        {
+            "name": one.name,
+            "type": one.type,
+            "description": one.description,
+            "glance": found.glances.get(one.name),
+            **asdict(one.summary),
+        }
+        for one in found.metrics
+    ]
+    return _json({"metrics": rows, "count": found.count, "next": found.next})
+
+
+@router.get("/metrics/curves")
+def curves(
+    request: Request,
+    run: Annotated[list[str], Query()],
+    name: Annotated[list[str], Query()],
+    width: int,
+    axis: str = STEP,
+    low: Annotated[float | None, Query(alias="from")] = None,
+    high: Annotated[float | None, Query(alias="to")] = None,
+) -> Response:
+    """Metrics of runs as they are drawn on ``width`` pixels: ``{"curves": [{"run_id", "name", "axis", "count", "xs",
+    "values"}]}``. This is JSON for browsers too: what is no finite number is the text "NaN", "Infinity" or "-Infinity".
+    """
+    found = services(request).curves.of(run, name, width, axis, low, high)
+    keys = ("run_id", "name", "axis", "count", "xs")
+    return _json(
+        {"curves": [{**{key: getattr(one, key) for key in keys}, "values": _told(one.values)} for one in found]}
+    )
+
+
+def _told(values: Sequence[float]) -> list[float | str]:
+    return [value if math.isfinite(value) else _WORDS[str(value)] for value in values]
 
 
 def _json(value: Any) -> Response:

@@ -2,24 +2,33 @@
 
 A block is three little-endian columns, one after the other: steps (int64), times (float64), values
 (float64 or int64). Values come back as they went in: NaN, infinities, -0.0 and every 64-bit integer.
+A block that grows no more is sealed: the same columns, compressed.
 """
 
+import operator
 import sys
+import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 FLOATS = "d"
 INTEGERS = "q"
 MIXED = "m"  # a fourth column of one byte each says which values are integers
+SEALED = {FLOATS: "D", INTEGERS: "Q", MIXED: "M"}  # how a sealed block says the same
+LAST_BYTES = 25  # a sealed block ends with its last point as it is: step, time, value, and whether that is an integer
 NO_STEP = -(1 << 63)
+
+_OPENED = {sealed: kind for kind, sealed in SEALED.items()}
+_LEVEL = 1  # of zlib: what a higher one saves is a hundredth
 
 Number = int | float
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """``count`` points, packed. ``kind`` says what the values are: FLOATS, INTEGERS or MIXED."""
+    """``count`` points, packed. ``kind`` says what the values are: FLOATS, INTEGERS or MIXED; or one of SEALED's."""
 
     kind: str
     count: int
@@ -53,11 +62,12 @@ def pack(points: Points) -> Chunk:
 
 def unpack(chunk: Chunk) -> Points:
     """The points that ``pack`` was given."""
+    kind = _OPENED.get(chunk.kind, chunk.kind)
     steps, times, slots, flags = _columns(chunk)
     values: list[Number]
-    if chunk.kind == FLOATS:
+    if kind == FLOATS:
         values = _floats(slots)
-    elif chunk.kind == INTEGERS:
+    elif kind == INTEGERS:
         values = list(_integers(slots))
     else:
         values = [
@@ -67,12 +77,12 @@ def unpack(chunk: Chunk) -> Points:
     return Points([None if step == NO_STEP else step for step in _integers(steps)], _floats(times), values)
 
 
-def joined(parts: Sequence[Points]) -> Points:
-    """The points of all parts, in order."""
+def joined(several: Sequence[Points]) -> Points:
+    """All points, in order."""
     return Points(
-        [step for part in parts for step in part.steps],
-        [at for part in parts for at in part.times],
-        [value for part in parts for value in part.values],
+        [step for points in several for step in points.steps],
+        [at for points in several for at in points.times],
+        [value for points in several for value in points.values],
     )
 
 
@@ -83,17 +93,90 @@ def tail(points: Points, count: int) -> Points:
 
 def merge(chunks: Sequence[Chunk]) -> Chunk:
     """The chunks' points in one chunk, in the same order."""
+    chunks = [_opened(chunk) for chunk in chunks]
     columns = [_columns(chunk) for chunk in chunks]
     kinds = {chunk.kind for chunk in chunks}
     kind = kinds.pop() if len(kinds) == 1 else MIXED
-    parts = [b"".join(column[part] for column in columns) for part in range(3)]
+    whole = [b"".join(column[place] for column in columns) for place in range(3)]
     if kind == MIXED:
         for chunk, column in zip(chunks, columns, strict=True):
-            parts.append(column[3] or bytes([chunk.kind == INTEGERS]) * chunk.count)
-    return Chunk(kind, sum(chunk.count for chunk in chunks), b"".join(parts))
+            whole.append(column[3] or bytes([chunk.kind == INTEGERS]) * chunk.count)
+    return Chunk(kind, sum(chunk.count for chunk in chunks), b"".join(whole))
+
+
+def seal(chunk: Chunk) -> Chunk:
+    """The same points in fewer bytes.
+
+    Steps and times are kept as the differences to the one before, where these fit; then all first bytes of
+    the numbers of a column stand together, all second bytes, and so on: those that hardly change take next to nothing.
+    """
+    if chunk.kind not in SEALED:
+        return chunk
+    steps, times, slots, flags = _columns(chunk)
+    steps_told, times_told = _differences(steps), _differences(times)
+    head = bytes([(steps_told is not None) | (times_told is not None) << 1])
+    planes = [_planes(steps_told or steps), _planes(times_told or times), _planes(slots), flags]
+    last = steps[-8:] + times[-8:] + slots[-8:] + (flags[-1:] or bytes([chunk.kind == INTEGERS]))
+    return Chunk(SEALED[chunk.kind], chunk.count, head + zlib.compress(b"".join(planes), _LEVEL) + last)
+
+
+def parts(chunk: Chunk, size: int) -> list[Chunk]:
+    """The chunk's points in chunks of ``size`` points; the last one may be smaller."""
+    chunk = _opened(chunk)
+    if chunk.count <= size:
+        return [chunk]
+    steps, times, slots, flags = _columns(chunk)
+    found = []
+    for start in range(0, chunk.count, size):
+        some = slice(8 * start, 8 * (start + size))
+        data = steps[some] + times[some] + slots[some] + flags[start : start + size]
+        found.append(Chunk(chunk.kind, min(size, chunk.count - start), data))
+    return found
+
+
+def _opened(chunk: Chunk) -> Chunk:
+    """The chunk before it was sealed."""
+    if chunk.kind not in _OPENED:
+        return chunk
+    planes = zlib.decompress(chunk.data[1:-LAST_BYTES])
+    width, told = 8 * chunk.count, chunk.data[0]
+    steps, times = _whole(planes[:width]), _whole(planes[width : 2 * width])
+    columns = [
+        _sums(steps) if told & 1 else steps,
+        _sums(times) if told & 2 else times,
+        _whole(planes[2 * width : 3 * width]),
+        planes[3 * width :],
+    ]
+    return Chunk(_OPENED[chunk.kind], chunk.count, b"".join(columns))
+
+
+def _differences(column: bytes) -> bytes | None:
+    """Each number of 64 bits less the one before; None where a difference has more."""
+    numbers = _integers(column)
+    try:
+        return _bytes(array("q", [numbers[0], *map(operator.sub, numbers[1:], numbers)]))
+    except OverflowError:
+        return None
+
+
+def _sums(column: bytes) -> bytes:
+    return _bytes(array("q", accumulate(_integers(column))))
+
+
+def _planes(column: bytes) -> bytes:
+    return b"".join(column[place::8] for place in range(8))
+
+
+def _whole(planes: bytes) -> bytes:
+    count = len(planes) // 8
+    column = bytearray(len(planes))
+    for place in range(8):
+        column[place::8] = planes[place * count : (place + 1) * count]
+    return bytes(column)
 
 
 def _columns(chunk: Chunk) -> tuple[bytes, bytes, bytes, bytes]:
+    chunk = _opened(chunk)
     width, data = 8 * chunk.count, chunk.data
     return data[:width], data[width : 2 * width], data[2 * width : 3 * width], data[3 * width :]
 

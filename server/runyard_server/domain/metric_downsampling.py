@@ -1,4 +1,4 @@
-"""Fewer points that draw the same line: what a chart of some hundred pixels needs of a million."""
+"""Fewer points that draw the same line, where a number of points is asked for (MLflow does); pictures have curves."""
 
 from runyard_server.domain.metric_chunks import Points
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runyard.errors import UserErrorException
+from runyard.protocol.system_metrics import PREFIX
 from runyard_server.domain.metric_chunks import NO_STEP, Points
 
 SCALAR = "azureml.v1.scalar"
 LIST = "azureml.v1.list"
 TABLE = "azureml.v1.table"
+SYSTEM = "runyard.v1.system"  # a number that the job measured of its node
 NAME_LENGTH = 255
 TYPE_LENGTH = 64
 
@@ -99,7 +101,7 @@ def _read(records: list[Any]) -> Batch:
             points = scalars.get(name)
             if points is None:
                 points = scalars[_name(name)] = Points([], [], [])
-                batch.types.setdefault(name, SCALAR)
+                batch.types.setdefault(name, SYSTEM if name.startswith(PREFIX) else SCALAR)
             points.steps.append(step)
             points.times.append(at)
             points.values.append(value)

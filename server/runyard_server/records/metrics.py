@@ -1,15 +1,17 @@
-"""Rows of metrics: packed chunks of points, entries, and one summary per metric."""
+"""Rows of metrics: packed chunks of points with their outlines, entries, and one summary per metric."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, case, delete, func, insert, select, update
 
 from runyard.errors import UnknownRunError
-from runyard_server.domain.metric_chunks import Chunk, Summary
-from runyard_server.domain.spool_lines import SCALAR
-from runyard_server.records.tables import metric_chunks, metric_entries, metric_summaries, runs
+from runyard.protocol.system_metrics import PREFIX
+from runyard_server.domain.metric_chunks import LAST_BYTES, MIXED, SEALED, Chunk, Summary
+from runyard_server.domain.metric_curves import Outline
+from runyard_server.domain.spool_lines import SCALAR, SYSTEM
+from runyard_server.records.tables import metric_chunks, metric_entries, metric_outlines, metric_summaries, runs
 
 _AT_ONCE = 500  # names or ids in one IN list
 
@@ -59,21 +61,88 @@ def add_entries(connection: Connection, run_id: str, entries: Sequence[EntryRow]
         connection.execute(insert(metric_entries), [{"run_id": run_id, **asdict(entry)} for entry in entries])
 
 
-def small_tail(connection: Connection, run_id: str, name: str, small: int, limit: int) -> list[tuple[int, Chunk]]:
-    """The newest chunks of a metric back to the first with ``small`` points or more, oldest first, with their ids."""
-    query = (
-        select(metric_chunks.c.id, metric_chunks.c.kind, metric_chunks.c.count, metric_chunks.c.data)
-        .where(metric_chunks.c.run_id == run_id, metric_chunks.c.name == name)
-        .order_by(metric_chunks.c.id.desc())
-        .limit(limit)
-    )
-    tail = []
-    with connection.execute(query) as rows:
-        for id_, kind, count, data in rows:
-            if count >= small:
-                break
-            tail.append((id_, Chunk(kind, count, data)))
-    return tail[::-1]
+def add_sealed(connection: Connection, run_id: str, name: str, chunk: Chunk, outline: Outline | None) -> None:
+    """Appends a chunk that grows no more, with its outline if it has one."""
+    values = {"run_id": run_id, "name": name, **asdict(chunk)}
+    chunk_id = connection.execute(insert(metric_chunks).values(values).returning(metric_chunks.c.id)).scalar_one()
+    if outline is not None:
+        connection.execute(insert(metric_outlines).values(chunk_id=chunk_id, **asdict(outline)))
+
+
+def open_tail(connection: Connection, run_id: str, name: str) -> list[tuple[int, Chunk]]:
+    """The chunks of a metric after its last sealed one, oldest first, with their ids."""
+    columns = metric_chunks.c
+    here = (columns.run_id == run_id, columns.name == name)
+    sealed = select(func.max(columns.id)).where(*here, columns.kind.in_(SEALED.values())).scalar_subquery()
+    query = select(columns.id, columns.kind, columns.count, columns.data)
+    query = query.where(*here, columns.id > func.coalesce(sealed, 0)).order_by(columns.id)
+    return [(id_, Chunk(kind, count, data)) for id_, kind, count, data in connection.execute(query)]
+
+
+def open_names(connection: Connection, run_id: str, worth: int) -> list[str]:
+    """The metrics with several chunks that are not sealed, or with ``worth`` points in them."""
+    columns = metric_chunks.c
+    query = select(columns.name).where(columns.run_id == run_id, columns.kind.in_(SEALED.keys()))
+    query = query.group_by(columns.name).having((func.count() > 1) | (func.sum(columns.count) >= worth))
+    return list(connection.execute(query).scalars())
+
+
+@dataclass(frozen=True)
+class ChunkHead:
+    """What is known of a chunk without its points. The range is that of its outline, None where it has none."""
+
+    id: int
+    count: int
+    is_outlined: bool
+    low_step: int | None
+    high_step: int | None
+    low_time: float | None
+    high_time: float | None
+
+
+def chunk_heads(
+    connection: Connection, run_ids: Sequence[str], names: Sequence[str]
+) -> dict[tuple[str, str], list[ChunkHead]]:
+    """The chunks of these metrics by run id and name, each metric's in their order."""
+    columns, outlined = metric_chunks.c, metric_outlines.c
+    query = select(
+        columns.run_id,
+        columns.name,
+        columns.id,
+        columns.count,
+        outlined.chunk_id.is_not(None),
+        outlined.low_step,
+        outlined.high_step,
+        outlined.low_time,
+        outlined.high_time,
+    ).select_from(metric_chunks.outerjoin(metric_outlines))
+    found: dict[tuple[str, str], list[ChunkHead]] = {}
+    for some_runs in _split(run_ids):
+        for some_names in _split(names):
+            here = query.where(columns.run_id.in_(some_runs), columns.name.in_(some_names))
+            for run_id, name, *head in connection.execute(here.order_by(columns.run_id, columns.name, columns.id)):
+                found.setdefault((run_id, name), []).append(ChunkHead(*head))
+    return found
+
+
+def chunks_by_id(connection: Connection, ids: Sequence[int]) -> dict[int, Chunk]:
+    """Chunks with their points."""
+    columns = metric_chunks.c
+    query = select(columns.id, columns.kind, columns.count, columns.data)
+    return {
+        id_: Chunk(*rest)
+        for some in _split(ids)
+        for id_, *rest in connection.execute(query.where(columns.id.in_(some)))
+    }
+
+
+def outlines_by_id(connection: Connection, ids: Sequence[int]) -> dict[int, Outline]:
+    """Outlines by the ids of their chunks."""
+    found = {}
+    for some in _split(ids):
+        for row in connection.execute(select(metric_outlines).where(metric_outlines.c.chunk_id.in_(some))).mappings():
+            found[row["chunk_id"]] = Outline(**{key: row[key] for key in Outline.__dataclass_fields__})
+    return found
 
 
 def delete_chunks(connection: Connection, ids: Sequence[int]) -> None:
@@ -83,9 +152,11 @@ def delete_chunks(connection: Connection, ids: Sequence[int]) -> None:
 
 
 def chunks(connection: Connection, run_ids: Sequence[str], name: str | None) -> Iterator[tuple[str, str, Chunk]]:
-    """Run id, metric and chunk, the chunks of one metric in their order."""
+    """Run id, metric and chunk, the chunks of one metric in their order; without a name those of all that was logged."""
     columns = metric_chunks.c
     query = select(columns.run_id, columns.name, columns.kind, columns.count, columns.data)
+    if name is None:
+        query = query.where(columns.name.not_like(PREFIX + "%"))
     for row in _each(connection, query, metric_chunks, run_ids, name):
         yield row[0], row[1], Chunk(row[2], row[3], row[4])
 
@@ -103,17 +174,26 @@ def last_points(
     """Run id, metric and a chunk of its last point, of these metrics only or of all."""
     columns = metric_chunks.c
     # The last number of each column, cut out where the chunk lies: chunks of a long metric are large.
-    ends = [func.substr(columns.data, 8 * columns.count * column - 7, 8) for column in (1, 2, 3)]
-    flag = func.substr(columns.data, 25 * columns.count, 1)
+    opened = dict(zip(SEALED.values(), SEALED, strict=True))
+    kind_of = case(opened, value=columns.kind, else_=columns.kind)
+
+    def cut(at: Any, sealed_at: int, size: int) -> Any:
+        place = case((columns.kind.in_(SEALED), at), else_=func.length(columns.data) - LAST_BYTES + sealed_at)
+        return func.substr(columns.data, place, size)
+
+    ends = [cut(8 * columns.count * column - 7, 8 * column - 7, 8) for column in (1, 2, 3)]
+    flag = cut(25 * columns.count, LAST_BYTES, 1)
     for some in _split(run_ids):
         for some_names in _split(names) if names is not None else [None]:
             newest = select(func.max(columns.id)).where(columns.run_id.in_(some))
             if some_names is not None:
                 newest = newest.where(columns.name.in_(some_names))
+            else:
+                newest = newest.where(columns.name.not_like(PREFIX + "%"))
             newest = newest.group_by(columns.run_id, columns.name)
-            query = select(columns.run_id, columns.name, columns.kind, *ends, flag).where(columns.id.in_(newest))
-            for run_id, name, kind, *parts in connection.execute(query):
-                yield run_id, name, Chunk(kind, 1, b"".join(parts))
+            query = select(columns.run_id, columns.name, kind_of, *ends, flag).where(columns.id.in_(newest))
+            for run_id, name, kind, *numbers, is_integer in connection.execute(query):
+                yield run_id, name, Chunk(kind, 1, b"".join(numbers) + (is_integer if kind == MIXED else b""))
 
 
 def entries(connection: Connection, run_ids: Sequence[str], name: str | None) -> Iterator[tuple[str, EntryRow]]:
@@ -138,7 +218,7 @@ def _each(
 def summaries(
     connection: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None
 ) -> dict[str, dict[str, MetricSummary]]:
-    """Summaries by run and metric, in order of name; of these metrics only, or of all."""
+    """Summaries by run and metric, in order of name; of these metrics only, or of all that were logged."""
     columns = metric_summaries.c
     found: dict[str, dict[str, MetricSummary]] = {}
     for some_runs in _split(run_ids):
@@ -146,12 +226,60 @@ def summaries(
             query = select(metric_summaries).where(columns.run_id.in_(some_runs)).order_by(columns.name)
             if some_names is not None:
                 query = query.where(columns.name.in_(some_names))
+            else:
+                query = query.where(columns.type != SYSTEM)
             for row in connection.execute(query).mappings():
-                summary = Summary(**{key: row[key] for key in Summary.__dataclass_fields__})
-                found.setdefault(row["run_id"], {})[row["name"]] = MetricSummary(
-                    row["name"], row["type"], summary, row["description"]
-                )
+                found.setdefault(row["run_id"], {})[row["name"]] = _summary(row)
     return found
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which of a run's metrics are meant.
+
+    Attributes:
+        search: a part of the name, in small or capital letters.
+        drawable: only numbers that were logged more than once.
+        system: those of the nodes, in the place of what was logged.
+    """
+
+    search: str = ""
+    drawable: bool = False
+    system: bool = False
+
+
+def page(
+    connection: Connection, run_id: str, wanted: Wanted, after: str | None, limit: int
+) -> tuple[list[MetricSummary], int]:
+    """The metrics of a run by name, those after one; and how many are meant in all."""
+    columns = metric_summaries.c
+    here = [columns.run_id == run_id, columns.type == SYSTEM if wanted.system else columns.type != SYSTEM]
+    if wanted.search:
+        here.append(func.lower(columns.name).contains(wanted.search.lower(), autoescape=True))
+    if wanted.drawable:
+        here += [columns.type.in_((SCALAR, SYSTEM)), columns.count > 1, columns.max.is_not(None)]
+    count = connection.execute(select(func.count()).where(*here)).scalar_one()
+    query = select(metric_summaries).where(*here).order_by(columns.name).limit(limit)
+    if after is not None:
+        query = query.where(columns.name > after)
+    return [_summary(row) for row in connection.execute(query).mappings()], count
+
+
+def newest_entries(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, EntryRow]:
+    """The last entry of each of these metrics."""
+    columns = metric_entries.c
+    found = {}
+    for some in _split(names):
+        newest = select(func.max(columns.id)).where(columns.run_id == run_id, columns.name.in_(some))
+        query = select(columns.name, columns.type, columns.at, columns.value, columns.step)
+        for row in connection.execute(query.where(columns.id.in_(newest.group_by(columns.name)))):
+            found[row[0]] = EntryRow(*row)
+    return found
+
+
+def _summary(row: Mapping[Any, Any]) -> MetricSummary:
+    summary = Summary(**{key: row[key] for key in Summary.__dataclass_fields__})
+    return MetricSummary(row["name"], row["type"], summary, row["description"])
 
 
 def usual_names(connection: Connection, run_ids: Sequence[str], limit: int) -> list[str]:

@@ -159,10 +159,24 @@ metric_chunks = Table(
     Column("id", Big, primary_key=True, autoincrement=True),
     Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Column("name", String(255), nullable=False),
-    Column("kind", String(1), nullable=False),  # "d" float64 values, "q" int64 values
+    Column("kind", String(1), nullable=False),  # "d" float64 values, "q" int64, "m" both; "D", "Q", "M" sealed
     Column("count", Integer, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Index(None, "run_id", "name", "id"),
+)
+
+# The few points by which a sealed chunk is drawn from afar, and where it lies.
+metric_outlines = Table(
+    "metric_outlines",
+    metadata,
+    Column("chunk_id", ForeignKey("metric_chunks.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(1), nullable=False),
+    Column("count", Integer, nullable=False),  # of the points that are kept
+    Column("low_step", BigInteger),  # None where a point has no step
+    Column("high_step", BigInteger),
+    Column("low_time", Time, nullable=False),
+    Column("high_time", Time, nullable=False),
+    Column("data", LargeBinary, nullable=False),
 )
 
 metric_summaries = Table(

@@ -1,4 +1,4 @@
-"""The end of a run: its logs become files of its record, and what its nodes left is cleared away."""
+"""The end of a run: its logs become files of its record, its metrics are packed, and what its nodes left is cleared away."""
 
 import shutil
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.datasets import DatasetService
 from runyard_server.services.files import FileService
 from runyard_server.services.logs import LogService
+from runyard_server.services.metrics import MetricService
 
 
 class ClosingService:
@@ -24,12 +25,14 @@ class ClosingService:
         files: FileService,
         assignments: AssignmentService,
         datasets: DatasetService,
+        metrics: MetricService,
     ) -> None:
         self._database = database
         self._logs = logs
         self._files = files
         self._assignments = assignments
         self._datasets = datasets
+        self._metrics = metrics
 
     def note_written(self, run: RunRecord, nodes: Sequence[NodeView]) -> None:
         """Notes what the nodes say they wrote, for the proof that it is what is stored."""
@@ -61,7 +64,8 @@ class ClosingService:
                 self._files.adopt_file(run.id, name, self._logs.path(run.id, name))
 
     def forget(self, run: RunRecord) -> None:
-        """Removes the run's directories on this machine and the live copies of its logs."""
+        """Packs the run's metrics for good; removes its directories on this machine and the live copies of its logs."""
+        self._metrics.settle(run.id)
         with self._database.read() as connection:
             jobs = runs.all_jobs_of(connection, run.id)
         begun = [job for job in jobs if job.started_at is not None or job.report is not None]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from runyard_server.services.admission import AdmissionService
 from runyard_server.services.computes import ComputeService
+from runyard_server.services.curves import CurveService
 from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.environment_builds import EnvironmentBuildService
@@ -51,6 +52,7 @@ class Services:
     admission: AdmissionService
     verification: VerificationService
     computes: ComputeService
+    curves: CurveService
     datasets: DatasetService
     datastores: DatastoreService
     environments: EnvironmentService

@@ -1,33 +1,69 @@
-"""Metrics: taken in from spools as streams of lines, given back in Azure's shapes or as curves."""
+"""Metrics: taken in from spools as streams of lines, given back in Azure's shapes."""
 
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from runyard.errors import OffsetGapError, RunException, UserErrorException
 from runyard_server.domain import paths
-from runyard_server.domain.metric_chunks import Points, Summary, combine, joined, merge, pack, summarize, tail, unpack
-from runyard_server.domain.metric_downsampling import downsample
+from runyard_server.domain.metric_chunks import (
+    Points,
+    Summary,
+    combine,
+    joined,
+    merge,
+    pack,
+    parts,
+    seal,
+    summarize,
+    tail,
+    unpack,
+)
+from runyard_server.domain.metric_curves import outline
 from runyard_server.domain.metric_shapes import dropped, shape
-from runyard_server.domain.spool_lines import SCALAR, Batch, Entry, parse
+from runyard_server.domain.spool_lines import LIST, SCALAR, SYSTEM, TABLE, Batch, Entry, parse
 from runyard_server.records import metrics as records
 from runyard_server.records import runs as run_records
 from runyard_server.records import streams
 from runyard_server.records.engine import Database
 from runyard_server.records.metrics import EntryRow, MetricSummary
+from runyard_server.records.metrics import Wanted as Wanted  # the API asks with it
 from runyard_server.services.hub import Hub
 
 BODY_BYTES = 16 << 20
 WRITER_LENGTH = 200
-SMALL_CHUNK = 4096  # points; smaller ones are merged,
-MERGE_EVERY = 64  # each time that a metric has got this many more
-FEWEST_POINTS = 4
+SEALED_POINTS = 8192  # of a chunk that is sealed; what is smaller is merged,
+MERGE_EVERY = 64  # each time that a metric has got this many chunks more
+WORTH_SEALING = 64  # points, when the run has ended
+_SETTLED_AT_ONCE = 200  # metrics in one transaction
+
+ALL = Wanted()
+PAGE = 100
+MOST_ON_A_PAGE = 1000
+_GLANCED_CHARACTERS = 65536
+_GLANCE = 200  # characters
 
 ApplyTags = Callable[[Connection, str, dict[str, str], dict[str, str]], None]
+
+
+@dataclass(frozen=True)
+class MetricPage:
+    """Some of a run's metrics.
+
+    Attributes:
+        count: how many are meant in all.
+        glances: by name, what there is to say of those that are no numbers.
+        next: the name that the next page comes after; None at the end.
+    """
+
+    metrics: Sequence[MetricSummary]
+    count: int
+    glances: Mapping[str, str]
+    next: str | None
 
 
 class MetricService:
@@ -42,7 +78,7 @@ class MetricService:
         self._database = database
         self._hub = hub
         self._apply_tags = apply_tags
-        self._unmerged: dict[tuple[str, str], int] = {}  # chunks added since the last merge, by run and metric
+        self._loose: dict[tuple[str, str], tuple[int, int]] = {}  # chunks and points since the last merge, by metric
         self._counting = threading.Lock()
 
     # Taking
@@ -127,27 +163,50 @@ class MetricService:
         if batch.tags or batch.properties:
             self._apply_tags(connection, run_id, batch.tags, batch.properties)
         for name in self._due(run_id, batch.scalars):
-            self._merge_tail(connection, run_id, name)
+            self._tidy(connection, run_id, name)
 
-    def _due(self, run_id: str, names: Any) -> list[str]:
-        """The metrics among those that got a chunk whose small chunks are to be merged now."""
+    def _due(self, run_id: str, scalars: Mapping[str, Points]) -> list[str]:
+        """The metrics among those that got a chunk whose loose chunks are to be merged or sealed now."""
         due = []
         with self._counting:
-            if len(self._unmerged) > 100_000:
-                self._unmerged.clear()  # they are merged a little later, then
-            for name in names:
-                count = self._unmerged.get((run_id, name), 0) + 1
-                if count >= MERGE_EVERY:
+            if len(self._loose) > 100_000:
+                self._loose.clear()  # they are merged a little later, then
+            for name, added in scalars.items():
+                chunks, points = self._loose.get((run_id, name), (0, 0))
+                chunks, points = chunks + 1, points + len(added.values)
+                if chunks >= MERGE_EVERY or points >= SEALED_POINTS:
                     due.append(name)
-                    count = 0
-                self._unmerged[run_id, name] = count
+                    chunks, points = 0, points % SEALED_POINTS
+                self._loose[run_id, name] = chunks, points
         return due
 
-    def _merge_tail(self, connection: Connection, run_id: str, name: str) -> None:
-        tail = records.small_tail(connection, run_id, name, SMALL_CHUNK, 4 * MERGE_EVERY)
-        if len(tail) > 1:
-            records.delete_chunks(connection, [id_ for id_, _ in tail])
-            records.add_chunks(connection, run_id, [(name, merge([chunk for _, chunk in tail]))])
+    def _tidy(self, connection: Connection, run_id: str, name: str, worth: int = SEALED_POINTS) -> None:
+        """Seals what is whole of a metric's loose chunks, or has ``worth`` points, and merges the rest."""
+        loose = records.open_tail(connection, run_id, name)
+        if not loose:
+            return
+        pieces = parts(merge([chunk for _, chunk in loose]), SEALED_POINTS)
+        if len(loose) == len(pieces) == 1 and pieces[0].count < worth:
+            return
+        records.delete_chunks(connection, [id_ for id_, _ in loose])
+        for piece in pieces:
+            if piece.count >= worth:
+                records.add_sealed(connection, run_id, name, seal(piece), outline(piece))
+            else:
+                records.add_chunks(connection, run_id, [(name, piece)])
+
+    def settle(self, run_id: str) -> None:
+        """Seals what a run has logged: it has ended. What comes later all the same is taken as ever."""
+        with self._database.read() as connection:
+            names = records.open_names(connection, run_id, WORTH_SEALING)
+        for start in range(0, len(names), _SETTLED_AT_ONCE):
+            with self._database.write() as connection:
+                records.lock_run(connection, run_id)
+                for name in names[start : start + _SETTLED_AT_ONCE]:
+                    self._tidy(connection, run_id, name, WORTH_SEALING)
+        with self._counting:
+            for name in names:
+                self._loose.pop((run_id, name), None)
 
     # Giving
 
@@ -192,6 +251,29 @@ class MetricService:
         with self._database.read() as connection:
             return records.summaries(connection, run_ids, names)
 
+    def page(self, run_id: str, wanted: Wanted = ALL, after: str | None = None, limit: int = PAGE) -> MetricPage:
+        """The metrics of a run at a glance, by name; a run may have many thousands.
+
+        Args:
+            after: the name that the page before ended with.
+        Raises:
+            UnknownRunError: no such run.
+        """
+        if not 1 <= limit <= MOST_ON_A_PAGE:
+            raise UserErrorException(f"A page has 1 to {MOST_ON_A_PAGE:,} metrics, not {limit}.")
+        with self._database.read() as connection:
+            run_records.get(connection, run_id)
+            found, count = records.page(connection, run_id, wanted, after, limit)
+            told = [one.name for one in found if one.type != SYSTEM and (one.type != SCALAR or one.summary.max is None)]
+            newest = records.newest_entries(connection, run_id, told)
+        glances = {name: _glance(row) for name, row in newest.items()}
+        return MetricPage(found, count, glances, found[-1].name if len(found) == limit else None)
+
+    def entries(self, run_id: str, name: str) -> list[Entry]:
+        """What was logged under a name and is no number, the newest last."""
+        with self._database.read() as connection:
+            return [_entry(row) for _, row in records.entries(connection, [run_id], name)]
+
     def last_points(self, run_ids: Sequence[str]) -> dict[str, dict[str, Points]]:
         """The last number of every metric of several runs, by run id and name."""
         found: dict[str, dict[str, Points]] = {}
@@ -215,48 +297,46 @@ class MetricService:
         with self._database.read() as connection:
             return records.usual_names(connection, run_ids, limit)
 
-    def history(self, run_id: str, name: str, max_points: int | None = None) -> dict[str, Any]:
-        """A metric's numbers as a curve: ``{"name", "type", "count", "steps", "times", "values"}``.
+    def history(self, run_id: str, name: str) -> dict[str, Any]:
+        """All numbers of a metric: ``{"name", "type", "count", "steps", "times", "values"}``.
 
-        The last three are columns of one length; ``count`` is how many points there are in all.
+        The last three are columns of one length. For pictures there are curves, which are quicker.
 
-        Args:
-            max_points: fewer points that draw the same line; at least 4.
         Raises:
             RunException: the run has no scalar metric of that name.
         """
-        if max_points is not None and max_points < FEWEST_POINTS:
-            raise UserErrorException(f"max_points must be {FEWEST_POINTS} or more, not {max_points}.")
         with self._database.read() as connection:
             records.family(connection, run_id, None)
             summary = records.summaries(connection, [run_id], [name]).get(run_id, {}).get(name)
-            if summary is None or summary.type != SCALAR:
+            if summary is None or summary.type not in (SCALAR, SYSTEM):
                 raise RunException(f"Run {run_id} has no scalar metric named {name!r}.")
-            chunks = [unpack(chunk) for _, _, chunk in records.chunks(connection, [run_id], name)]
-        return _curve(name, chunks, max_points)
+            points = joined([unpack(chunk) for _, _, chunk in records.chunks(connection, [run_id], name)])
+        return {
+            "name": name,
+            "type": summary.type,
+            "count": len(points.values),
+            "steps": points.steps,
+            "times": points.times,
+            "values": points.values,
+        }
 
-    def histories(self, run_ids: Sequence[str], name: str, max_points: int) -> dict[str, dict[str, Any]]:
-        """The same of several runs, by run id; those that have no such numbers are left out."""
-        chunks: dict[str, list[Points]] = {}
-        with self._database.read() as connection:
-            for run_id, _, chunk in records.chunks(connection, run_ids, name):
-                chunks.setdefault(run_id, []).append(unpack(chunk))
-        return {run_id: _curve(name, found, max_points) for run_id, found in chunks.items()}
 
-
-def _curve(name: str, chunks: Sequence[Points], max_points: int | None) -> dict[str, Any]:
-    points = joined(chunks)
-    count = len(points.values)
-    if max_points is not None:
-        points = downsample(points, max_points)
-    return {
-        "name": name,
-        "type": SCALAR,
-        "count": count,
-        "steps": points.steps,
-        "times": points.times,
-        "values": points.values,
-    }
+def _glance(row: EntryRow) -> str:
+    """What the newest entry of a metric is, in a few words."""
+    if len(row.value) > _GLANCED_CHARACTERS:
+        return f"{len(row.value):,} characters"
+    value = json.loads(row.value)
+    if row.type == TABLE and isinstance(value, dict):
+        said = "columns: " + ", ".join(str(key) for key in value)
+    elif row.type == LIST and isinstance(value, list):
+        said = f"{len(value):,} values" + (f", last {value[-1]}" if value else "")
+    elif isinstance(value, dict):
+        said = ", ".join(str(key) for key in value)
+    elif isinstance(value, str) and value.startswith("aml://artifactId/"):
+        said = "image " + value.rpartition("/")[2]
+    else:
+        said = str(value)
+    return said if len(said) <= _GLANCE else said[: _GLANCE - 1] + "…"
 
 
 def _stored(connection: Connection, run_id: str, stream: str) -> tuple[int, int]:
@@ -286,7 +366,7 @@ def _summary(name: str, batch: Batch, before: MetricSummary | None) -> MetricSum
     """The metric's summary after the batch; what came as another type than its first does not count."""
     known = before or MetricSummary(name, batch.types[name], Summary())
     summary = known.summary
-    if known.type == SCALAR and name in batch.scalars:
+    if known.type in (SCALAR, SYSTEM) and name in batch.scalars:
         summary = combine(summary, summarize(batch.scalars[name]))
     others = sum(entry.name == name and entry.type == known.type for entry in batch.entries)
     summary = replace(summary, count=summary.count + others)

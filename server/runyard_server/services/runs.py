@@ -48,12 +48,14 @@ class RunService:
         hub: Hub,
         check: Callable[[RunSpec], Admitted],
         wake: Callable[[str], None],
+        ended: Callable[[str], None],
     ) -> None:
         self._database = database
         self._clock = clock
         self._hub = hub
         self._check = check
         self._wake = wake
+        self._ended = ended  # is told of interactive runs; of the others the lifecycle knows
 
     # Making runs
 
@@ -342,6 +344,8 @@ class RunService:
                 now, warnings = at or self._clock.now(), [*record.warnings, *self._account(connection, record)]
                 reason = Reason.ENDED_BY_CALLER
                 records.move(connection, run_id, status, reason, now, by=by, error=error, warnings=warnings)
+        if record.spec is None:
+            self._ended(run_id)
         self._hub.publish(run_id)
         return self.get(run_id)
 

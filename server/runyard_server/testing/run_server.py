@@ -75,7 +75,7 @@ class RunServer:
         self.environments = EnvironmentService(database, clock, environments or Environments(home / "environments"))
         places = Places(self.computes, self.snapshots, self.environments, self.datastores, self.files)
         admission = AdmissionService(places, executors, self._gpu_count)
-        self.runs = RunService(database, clock, self.hub, admission.check, lambda run_id: None)
+        self.runs = RunService(database, clock, self.hub, admission.check, lambda run_id: None, self._settle)
         self.metrics = MetricService(database, self.hub, self.runs.apply_spooled)
         self.verification = VerificationService(database, self.logs, self.files)
         self.queue = QueueService(database, executors, self.computes.room)
@@ -92,7 +92,7 @@ class RunServer:
             lock=self.environments.lock_by_key,
             archive=lambda: "0" * 64,
         )
-        self.closing = ClosingService(database, self.logs, self.files, self.assignments, self.datasets)
+        self.closing = ClosingService(database, self.logs, self.files, self.assignments, self.datasets, self.metrics)
         self.fence = Fence(database)
         self.lifecycle = Lifecycle(
             Ports(
@@ -124,6 +124,9 @@ class RunServer:
         self.datastores.close()
         self._store.close()
         self.database.close()
+
+    def _settle(self, run_id: str) -> None:
+        self.metrics.settle(run_id)
 
     def _gpu_count(self) -> int:
         return len(self.engine.gpus)

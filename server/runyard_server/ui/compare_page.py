@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
-from runyard_server.domain.spool_lines import SCALAR
 from runyard_server.services.container import Services
 from runyard_server.services.run_table import arguments
 from runyard_server.ui import words
-from runyard_server.ui.charts import Overlay, overlay
+from runyard_server.ui.chart_settings import USUAL, ChartSettings
+from runyard_server.ui.charts import Chart, charts
 
-MOST = 100  # runs on one page
+MOST = 500  # runs on one page
 FIRST_CHARTS = 8
+_CROWD = 100  # runs, from which on fewer charts come first
+_FIRST_OF_CROWD = 4
 MOST_CHARTS = 60
 COLOURS = 10  # told apart in the style sheet
 _MOST_METRICS = 200  # rows of the table
-_POINTS = 240
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,16 @@ class View:
     runs: Sequence[RunRecord]
     different: Sequence[Row]
     same: Sequence[Row]
-    charts: Sequence[Overlay]
+    charts: Sequence[Chart]
     more: int
     colours: int = COLOURS
 
+    @property
+    def labels(self) -> list[str]:
+        return [words.run_name(run) for run in self.runs]
 
-def look(held: Services, run_ids: Sequence[str], now: float, all_charts: bool) -> View:
+
+def look(held: Services, run_ids: Sequence[str], now: float, all_charts: bool, settings: ChartSettings = USUAL) -> View:
     """The page of these runs, in this order.
 
     Raises:
@@ -63,16 +68,11 @@ def look(held: Services, run_ids: Sequence[str], now: float, all_charts: bool) -
         last = [known[name].get(run.id) for run in runs]
         rows.append(Row("Metrics", name, [words.number(one.summary.last) if one else "–" for one in last]))
     drawn = [name for name in names if any(one.summary.count > 1 for one in known[name].values())]
-    shown = drawn[: MOST_CHARTS if all_charts else FIRST_CHARTS]
-    charts = []
-    for name in shown:
-        having = [run_id for run_id, one in known[name].items() if one.type == SCALAR]
-        histories = held.metrics.histories(having, name, _POINTS)
-        found = overlay(name, [(place, histories[run.id]) for place, run in enumerate(runs) if run.id in histories])
-        if found is not None:
-            charts.append(found)
+    first = FIRST_CHARTS if len(runs) < _CROWD else _FIRST_OF_CROWD
+    shown = drawn[: MOST_CHARTS if all_charts else first]
+    pictures = charts(held, run_ids, shown, settings) if shown else []
     different = [row for row in rows if row.differs]
-    return View(runs, different, [row for row in rows if not row.differs], charts, len(drawn) - len(shown))
+    return View(runs, different, [row for row in rows if not row.differs], pictures, len(drawn) - len(shown))
 
 
 def _said(pairs: Mapping[str, str], name: str) -> str:

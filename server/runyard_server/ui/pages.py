@@ -4,17 +4,20 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.services.experiments import Tally
 from runyard_server.services.runs import RunFilter
 from runyard_server.ui import (
     actions,
+    chart_settings,
+    charts,
     code_page,
     compare_page,
     compute_page,
@@ -24,6 +27,7 @@ from runyard_server.ui import (
     run_page,
     runs_page,
     settings_page,
+    words,
 )
 from runyard_server.ui.rendering import HEADERS, notice
 from runyard_server.ui.visits import Page, acts, address, clock, page, services, workspace_name
@@ -81,17 +85,44 @@ def runs(
 
 
 @router.get("/compare")
-def compare(request: Request, run: Annotated[list[str] | None, Query()] = None, charts: str = "") -> HTMLResponse:
-    """Several runs side by side. ``charts=all``: every curve."""
-    view = compare_page.look(services(request), list(dict.fromkeys(run or ())), clock.now(), charts == "all")
-    return page(request, "compare.html", "runs", view=view)
+def compare(request: Request, run: Annotated[list[str] | None, Query()] = None) -> HTMLResponse:
+    """Several runs side by side. ``charts=all``: every curve. How the curves are drawn is in ``chart_settings``."""
+    settings, all_charts = chart_settings.chosen(request.query_params), request.query_params.get("charts") == "all"
+    view = compare_page.look(services(request), list(dict.fromkeys(run or ())), clock.now(), all_charts, settings)
+    pairs = [("run", run.id) for run in view.runs]
+    return page(
+        request,
+        "compare.html",
+        "runs",
+        view=view,
+        settings=settings,
+        all_charts=all_charts,
+        run_pairs=pairs,
+        more_address=urlencode([*pairs, *settings.query(), ("charts", "all")]),
+    )
+
+
+@router.get("/charts")
+def pictures(request: Request, run: Annotated[list[str], Query()], name: Annotated[list[str], Query()]) -> HTMLResponse:
+    """Charts alone, for a page that shows others of the same runs: looked at otherwise, or more closely."""
+    held = services(request)
+    run_ids = list(dict.fromkeys(run))
+    if len(run_ids) > compare_page.MOST or len(name) > run_page.MOST_CHARTS:
+        raise UserErrorException(
+            f"At most {run_page.MOST_CHARTS} charts of {compare_page.MOST} runs are drawn at once, not {len(name)} of "
+            f"{len(run_ids)}."
+        )
+    found = charts.charts(held, run_ids, name, chart_settings.chosen(request.query_params))
+    labels = [words.run_name(held.runs.get(run_id)) for run_id in run_ids] if len(run_ids) > 1 else []
+    return page(request, "charts_alone.html", "runs", charts=found, labels=labels)
 
 
 @router.get("/runs/{run_id}")
-def run(request: Request, run_id: str, log: str = "", charts: str = "") -> HTMLResponse:
-    """One run. ``log``: the log to show; ``charts=all``: every chart."""
+def run(request: Request, run_id: str, log: str = "") -> HTMLResponse:
+    """One run. ``log``: the log to show; what of the metrics is to be seen is in ``_asked``."""
     held = services(request)
-    view = run_page.look(held, run_id, clock.now(), charts == "all", acts(request))
+    asked = _asked(request)
+    view = run_page.look(held, run_id, clock.now(), asked, acts(request))
     shown = run_page.log(held, run_id, log or None)
     return page(
         request,
@@ -101,19 +132,28 @@ def run(request: Request, run_id: str, log: str = "", charts: str = "") -> HTMLR
         log=shown,
         log_names=shown.names,
         shown_log=shown.name or "",
-        charts=charts,
-        live_address=address(f"/runs/{quote(run_id, safe='')}/live", log=log, charts=charts),
+        asked=asked,
+        chosen_log=log,
+        live_address=address(f"/runs/{quote(run_id, safe='')}/live", log=log),
     )
 
 
 @router.get("/runs/{run_id}/live")
-def live(request: Request, run_id: str, log: str = "", charts: str = "") -> HTMLResponse:
+def live(request: Request, run_id: str, log: str = "") -> HTMLResponse:
     """The parts of a run's page that change while it lives, for the page's script to take over."""
     held = services(request)
-    view = run_page.look(held, run_id, clock.now(), charts == "all", acts(request))
+    asked = _asked(request)
+    view = run_page.look(held, run_id, clock.now(), asked, acts(request))
     names = held.reading.list(run_id)
     shown = log or run_page.usual_log([name for name, _ in names])
-    return page(request, "run_live.html", "runs", view=view, log_names=names, shown_log=shown, charts=charts)
+    return page(request, "run_live.html", "runs", view=view, log_names=names, shown_log=shown, asked=asked)
+
+
+def _asked(request: Request) -> run_page.Asked:
+    """``charts=all``: every chart. ``metric``: a part of the metrics' names. ``after``: where the rows begin."""
+    query = request.query_params
+    settings = chart_settings.chosen(query)
+    return run_page.Asked(settings, query.get("charts") == "all", query.get("metric", ""), query.get("after") or None)
 
 
 @dataclass(frozen=True)

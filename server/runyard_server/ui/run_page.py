@@ -5,6 +5,7 @@ import secrets
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from runyard.errors import SnapshotException
 from runyard.protocol.files import FileEntry
@@ -12,19 +13,22 @@ from runyard.protocol.models import ModelRecord
 from runyard.protocol.runs import RunEvent, RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.services.container import Services
+from runyard_server.services.metrics import Wanted
 from runyard_server.services.models import ModelFilter
 from runyard_server.services.runs import RunFilter
-from runyard_server.ui import charts, terminal_text
+from runyard_server.ui import charts, system_page, terminal_text
+from runyard_server.ui.chart_settings import USUAL, ChartSettings
 from runyard_server.ui.charts import Chart
+from runyard_server.ui.system_page import System
 from runyard_server.ui.terminal_text import Tail
 from runyard_server.ui.words import number
 
-MOST_CHARTS = 24
-MOST_METRICS = 500
+FIRST_CHARTS = 24
+MOST_CHARTS = 96  # the others are found by their names
+MOST_METRICS = 100
 MOST_FILES = 500
 MOST_CHILDREN = 100
 
-_SCALAR = "azureml.v1.scalar"
 _PIN = re.compile(r"([A-Za-z0-9][\w.\-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;\\]+)|@)")
 _DRIVER_LOG = re.compile(r"azureml-logs/(?:attempt-(\d+)/)?70_driver_log")
 _BAR = 1000  # width of the timeline's bar, in its own units
@@ -63,12 +67,47 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Metrics:
-    """All metrics of a run; ``charts`` may be fewer than could be drawn, ``more_charts`` says by how many."""
+    """Metrics of a run, those that are looked for.
+
+    Attributes:
+        charts: may be fewer than could be drawn; ``more_charts`` says by how many, ``drawable`` how many more at once.
+        count: how many there are in all.
+        next: the name that the next rows come after; None at the end.
+    """
 
     rows: list[MetricRow]
     charts: list[Chart]
     more_charts: int
-    more_rows: int
+    drawable: int
+    count: int
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a run's metrics is to be seen.
+
+    Attributes:
+        settings: how the charts are looked at.
+        all_charts: as many as can be drawn at once.
+        search: a part of the metrics' names.
+        after: the name that the rows begin after.
+    """
+
+    settings: ChartSettings = USUAL
+    all_charts: bool = False
+    search: str = ""
+    after: str | None = None
+
+    def address(self, charts: str = "", after: str = "") -> str:
+        """The query of the page with the same settings."""
+        said = [("charts", charts or ("all" if self.all_charts else "")), ("metric", self.search), ("after", after)]
+        return urlencode([*((key, value) for key, value in said if value), *self.settings.query()])
+
+    def kept(self, log: str) -> list[tuple[str, str]]:
+        """What the form of the charts' settings says beside those: what else was chosen, and stays."""
+        zooms = [(key, value) for key, value in self.settings.query() if key == "zoom"]
+        return [("charts", "all")] * self.all_charts + [("log", log)] * bool(log) + zooms
 
 
 @dataclass(frozen=True)
@@ -110,6 +149,7 @@ class RunView:
     waits_for: str
     command: str
     metrics: Metrics
+    system: System
     files: list[FileEntry]
     more_files: int
     children: Sequence[RunRecord]
@@ -120,7 +160,7 @@ class RunView:
     rerun_id: str
 
 
-def look(held: Services, run_id: str, now: float, all_charts: bool = False, may_act: bool = False) -> RunView:
+def look(held: Services, run_id: str, now: float, asked: Asked, may_act: bool = False) -> RunView:
     """The run as it is now.
 
     Args:
@@ -135,7 +175,8 @@ def look(held: Services, run_id: str, now: float, all_charts: bool = False, may_
         stages=stages(held.runs.events(run_id), now),
         waits_for=_waits_for(held, run),
         command=_command(run),
-        metrics=metrics(held, run_id, all_charts),
+        metrics=metrics(held, run_id, asked),
+        system=system_page.look(held, run_id),
         files=files[:MOST_FILES],
         more_files=max(0, len(files) - MOST_FILES),
         children=held.runs.list(RunFilter(parent_id=run_id, limit=MOST_CHILDREN)),
@@ -166,29 +207,31 @@ def stages(events: Sequence[RunEvent], now: float) -> list[Stage]:
     return found
 
 
-def metrics(held: Services, run_id: str, all_charts: bool) -> Metrics:
-    """The run's metrics: each with its figures, the first scalars of several points with their charts."""
-    known = sorted(held.metrics.summaries([run_id]).get(run_id, {}).values(), key=lambda metric: metric.name)
-    drawable = [metric.name for metric in known if metric.type == _SCALAR and metric.summary.count > 1]
-    drawn = drawable if all_charts else drawable[:MOST_CHARTS]
-    pictures = [charts.chart(held.metrics.history(run_id, name, charts.MAX_POINTS)) for name in drawn]
+def metrics(held: Services, run_id: str, asked: Asked) -> Metrics:
+    """The run's metrics: a page of them with their figures, the first of those that are curves with their charts."""
+    page = held.metrics.page(run_id, Wanted(asked.search), asked.after, MOST_METRICS)
+    most = MOST_CHARTS if asked.all_charts else FIRST_CHARTS
+    curves = held.metrics.page(run_id, Wanted(asked.search, drawable=True), None, most)
+    drawn = [metric.name for metric in curves.metrics]
     rows = [
         MetricRow(
             name=metric.name,
             kind=metric.type.rpartition(".")[2],
-            last=number(metric.summary.last),
+            last=page.glances[metric.name] if metric.name in page.glances else number(metric.summary.last),
             least=number(metric.summary.min),
             greatest=number(metric.summary.max),
             count=metric.summary.count,
             description=metric.description or "",
         )
-        for metric in known[:MOST_METRICS]
+        for metric in page.metrics
     ]
     return Metrics(
         rows=rows,
-        charts=[picture for picture in pictures if picture is not None],
-        more_charts=len(drawable) - len(drawn),
-        more_rows=max(0, len(known) - MOST_METRICS),
+        charts=charts.charts(held, [run_id], drawn, asked.settings),
+        more_charts=curves.count - len(drawn),
+        drawable=min(MOST_CHARTS, curves.count) - len(drawn),
+        count=page.count,
+        next=page.next if page.count > len(rows) else None,
     )
 
 

@@ -3,6 +3,8 @@
 import math
 from datetime import UTC, datetime
 
+from runyard.protocol.runs import RunRecord
+
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 _FEWEST, _MOST = 1e-4, 1e7  # beyond these a number is written with an exponent
 
@@ -51,6 +53,11 @@ def duration(seconds: float) -> str:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
     hours = whole % 86400 // 3600
     return f"{whole // 86400} d" + (f" {hours} h" if hours else "")
+
+
+def run_name(run: RunRecord) -> str:
+    """What a run is called among others."""
+    return run.display_name or f"{run.experiment} #{run.number}"
 
 
 def utc(at: float) -> str:

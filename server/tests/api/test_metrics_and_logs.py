@@ -19,6 +19,7 @@ from runyard_server.api import errors, logs, metrics
 from runyard_server.api.roles import TABLE
 from runyard_server.records.engine import Database
 from runyard_server.records.tables import experiments, runs
+from runyard_server.services.curves import CurveService
 from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
@@ -83,6 +84,7 @@ def server(database: Database, tmp_path: Path) -> InMemory:
     app.state.services = SimpleNamespace(
         logs=stored,
         metrics=MetricService(database, hub, lambda *_: None),
+        curves=CurveService(database),
         reading=ReadingService(stored, NoFiles()),
     )
     for module in (metrics, logs):
@@ -104,8 +106,17 @@ def test_what_a_script_logs_comes_back_exactly_through_the_api(server: InMemory,
     assert answer["warnings"] == []
     assert [repr(answer["metrics"][f"x {step}"]) for step in range(len(values))] == [repr(value) for value in values]
     assert repr(answer["metrics"]["t"]) == repr({"a": [1, None], "b": [math.nan, "é"]})
-    curve = server.call("GET", "/runs/r1/metrics/history", query={"name": "x", "max_points": 100})
+    curve = server.call("GET", "/runs/r1/metrics/history", query={"name": "x"})
     assert (curve["steps"], repr(curve["values"])) == ([0, 1, 2, 3, 4, 5], repr(values[:6]))
+    asked = {"run": ["r1"], "name": ["x", "x 2"], "width": 100, "from": -1, "to": 9}
+    with server.request("GET", "/metrics/curves", query=asked) as reply:
+        told = reply.whole()
+    drawn, lone = json.loads(told, parse_constant=pytest.fail)["curves"]  # JSON that browsers read, too
+    assert (drawn["axis"], drawn["xs"]) == ("step", [0, 1, 2, 3, 4, 5])
+    assert drawn["values"] == [0.1, -0.0, "NaN", "Infinity", "-Infinity", 2**63 - 1]
+    assert (lone["name"], lone["count"], lone["values"]) == ("x 2", 1, ["NaN"])
+    page = server.call("GET", "/runs/r1/metrics/summaries", query={"search": "T", "limit": 1})
+    assert (page["count"], page["next"], page["metrics"][0]["glance"]) == (1, "t", "columns: a, b")
 
 
 def test_a_broken_line_in_a_spool_does_not_keep_the_rest_from_arriving(

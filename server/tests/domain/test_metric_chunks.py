@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from runyard_server.domain.metric_chunks import (
     FLOATS,
     INTEGERS,
+    LAST_BYTES,
     MIXED,
     NO_STEP,
+    SEALED,
     Chunk,
     Points,
     Summary,
@@ -18,7 +20,10 @@ from runyard_server.domain.metric_chunks import (
     joined,
     merge,
     pack,
+    parts,
+    seal,
     summarize,
+    tail,
     unpack,
 )
 
@@ -50,6 +55,31 @@ def test_points_come_back_as_they_were(points: Points) -> None:
     chunk = pack(points)
     assert chunk.count == len(points.values)
     assert exact(unpack(chunk)) == exact(points)
+
+
+@given(any_points.filter(lambda points: bool(points.values)))
+def test_points_come_back_from_a_sealed_chunk_as_they_were(points: Points) -> None:
+    chunk = seal(pack(points))
+    assert (chunk.kind, chunk.count) == (SEALED[pack(points).kind], len(points.values))
+    assert exact(unpack(chunk)) == exact(points)
+    assert seal(chunk) is chunk
+    step, at, value, is_integer = struct.unpack("<qd8sB", chunk.data[-LAST_BYTES:])
+    last = unpack(Chunk(INTEGERS if is_integer else FLOATS, 1, struct.pack("<qd", step, at) + value))
+    assert exact(last) == exact(tail(points, 1))
+
+
+@given(st.lists(any_points.filter(lambda points: bool(points.values)), min_size=1, max_size=5), st.integers(1, 9))
+def test_chunks_are_parted_and_merged_sealed_or_not(several: list[Points], size: int) -> None:
+    whole = merge([seal(pack(points)) if place % 2 else pack(points) for place, points in enumerate(several)])
+    pieces = parts(seal(whole), size)
+    assert all(piece.count == size for piece in pieces[:-1]) and 0 < pieces[-1].count <= size
+    assert exact(joined([unpack(piece) for piece in pieces])) == exact(joined(several))
+
+
+def test_a_regular_metric_takes_a_few_bytes_a_point_when_it_is_sealed() -> None:
+    count = 8192
+    points = Points(list(range(count)), [1.79e9 + 0.05 * n for n in range(count)], [1 / (n + 1) for n in range(count)])
+    assert len(seal(pack(points)).data) < 9 * count
 
 
 @given(st.lists(any_points, min_size=1, max_size=5))

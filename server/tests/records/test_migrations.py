@@ -64,7 +64,7 @@ def example(table, number):
         kind = column.type.python_type
         known = {
             str: f"{number}",
-            int: number,
+            int: number + bool(column.foreign_keys),  # keys that count by themselves begin at 1
             float: number + 0.5,
             bool: number == 0,
             bytes: bytes([number] * 8),

@@ -19,13 +19,14 @@ from runyard.errors import (
     UnknownRunError,
     UserErrorException,
 )
+from runyard.protocol.system_metrics import name_of
 from runyard_server.domain.metric_chunks import Summary
 from runyard_server.records import streams
 from runyard_server.records.engine import Database, create_all
-from runyard_server.records.tables import experiments, metric_chunks, runs
+from runyard_server.records.tables import experiments, metric_chunks, metric_outlines, runs
 from runyard_server.services import metrics as module
 from runyard_server.services.hub import Hub
-from runyard_server.services.metrics import MetricService
+from runyard_server.services.metrics import MetricService, Wanted
 
 SCALAR, LIST, TABLE, IMAGE = "azureml.v1.scalar", "azureml.v1.list", "azureml.v1.table", "azureml.v2.image"
 
@@ -266,15 +267,67 @@ def test_points_that_come_one_by_one_do_not_stay_a_row_each(service: MetricServi
     assert service.history("r1", "x")["steps"] == list(range(count))
 
 
-def test_a_history_has_steps_times_and_values_and_can_be_thinned(service: MetricService) -> None:
+def test_what_a_metric_has_much_of_is_sealed_as_it_comes_and_the_rest_when_the_run_has_ended(
+    service: MetricService, database: Database
+) -> None:
+    values = [n / 7 if n % 1000 else math.nan for n in range(2 * module.SEALED_POINTS + 300)]
+    size = 0
+    for start in range(0, len(values), 3000):
+        body = lines(*(["s", "x", value, 5.0 + n, n] for n, value in enumerate(values[start : start + 3000], start)))
+        size = service.take("r1", "w", size, body + lines(["s", "y", 1, 1.0]))
+    kinds = select(metric_chunks.c.kind, metric_chunks.c.count).where(metric_chunks.c.name == "x")
+    with database.read() as connection:
+        before = list(connection.execute(kinds.order_by(metric_chunks.c.id)))
+    assert before[:2] == [("D", module.SEALED_POINTS)] * 2 and [kind for kind, _ in before[2:]] == ["d"]
+    service.settle("r1")
+    service.settle("r1")
+    with database.read() as connection:
+        assert list(connection.execute(kinds.order_by(metric_chunks.c.id)))[2:] == [("D", 300)]
+        outlines = connection.execute(select(func.count()).select_from(metric_outlines)).scalar_one()
+    assert outlines == 2
+    assert repr(values_of(service)) == repr(values)
+    assert service.last_points(["r1"])["r1"]["x"].values == values[-1:]
+    service.take("r1", "w", size, lines(["s", "x", 5, 1.0]))
+    assert service.last_points(["r1"])["r1"]["x"].values == [5]
+    assert values_of(service)[-1] == 5
+
+
+def test_what_was_measured_of_the_nodes_is_no_metric_of_the_script(service: MetricService) -> None:
+    name = name_of(0, "cpu_percent")
+    service.take("r1", "w", 0, lines(["s", name, 50.0, 1.0], ["s", name, 60.0, 2.0], ["s", "x", 1, 1.0]))
+    assert service.get("r1")["metrics"] == {"x": 1}
+    assert list(service.summaries(["r1"])["r1"]) == list(service.last_points(["r1"])["r1"]) == ["x"]
+    assert service.usual_names(["r1"], 10) == ["x"]
+    found = service.page("r1", Wanted(system=True))
+    assert [(one.name, one.summary.max) for one in found.metrics] == [(name, 60.0)]
+    assert service.history("r1", name)["values"] == [50.0, 60.0]
+
+
+def test_ten_thousand_names_are_told_page_by_page_and_found_by_a_part_of_them(service: MetricService) -> None:
+    body = lines(*(["s", f"layer{n:05d}/Norm_%", n / 2, 1.0] for n in range(10_000)))
+    size = service.take("r1", "w", 0, body)
+    service.take("r1", "w", size, lines(["s", "layer00007/Norm_%", 1.5, 2.0], ["e", "t", TABLE, {"a": 1}, 1.0]))
+    first = service.page("r1", limit=1000)
+    assert (first.count, len(first.metrics), first.next) == (10_001, 1000, "layer00999/Norm_%")
+    second = service.page("r1", after=first.next, limit=1000)
+    assert second.metrics[0].name == "layer01000/Norm_%"
+    found = service.page("r1", Wanted("0007/norm_%"))
+    assert [(one.name, one.summary.last) for one in found.metrics][0] == ("layer00007/Norm_%", 1.5)
+    assert (found.count, found.next) == (1, None)
+    assert [one.name for one in service.page("r1", Wanted(drawable=True)).metrics] == ["layer00007/Norm_%"]
+    assert service.page("r1", Wanted("layer")).glances == {}
+    assert service.page("r1", after="layer09999/Norm_%").glances == {"t": "columns: a"}
+    with pytest.raises(UserErrorException, match="1,000"):
+        service.page("r1", limit=1001)
+    with pytest.raises(UnknownRunError):
+        service.page("missing")
+
+
+def test_a_history_has_all_steps_times_and_values(service: MetricService) -> None:
     service.take("r1", "w", 0, scalars("x", *range(1000)) + lines(["e", "list", LIST, [1], 1.0]))
     whole = service.history("r1", "x")
     assert whole["values"] == whole["steps"] == list(range(1000))
     assert whole["times"] == [1.0 + number for number in range(1000)]
-    thin = service.history("r1", "x", max_points=10)
-    assert (thin["count"], len(thin["values"]), thin["values"][0], thin["values"][-1]) == (1000, 10, 0, 999)
-    with pytest.raises(UserErrorException, match="4 or more"):
-        service.history("r1", "x", max_points=3)
     for name in ("list", "missing"):
         with pytest.raises(RunException, match="no scalar metric"):
             service.history("r1", name)

@@ -15,6 +15,7 @@ from runyard.protocol.files import FileEntry, Manifest
 from runyard.protocol.models import ModelSpec
 from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
+from runyard.protocol.system_metrics import name_of
 from runyard_server.app import Server, build
 from runyard_server.records import environments, experiments, runs
 from runyard_server.services.pages import cookie_name
@@ -402,6 +403,44 @@ def test_a_filter_narrows_the_table_and_a_wrong_one_is_told_above_it(server: Ser
     assert sorted_by.index("the first") < sorted_by.index("the other")
 
 
+def test_charts_are_drawn_as_the_address_says(server: Server, visitor: Client) -> None:
+    run = start(server)
+    log_scalars(server, run.id, "loss", [2.5, 1.5, 1.0, 0.25])
+    log_scalars(server, run.id, f"{HOSTILE}1", [1.0, 2.0])
+    text = body(visitor.get(f"/runs/{run.id}", params={"smooth": "0.6", "scale": "y", "x": "elapsed"}))
+    assert 'class="smoothed"' in text and '<option value="elapsed" selected>' in text and HOSTILE not in text
+    assert 'value="y" checked' in text and 'value="0.6"' in text
+    zoomed = body(visitor.get("/charts", params={"run": run.id, "name": "loss", "zoom": "2,3,loss"}))
+    assert 'data-low="2.0"' in zoomed and 'data-high="3.0"' in zoomed and "<html" not in zoomed
+    assert 'class="smoothed"' not in zoomed
+    assert visitor.get("/charts", params={"run": "missing", "name": "loss"}).status_code == 404
+    assert visitor.get("/charts", params={"run": run.id, "name": ["x"] * 97}).status_code == 400
+
+
+def test_of_many_metrics_the_first_are_drawn_and_the_others_found(server: Server, visitor: Client) -> None:
+    run = start(server)
+    said = "".join(json.dumps(["s", f"m{n:03d}", at, 1.0]) + "\n" for n in range(150) for at in range(2))
+    server.services.metrics.take(run.id, "w", 0, said.encode())
+    text = body(visitor.get(f"/runs/{run.id}"))
+    assert text.count("<figure") == 24 and "Draw 72 more charts" in text and "<b>m149</b>" not in text
+    (following,) = re.findall(r'href="\?(after=[^"]*)"', text)
+    assert "<b>m149</b>" in body(visitor.get(f"/runs/{run.id}?{following}"))
+    assert body(visitor.get(f"/runs/{run.id}", params={"charts": "all"})).count("<figure") == 96
+    found = body(visitor.get(f"/runs/{run.id}", params={"metric": "M14"}))
+    assert found.count("<figure") == 10 and "<b>m149</b>" in found and "<b>m000</b>" not in found
+    assert "No metric" in body(visitor.get(f"/runs/{run.id}", params={"metric": HOSTILE}))
+
+
+def test_what_was_measured_of_the_nodes_has_a_section_of_its_own(server: Server, visitor: Client) -> None:
+    run = start(server)
+    names = [name_of(node, what) for node in range(2) for what in ("cpu_percent", "memory_bytes", "gpu1_percent")]
+    said = "".join(json.dumps(["s", name, 5e9 * at, 1.0 + at]) + "\n" for name in names for at in range(2))
+    server.services.metrics.take(run.id, "system-0", 0, said.encode())
+    text = body(visitor.get(f"/runs/{run.id}"))
+    assert re.findall(r'class="name" title="([^"]*)"', text) == ["CPU", "GPU 1", "Memory used"]
+    assert text.count('data-run="Node 1"') == 3 and "5.0 GB" in text and "Nothing was logged" in text
+
+
 def test_runs_are_compared_what_differs_first(server: Server, visitor: Client) -> None:
     runs_ = [start(server, display_name=f"run {HOSTILE} {n}", tags={"team": str(n), "same": "s"}) for n in range(2)]
     for n, run in enumerate(runs_):
@@ -411,4 +450,4 @@ def test_runs_are_compared_what_differs_first(server: Server, visitor: Client) -
     assert 'class="line c0"' in text and 'class="line c1"' in text
     assert HOSTILE not in text
     assert "Mark two runs or more" in body(visitor.get("/compare"))
-    assert visitor.get("/compare", params={"run": [f"r{n}" for n in range(101)]}).status_code == 400
+    assert visitor.get("/compare", params={"run": [f"r{n}" for n in range(501)]}).status_code == 400

@@ -1,6 +1,6 @@
 // Keeps a run's page up to date while the run lives: its log as it is written, the other parts by and by.
 
-import "./charts.js";
+import { withSettings } from "./charts.js";
 import { LogView } from "./logview.js";
 import { fetchPage, remember, replaceParts } from "./parts.js";
 import { Stream } from "./stream.js";
@@ -48,7 +48,7 @@ async function update() {
   again = updating;
   if (updating) return;
   updating = true;
-  const fresh = await fetchPage(page.dataset.live);
+  const fresh = await fetchPage(withSettings(page.dataset.live));
   if (fresh) {
     replaceParts(fresh);
     await changeLog();
