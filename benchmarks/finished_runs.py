@@ -85,8 +85,8 @@ def _median(values: list[float]) -> float:
 
 
 def _copy(workspace: "Workspace", run_id: str, count: int, first: int = 0) -> None:
-    """Copies a finished run with its events, jobs and metric summaries; each copy has numbers of its own."""
-    from runyard_server.records.tables import jobs, metric_summaries, run_events, runs
+    """Copies a finished run with its events, jobs, metric summaries and what it is found by; each has its own numbers."""
+    from runyard_server.records.tables import jobs, metric_summaries, run_events, run_facts, run_words, runs
     from runyard_server.settings import Settings
 
     assert workspace.folder is not None
@@ -104,7 +104,8 @@ def _copy(workspace: "Workspace", run_id: str, count: int, first: int = 0) -> No
                 "last_number FROM experiments LIMIT 1",
                 (number, number),
             )
-        for table, key in ((runs, "id"), (run_events, "run_id"), (jobs, "run_id"), (metric_summaries, "run_id")):
+        copied = (run_events, jobs, metric_summaries, run_facts, run_words)
+        for table, key in ((runs, "id"), *((table, "run_id") for table in copied)):
             names = [column.name for column in table.columns if (table.name, column.name) != ("run_events", "id")]
             listed = ", ".join(f'"{name}"' for name in names)
             values = ", ".join(copy_of.get(name, f'"{name}"') for name in names)

@@ -34,6 +34,7 @@ BENCHMARKS = (
     "artifacts_large",
     "artifacts_small",
     "metric_intake",
+    "curves",
     "server_start",
     "disk_per_run",
     "queued_submissions",

@@ -1,0 +1,105 @@
+"""What a long curve costs: what a point takes on the disk, and how soon a picture of a million has its points."""
+
+import json
+import math
+import random
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measurement import RUNYARD, Bench, Measure, Outcome, Target, figures
+from benchmarks.own_workspace import own_workspace
+from benchmarks.programs.stopwatch import call_durations
+
+if TYPE_CHECKING:
+    from runyard import Workspace
+
+TITLE = "A curve of 1,000,000 points"
+METHOD = (
+    "A noisy loss, each value random in every bit, is logged a million times in one run. Once the run has ended: how many "
+    "bytes the database has grown by, for each point; how long a client waits for what a picture of 1,000 pixels needs, "
+    "of the whole curve and of its hundredth part. Then the same metric of 100 runs with 10,000 points each, at 240 pixels. "
+    "The floor reads the same points as plain rows from SQLite."
+)
+MEASURES = (
+    Measure("on the disk", "B per point", target=Target(bound=10)),
+    Measure("whole", "ms"),
+    Measure("a part", "ms"),
+    Measure("100 runs", "ms", target=Target(bound=2000)),
+)
+_PIXELS = 1000
+
+
+def ours(bench: Bench) -> list[Outcome]:
+    from runyard import Experiment
+
+    count, runs = bench.sized(1_000_000, 20_000), bench.sized(100, 3)
+    with own_workspace(bench) as workspace:
+        experiment = Experiment(workspace, "curves")
+        before = _stored(workspace)
+        long = _logged(experiment.start_logging(), count)
+        size = (_stored(workspace) - before) / count
+        many = [_logged(experiment.start_logging(), count // 100) for _ in range(runs)]
+        part = {"from": count // 2, "to": count // 2 + count // 100}
+        found = {
+            "on the disk": [size],
+            "whole": _times(workspace, run=long, width=_PIXELS),
+            "a part": _times(workspace, run=long, width=_PIXELS, **part),
+            "100 runs": _times(workspace, run=many, width=240),
+        }
+    return figures(RUNYARD, found)
+
+
+def _logged(run: object, count: int) -> str:
+    from runyard import Run
+
+    assert isinstance(run, Run)
+    noise = random.Random(1)
+    for step in range(count):
+        run.log("loss", math.exp(-step / count) + noise.random() / 10, step=step)
+    run.complete()
+    return str(run.id)
+
+
+def _stored(workspace: "Workspace") -> int:
+    """Bytes of the pages in use; what is written but not yet in its place is put there first."""
+    from runyard_server.settings import Settings
+
+    assert workspace.folder is not None
+    folder = Path(workspace.folder)
+    path = Settings(home=folder, environments=folder).database_url.partition("///")[2]
+    connection = sqlite3.connect(path, timeout=60)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    connection.close()
+    return int(pages * size)
+
+
+def _times(workspace: "Workspace", **query: object) -> list[float]:
+    def ask(_: int) -> None:
+        workspace.transport.call("GET", "/metrics/curves", query={"name": "loss", **query})
+
+    ask(0)
+    return [duration / 1e6 for duration in call_durations(ask, 15)]
+
+
+def floor(bench: Bench) -> list[Outcome]:
+    count = bench.sized(1_000_000, 20_000)
+    path = bench.folder("floor") / "floor.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE points (step INTEGER PRIMARY KEY, at REAL, value REAL)")
+    noise = random.Random(1)
+    rows = ((step, 1.79e9 + step * 1e-5, math.exp(-step / count) + noise.random() / 10) for step in range(count))
+    connection.executemany("INSERT INTO points VALUES (?, ?, ?)", rows)
+    connection.commit()
+
+    def read(_: int) -> None:
+        json.dumps(connection.execute("SELECT step, value FROM points").fetchall())
+
+    times = [duration / 1e6 for duration in call_durations(read, 3)]
+    connection.close()
+    return figures("SQLite, all rows", {"on the disk": [path.stat().st_size / count], "whole": times})
+
+
+def peers(bench: Bench) -> list[Outcome]:
+    return []
