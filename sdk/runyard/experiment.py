@@ -106,8 +106,13 @@ class Experiment:
         properties: Any = None,
         include_children: bool = False,
         status: Optional[str] = None,
+        view_type: Any = "ActiveOnly",
     ) -> Iterator[Run]:
-        """The experiment's runs, newest first, read page by page as they are asked for."""
+        """The experiment's runs, newest first, read page by page as they are asked for.
+
+        Args:
+            view_type: "ActiveOnly", "ArchivedOnly" or "All".
+        """
         from runyard.run import list_runs
 
         return list_runs(
@@ -119,6 +124,7 @@ class Experiment:
             include_children=include_children,
             tags=tags,
             properties=properties,
+            view_type=view_type,
         )
 
     # The experiment itself
@@ -183,7 +189,7 @@ class Experiment:
             view_type: "ActiveOnly", "ArchivedOnly" or "All".
             tags: a key, a (key, value) pair, or a list of those.
         """
-        view = {"ActiveOnly": "active", "ArchivedOnly": "archived", "All": "all"}[str(view_type).split(".")[-1]]
+        view = view_of(view_type)
         wanted = pairs(tags) or {}
         found = []
         for said in workspace.transport.call("GET", "/experiments", query={"view": view}):
@@ -248,6 +254,11 @@ def sent_spec(
     properties = dict(spec.properties)
     properties.update(_git_properties(spec.source_directory))
     return replace(spec, snapshot=snapshot, properties=properties)
+
+
+def view_of(view_type: Any) -> str:
+    """Azure's word for which of active and archived ones are meant, as the server's."""
+    return {"ActiveOnly": "active", "ArchivedOnly": "archived", "All": "all"}[str(view_type).split(".")[-1]]
 
 
 def pairs(wanted: Any) -> Optional[Dict[str, Optional[str]]]:

@@ -95,9 +95,10 @@ class Run(MetricLogging):
         status: Optional[str] = None,
         include_children: bool = False,
         _rehydrate_runs: bool = True,
+        view_type: Any = "ActiveOnly",
     ) -> Iterator["Run"]:
-        """Runs of an experiment, newest first."""
-        return experiment.get_runs(type, tags, properties, include_children, status)
+        """Runs of an experiment, newest first; archived ones where ``view_type`` is "ArchivedOnly" or "All"."""
+        return experiment.get_runs(type, tags, properties, include_children, status, view_type)
 
     @staticmethod
     def list_by_compute(
@@ -609,6 +610,28 @@ class Run(MetricLogging):
         said = self._transport.call("POST", path, query={"new_id": new_run_id(self._experiment.name)})
         return Run(self._experiment, said["id"], _said=said)
 
+    def archive(self) -> None:
+        """Hides the run from lists; nothing of it is removed."""
+        self._change(archived=True)
+
+    def restore(self) -> None:
+        """Brings an archived run back into lists."""
+        self._change(archived=False)
+
+    def delete(self, keep_models: bool = False) -> List[str]:
+        """Deletes the run, which must have ended, and all runs below it, for good.
+
+        Args:
+            keep_models: lets models that were registered from it stay, without the run; otherwise they keep it.
+        Returns:
+            The ids of the runs that are gone. They are never used again.
+        Raises:
+            RunException: it goes on, or models or other runs need it; says which.
+        """
+        query = {"keep_models": "true" if keep_models else "false"}
+        said = self._transport.call("DELETE", url_path("runs", self.id), query=query)
+        return [gone["id"] for gone in said]
+
     def verify(self) -> Dict[str, Any]:
         """The proof that what was written is what is stored.
 
@@ -798,9 +821,11 @@ def search_runs(
 
 def list_runs(workspace: "Workspace", home: Optional["Experiment"], **wanted: Any) -> Iterator[Run]:
     """Runs that match, newest first, read a page at a time; ``home`` is their experiment where it is known."""
-    from runyard.experiment import Experiment, pairs
+    from runyard.experiment import Experiment, pairs, view_of
 
     query = {key: value for key, value in wanted.items() if value is not None}
+    if "view_type" in query:
+        query["view"] = view_of(query.pop("view_type"))
     for key in ("tags", "properties"):
         if key in query:
             query[key] = json.dumps(pairs(query[key]))

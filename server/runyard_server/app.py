@@ -19,6 +19,7 @@ from runyard.protocol.version import API_PREFIX, VERSION
 from runyard_server import ui
 from runyard_server.api import (
     auth,
+    cleaning,
     computes,
     datasets,
     datastores,
@@ -63,12 +64,14 @@ from runyard_server.records.engine import Database
 from runyard_server.records.migrate import SHIPPED, Migrations, upgrade
 from runyard_server.services.admission import AdmissionService
 from runyard_server.services.assignments import AssignmentService
+from runyard_server.services.cleaning import CleaningService
 from runyard_server.services.closing import ClosingService
 from runyard_server.services.computes import ComputeService
 from runyard_server.services.container import Services
 from runyard_server.services.curves import CurveService
 from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
+from runyard_server.services.deletion import DeletionService
 from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
 from runyard_server.services.experiments import ExperimentService
@@ -115,6 +118,7 @@ ROUTERS = [
     nodes.router,
     objects.router,
     snapshots.router,
+    cleaning.router,
 ]
 # Those of MLflow's API, with MLflow's addresses.
 MLFLOW_ROUTERS = [
@@ -262,6 +266,7 @@ def build(
         lock=environment_service.lock_by_key,
         archive=lambda: archive.digest,
     )
+    closing = ClosingService(database, log_service, file_service, assignments, dataset_service, metric_service)
     services = Services(
         instance=uuid.uuid4().hex,
         hub=hub,
@@ -277,9 +282,11 @@ def build(
         ranks=RankService(database, clock, log_service),
         admission=admission,
         verification=VerificationService(database, log_service, file_service),
+        cleaning=CleaningService(database, clock, store, snapshot_service.forget),
         computes=compute_service,
         datasets=dataset_service,
         datastores=datastore_service,
+        deletion=DeletionService(database, clock, hub, closing.clear),
         environments=environment_service,
         environment_builds=EnvironmentBuildService(environment_service),
         files=file_service,
@@ -308,7 +315,7 @@ def build(
             environments=environment_service,
             assignments=assignments,
             fence=fence,
-            closing=ClosingService(database, log_service, file_service, assignments, dataset_service, metric_service),
+            closing=closing,
             compute=compute_service.asked,
             check=admission.check,
             log=append_log,
@@ -382,7 +389,7 @@ class Places:
         return self._computes.asked(name)
 
     def snapshot(self, snapshot_id: str) -> Manifest:
-        return self._snapshots.get(snapshot_id)
+        return self._snapshots.hold(snapshot_id)
 
     def environment(self, spec: EnvironmentSpec) -> EnvironmentSpec:
         return self._environments.with_default_image(spec)

@@ -27,7 +27,7 @@ _GROUPS = [
     ("Run a script", ["submit", "run", "why", "rerun"]),
     ("Keep what comes of it", ["experiment", "model", "datastore"]),
     ("Where it runs", ["compute", "env"]),
-    ("The workspace and its server", ["workspace", "status", "up", "down", "sync"]),
+    ("The workspace and its server", ["workspace", "status", "up", "down", "sync", "clean"]),
 ]
 
 _EXAMPLES = """
@@ -41,13 +41,13 @@ runyard run list --json | jq -r '.[].id'      every command has --json
 
 def parser() -> CommandParser:
     """The whole command line."""
-    from runyard.cli import computes, datastores, environments, experiments, models, runs, server, submit, workspaces
+    from runyard.cli import cleaning, computes, datastores, environments, experiments, models, runs, server, submit, workspaces
 
     top = CommandParser(prog="runyard", description="Submit training scripts, follow them, keep their models.")
     add_common(top)
     top.common.add_argument("--version", action="version", version=_version(), help="print the version")
     commands = Commands(top, "COMMAND")
-    for module in (submit, runs, experiments, models, datastores, computes, environments, workspaces, server):
+    for module in (submit, runs, experiments, models, datastores, computes, environments, workspaces, server, cleaning):
         module.add(commands)
     _describe(top, commands)
     return top

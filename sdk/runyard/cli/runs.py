@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("run", metavar="RUN", help=_RUN)
     noun = commands.noun(
         "run",
-        "list, show, follow, check and cancel runs",
+        "list, show, follow, check, cancel, archive and delete runs",
         "runyard run list --status running\n"
         "runyard run logs -f @last\n"
         "runyard run download @last outputs/model --to .\n"
@@ -58,6 +58,8 @@ def _add_list(noun: Commands) -> None:
         "--columns", metavar="FIELDS", help="show these, with a comma between: metrics.loss,arguments.lr,tags.team"
     )
     parser.add_argument("--children", action="store_true", help="child runs too")
+    parser.add_argument("--archived", action="store_true", help="those that are archived")
+    parser.add_argument("--all", action="store_true", help="archived or not")
     parser.add_argument("-n", "--limit", metavar="N", type=whole_number(1), default=20, help="how many (default: 20)")
 
 
@@ -142,6 +144,26 @@ def _add_changing(noun: Commands) -> None:
     parser.add_argument("run", metavar="RUN", help=_RUN)
     parser.add_argument("tags", metavar="KEY[=VALUE]", nargs="*", type=pair, help="a tag to set")
     parser.add_argument("--remove", metavar="KEY", action="append", default=[], help="a tag to remove; may be repeated")
+    for name, command, summary in (
+        ("archive", archive, "hide runs from lists; nothing of them is removed"),
+        ("restore", restore, "bring archived runs back into lists"),
+    ):
+        parser = noun.verb(name, command, summary)
+        parser.add_argument("runs", metavar="RUN", nargs="+", help=_RUN)
+    parser = noun.verb(
+        "delete",
+        delete,
+        "delete runs that have ended, with the runs below them, for good",
+        "Their metrics, logs and files go; the disk is freed by `runyard clean`. A run whose models are registered is\n"
+        "kept, unless --keep-models is said: then they stay, whole, without it. That there was a run, and who deleted it,\n"
+        "stays known (`runyard run deleted`), and its id is never used again.",
+        "runyard run delete @last --yes",
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help=_RUN)
+    parser.add_argument("--keep-models", action="store_true", help="registered models stay without their run")
+    parser.add_argument("--yes", action="store_true", help="really do it")
+    parser = noun.verb("deleted", deleted, "runs that were deleted, when and by whom, the last one first")
+    parser.add_argument("-n", "--limit", metavar="N", type=whole_number(1), default=20, help="how many (default: 20)")
     parser = noun.verb(
         "wait",
         wait,
@@ -164,6 +186,7 @@ def list_(call: Call) -> int:
         return _list_table(call)
     wanted: Dict[str, Any] = {"experiment": given.experiment, "target": given.target, "status": _statuses(given.status)}
     wanted["include_children"] = given.children
+    wanted["view"] = _view(given)
     if given.tag:
         wanted["tags"] = {key: value or None for key, value in given.tag}
     found: List[Dict[str, Any]] = []
@@ -177,7 +200,7 @@ def list_(call: Call) -> int:
         call.out.json(found)
         return 0
     if not found:
-        call.out.note("No runs{}.".format(" like that" if any(wanted.values()) else " yet: `runyard submit SCRIPT`"))
+        call.out.note("No runs{}.".format(" like that" if any(value for key, value in wanted.items() if key != "view") else " yet: `runyard submit SCRIPT`"))
         return 0
     call.out.table(_COLUMNS, [_row(record) for record in found])
     if more:
@@ -203,6 +226,7 @@ def _list_table(call: Call) -> int:
         columns,
         include_children=children,
         experiment=given.experiment,
+        view=_view(given),
     ):
         more = len(found) == given.limit
         if not more:
@@ -225,6 +249,10 @@ def _list_table(call: Call) -> int:
     if more:
         call.out.note("There are more: --limit {} shows some of them.".format(given.limit * 5))
     return 0
+
+
+def _view(given: Any) -> str:
+    return "all" if given.all else "archived" if given.archived else "active"
 
 
 def _where(given: Any) -> str:
@@ -478,6 +506,69 @@ def cancel(call: Call) -> int:
     else:
         for record in records:
             call.out.say("{} is {}.".format(record["id"], call.out.status(record["status"])))
+    return 0
+
+
+def archive(call: Call) -> int:
+    """Hides runs."""
+    return _archived(call, True, "{} is archived.")
+
+
+def restore(call: Call) -> int:
+    """Brings runs back."""
+    return _archived(call, False, "{} is back.")
+
+
+def _archived(call: Call, archived: bool, text: str) -> int:
+    chosen = [call.run(named) for named in call.given.runs]
+    for run in chosen:
+        run._change(archived=archived)
+    if call.out.as_json:
+        call.out.json([run._record() for run in chosen])
+    else:
+        for run in chosen:
+            call.out.say(text.format(run.id))
+    return 0
+
+
+def delete(call: Call) -> int:
+    """Deletes runs."""
+    from runyard.errors import UserErrorException
+
+    chosen = [call.run(named) for named in call.given.runs]
+    if not call.given.yes:
+        raise UserErrorException(
+            "Deleting takes the metrics, logs and files of {} for good. Say --yes to do it, or archive instead: "
+            "runyard run archive {}".format(
+                ", ".join(run.id for run in chosen), " ".join(run.id for run in chosen)
+            )
+        )
+    gone: List[str] = []
+    for run in chosen:
+        if run.id not in gone:  # it stood below one of the others
+            gone += run.delete(keep_models=call.given.keep_models)
+    if call.out.as_json:
+        call.out.json({"deleted": gone})
+    else:
+        for run_id in gone:
+            call.out.say("{} is deleted.".format(run_id))
+    return 0
+
+
+def deleted(call: Call) -> int:
+    """Lists runs that were deleted."""
+    found: List[Dict[str, Any]] = call.transport.call("GET", "/deleted-runs", query={"limit": call.given.limit})
+    if call.out.as_json:
+        call.out.json(found)
+    elif not found:
+        call.out.note("No run was deleted.")
+    else:
+        columns = [Column("RUN"), status_column(), Column("DELETED"), Column("BY", shrinks=True), Column("WHY", shrinks=True)]
+        rows = [
+            (gone["id"], gone["status"], local_time(gone["deleted_at"]), gone["deleted_by"], gone["reason"])
+            for gone in found
+        ]
+        call.out.table(columns, rows)
     return 0
 
 

@@ -142,6 +142,25 @@ class RunRecord:
     tags: Dict[str, str] = field(default_factory=dict)
     properties: Dict[str, str] = field(default_factory=dict)
     attempts: List[AttemptRecord] = field(default_factory=list)  # those that have ended, if it may have several
+    archived_at: Optional[float] = None  # hidden from lists since then
+
+
+@dataclass(frozen=True)
+class DeletedRun:
+    """What is kept of a run that was deleted: that it was, when it was deleted, by whom and why."""
+
+    id: str
+    experiment: str
+    number: int
+    type: str
+    status: RunStatus
+    created_at: float
+    deleted_at: float
+    deleted_by: str
+    reason: str
+    parent_id: Optional[str] = None
+    submitted_by: Optional[str] = None
+    ended_at: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -181,3 +200,4 @@ class RunChanges:
     properties: Optional[Dict[str, str]] = None
     display_name: Optional[str] = None
     description: Optional[str] = None
+    archived: Optional[bool] = None

@@ -59,12 +59,14 @@ def list_runs(
     metric_value: Literal["last", "min", "max"] = "last",
     ascending: bool = False,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    view: Literal["active", "archived", "all"] = "active",
 ) -> Any:
     """Runs, newest first; ``before`` the id of a page's last run for the next page.
 
     ``metric``: only runs that logged numbers under that name, sorted by their last, smallest or greatest one,
     the greatest first or (``ascending``) the smallest; these come on one page.
     ``status``: one, or several with a comma between. ``id_part``: what the id begins or ends with.
+    ``view``: archived runs are left out unless it says otherwise.
     ``tags`` and ``properties``: a JSON object of key to value, null for any value.
     """
     wanted = RunFilter(
@@ -82,6 +84,7 @@ def list_runs(
         metric_value=metric_value,
         ascending=ascending,
         limit=limit,
+        view=view,
     )
     if metric is not None and before is not None:
         raise UserErrorException("Runs sorted by a metric come on one page: leave out before, and raise limit.")
@@ -96,8 +99,22 @@ def get(run_id: str, request: Request) -> Any:
 
 @router.patch("/runs/{run_id}")
 def change(run_id: str, changes: RunChanges, request: Request) -> Any:
-    """Tags, properties, name and description."""
+    """Tags, properties, name, description, and whether it is archived."""
     return _record(request, services(request).runs.change(run_id, changes))
+
+
+@router.delete("/runs/{run_id}")
+def delete(run_id: str, request: Request, keep_models: bool = False) -> Any:
+    """Deletes a run that has ended, and the runs below it; answers what is kept of them: that they were."""
+    return [to_json(gone) for gone in services(request).deletion.delete(run_id, caller(request), keep_models)]
+
+
+@router.get("/deleted-runs")
+def list_deleted(
+    request: Request, before: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> Any:
+    """Runs that were deleted, the last one first; ``before``: the last id of the page before."""
+    return [to_json(gone) for gone in services(request).deletion.list(limit, before)]
 
 
 @router.post("/runs/{run_id}/cancel")

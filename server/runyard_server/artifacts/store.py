@@ -1,16 +1,22 @@
 """The object store: bytes kept under their own digest, each content once."""
 
+import fcntl
 import os
 import re
 import sys
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from runyard.digests import is_of_file, of_file
 from runyard.errors import ServiceException, UserErrorException
 from runyard_server.artifacts.writing import Incoming, IncomingFile
 
+CLEANING_LOCK = "cleaning.lock"  # held by a clean-up alone, or shared by backups
+_RENEWED_S = 60.0  # an object that is younger need not be renewed
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -73,11 +79,18 @@ class ObjectStore(ABC):
     def require_room(self, size_bytes: int) -> None:
         """Raises StorageFullError where ``size_bytes`` more do not fit."""
 
+    @abstractmethod
+    def renew(self, digest: str) -> bool:
+        """Counts an object as new, so that no clean-up removes it within its grace time. False where it is not here.
+
+        Call it wherever somebody is told that the store has an object.
+        """
+
     def missing(self, digests: Iterable[str]) -> list[str]:
         """Those of ``digests`` that are not here, each once, in order."""
         wanted = list(dict.fromkeys(digests))
         here = self.has(wanted)
-        return [digest for digest in wanted if digest not in here]
+        return [digest for digest in wanted if digest not in here or not self.renew(digest)]
 
     def missing_or_short(self, sizes: dict[str, int]) -> list[str]:
         """Digests of ``sizes`` (digest to bytes) that are not here whole.
@@ -94,7 +107,7 @@ class ObjectStore(ABC):
                     raise UserErrorException(
                         f"The object {digest} has {found} bytes, not {size}: the list of files is wrong. Make it anew."
                     )
-            if found is None:
+            if found is None or not self.renew(digest):
                 lacking.append(digest)
         return lacking
 
@@ -114,6 +127,7 @@ class FolderStore(ObjectStore):
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root = str(root)
         self._incoming = Incoming(root / "incoming", sync)
+        self._removing = threading.Lock()
 
     def has(self, digests: Iterable[str]) -> set[str]:
         return {digest for digest in digests if os.path.exists(self._place(checked_digest(digest)))}
@@ -137,7 +151,7 @@ class FolderStore(ObjectStore):
         try:
             size = incoming.copy(source, most_bytes)
             digest = incoming.digest()
-            if self.size(digest) == size:
+            if self.size(digest) == size and self.renew(digest):
                 incoming.discard()
             else:
                 self.keep(incoming, digest)
@@ -156,6 +170,57 @@ class FolderStore(ObjectStore):
 
     def drop(self, digest: str) -> None:
         Path(self._place(digest)).unlink(missing_ok=True)
+
+    def renew(self, digest: str) -> bool:
+        place, now = self._place(digest), time.time()
+        try:
+            if os.stat(place).st_mtime > now - _RENEWED_S:
+                return True
+            with self._removing:
+                os.utime(place, (now, now))
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextmanager
+    def sweeping(self) -> Iterator[None]:
+        """While objects are removed. Raises ServiceException where a backup reads them."""
+        descriptor = os.open(f"{self._root}/{CLEANING_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ServiceException("A backup of this workspace goes on. Clean up when it has ended.") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def objects(self) -> Iterator[tuple[str, int, float]]:
+        """Digest, size in bytes and time (of its coming or renewal) of each object."""
+        for prefix in sorted(os.listdir(self._root)):
+            if len(prefix) != 2:
+                continue
+            with os.scandir(f"{self._root}/{prefix}") as entries:
+                for entry in entries:
+                    digest = prefix + entry.name
+                    try:
+                        state = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if _DIGEST.fullmatch(digest):
+                        yield digest, state.st_size, state.st_mtime
+
+    def remove_older(self, digest: str, before: float) -> bool:
+        """Removes an object unless it came, or was renewed, since ``before``; whether it is gone."""
+        place = self._place(digest)
+        with self._removing:  # a renewal comes before this, and is seen, or after it, and finds nothing
+            try:
+                if os.stat(place).st_mtime >= before:
+                    return False
+                os.unlink(place)
+            except FileNotFoundError:
+                pass
+        return True
 
     def require_room(self, size_bytes: int) -> None:
         self._incoming.require_room(size_bytes)

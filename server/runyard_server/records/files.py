@@ -1,18 +1,18 @@
 """Rows of snapshots and of runs' files: what lists the objects of the store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, or_, select
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from runyard.protocol.codec import from_json
 from runyard.protocol.files import FileEntry, Manifest
-from runyard_server.records.tables import artifacts, snapshots
+from runyard_server.records.tables import artifacts, models, runs, snapshots
 from runyard_server.records.upserts import put
 
 _KEYS = 500
 _SNAPSHOT = select(snapshots.c.files).where(snapshots.c.id == bindparam("wanted"))
-_HAS_SNAPSHOT = select(snapshots.c.id).where(snapshots.c.id == bindparam("wanted"))
+_RENEWED_S = 60.0  # a snapshot that is younger need not be renewed
 
 
 def snapshot(connection: Connection, snapshot_id: str) -> Manifest | None:
@@ -21,8 +21,54 @@ def snapshot(connection: Connection, snapshot_id: str) -> Manifest | None:
     return None if files is None else Manifest([from_json(FileEntry, item) for item in files])
 
 
-def has_snapshot(connection: Connection, snapshot_id: str) -> bool:
-    return connection.execute(_HAS_SNAPSHOT, {"wanted": snapshot_id}).first() is not None
+def renew_snapshot(connection: Connection, snapshot_id: str, now: float) -> bool:
+    """Counts a snapshot as made now; whether it is here. Call inside ``write``."""
+    changed = connection.execute(update(snapshots).where(snapshots.c.id == snapshot_id).values(created_at=now))
+    return changed.rowcount > 0
+
+
+def snapshot_is_new(connection: Connection, snapshot_id: str, now: float) -> bool:
+    """Whether the snapshot is here and was made or renewed just now."""
+    here = (snapshots.c.id == snapshot_id, snapshots.c.created_at > now - _RENEWED_S)
+    return connection.execute(select(snapshots.c.id).where(*here)).first() is not None
+
+
+def unneeded_snapshots(connection: Connection, before: float) -> set[str]:
+    """Ids of the snapshots made before then that no run has."""
+    old = set(connection.execute(select(snapshots.c.id).where(snapshots.c.created_at < before)).scalars())
+    return old - set(connection.execute(select(runs.c.snapshot).where(runs.c.snapshot.is_not(None)).distinct()).scalars())
+
+
+def remove_unneeded_snapshots(connection: Connection, before: float) -> set[str]:
+    """Removes them, and gives their ids. Call inside ``write``.
+
+    Who is going to make a run of one renews it: that comes before these rows are locked, and is seen by the second
+    look, or finds them gone.
+    """
+    gone = unneeded_snapshots(connection, before)
+    if connection.dialect.name == "postgresql":
+        for some in _portions(sorted(gone)):
+            connection.execute(select(snapshots.c.id).where(snapshots.c.id.in_(some)).with_for_update()).all()
+        gone &= unneeded_snapshots(connection, before)
+    for some in _portions(sorted(gone)):
+        connection.execute(delete(snapshots).where(snapshots.c.id.in_(some)))
+    return gone
+
+
+def needed_digests(connection: Connection, without: Collection[str] = ()) -> set[bytes]:
+    """The digests of all that runs, models and snapshots (but those of ``without``) list, as bytes."""
+    needed = {bytes.fromhex(digest) for digest in connection.execute(select(artifacts.c.digest).distinct()).scalars()}
+    for files in connection.execute(select(models.c.files)).scalars():
+        needed.update(bytes.fromhex(entry["digest"]) for entry in files)
+    for snapshot_id, files in connection.execute(select(snapshots.c.id, snapshots.c.files)):
+        if snapshot_id not in without:
+            needed.update(bytes.fromhex(entry["digest"]) for entry in files)
+    return needed
+
+
+def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _KEYS):
+        yield ids[start : start + _KEYS]
 
 
 def add_snapshot(connection: Connection, snapshot_id: str, manifest: Manifest, now: float) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from runyard.protocol.runs import RunRecord
 from runyard_server.domain.mlflow_filter import METRIC, TAG, Comparison
@@ -41,15 +41,14 @@ class RunSearch:
         wanted: comparisons of the kinds METRIC (its last number), TAG, PROPERTY, COLUMN (see ``_COLUMNS``) and STATUS;
             a STATUS is one of the texts of its list, all others compare one value.
         but_type: runs of this type are left out.
-        marked: whether runs with the tag ``mark`` are those that are wanted; None: these too.
+        archived: whether archived runs are those that are wanted; None: these too.
     """
 
     experiment_ids: Sequence[str]
     wanted: Sequence[Comparison] = ()
     orders: Sequence[RunOrder] = field(default_factory=tuple)
     but_type: str = ""
-    mark: str = ""
-    marked: bool | None = None
+    archived: bool | None = None
     limit: int = 1000
     offset: int = 0
 
@@ -60,9 +59,8 @@ def search(connection: Connection, wanted: RunSearch) -> list[RunRecord]:
     conditions.append(runs.c.experiment_id.in_(wanted.experiment_ids))
     if wanted.but_type:
         conditions.append(runs.c.type != wanted.but_type)
-    if wanted.marked is not None:
-        has = runs.c.tags[wanted.mark].as_string().is_not(None)
-        conditions.append(has if wanted.marked else not_(has))
+    if wanted.archived is not None:
+        conditions.append(runs.c.archived_at.is_not(None) if wanted.archived else runs.c.archived_at.is_(None))
     query = select(runs.c.id).where(*conditions)
     for order in wanted.orders:
         value = _value(order.kind, order.key)

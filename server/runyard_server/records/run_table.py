@@ -64,6 +64,7 @@ class TableQuery:
     where: Expression = EVERYTHING
     order: Order | None = None
     experiment: str | None = None
+    view: str = "active"  # or "archived", "all"
     include_children: bool = False
     after: str | None = None
     limit: int = 100
@@ -136,6 +137,9 @@ def _phases(connection: Connection, wanted: TableQuery, now: float) -> list[_Pha
     conditions = [asks.holds(part) for part in parts if part is not driver]
     if few is not None:
         conditions.append(runs.c.id.in_(few))
+    if wanted.view != "all":
+        archived = runs.c.archived_at
+        conditions.append(archived.is_(None) if wanted.view == "active" else archived.is_not(None))
     if wanted.experiment is not None:
         conditions.append(runs.c.experiment_id == _experiment_id(wanted.experiment))
     if not wanted.include_children and not any(_names(part, "parent") for part in parts):

@@ -13,7 +13,7 @@ from runyard.protocol.jobs import JobReport
 from runyard.protocol.runs import AttemptRecord, RunError, RunEvent, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.transitions import is_allowed
-from runyard_server.records import run_facts
+from runyard_server.records import deleted_runs, run_facts
 from runyard_server.records.tables import experiments, jobs, metric_summaries, run_events, runs
 
 # Asked as "in", not as "not in": the index on status answers that without reading finished runs.
@@ -120,6 +120,9 @@ def get(connection: Connection, run_id: str, lock: bool = False) -> RunRecord:
         query = query.with_for_update(of=runs, key_share=True)
     row = connection.execute(query, {"run_id": run_id}).mappings().first()
     if row is None:
+        gone = deleted_runs.find(connection, run_id)
+        if gone is not None:
+            raise UnknownRunError(f"The run {run_id!r} was deleted by {gone.deleted_by} ({gone.reason}).")
         raise UnknownRunError(f"There is no run {run_id!r} in this workspace. `runyard run list` shows those that are.")
     return _record(row)
 
@@ -147,11 +150,14 @@ class RunFilter:
     metric_value: str = "last"  # or "min", "max"
     ascending: bool = False  # of the metric
     limit: int = 100
+    view: str = "all"  # or "active", "archived"
 
 
 def list_matching(connection: Connection, wanted: RunFilter) -> Sequence[RunRecord]:
     """Runs that match, newest first, or by a metric."""
     query = _RUN
+    if wanted.view != "all":
+        query = query.where(runs.c.archived_at.is_(None) if wanted.view == "active" else runs.c.archived_at.is_not(None))
     if wanted.experiment is not None:
         query = query.where(experiments.c.name == wanted.experiment)
     if wanted.status is not None:
@@ -367,7 +373,12 @@ def events(connection: Connection, run_id: str) -> Sequence[RunEvent]:
 
 
 def remove(connection: Connection, run_id: str) -> None:
+    """Removes a run with all that is of it alone."""
     connection.execute(delete(runs).where(runs.c.id == run_id))
+
+
+def children_of(connection: Connection, run_id: str) -> Sequence[str]:
+    return list(connection.execute(select(runs.c.id).where(runs.c.parent_id == run_id)).scalars())
 
 
 # Jobs: one row per node of an attempt.
@@ -558,6 +569,7 @@ def _record(row: Any) -> RunRecord:
         tags=row["tags"],
         properties=row["properties"],
         attempts=[from_json(AttemptRecord, each) for each in row["attempts"] or ()],
+        archived_at=row["archived_at"],
     )
 
 

@@ -81,6 +81,7 @@ runs = Table(
     Column("properties", Json, nullable=False),
     Column("heartbeat_at", Time),  # of an interactive run's client
     Column("attempts", Json),  # those that have ended, of a run that may have several
+    Column("archived_at", Time),  # hidden from lists since then
     UniqueConstraint("experiment_id", "number"),
     # Each list of runs, newest first, is the end of one of these: its cost is that of the runs that it shows.
     Index(None, "experiment_id", "created_at", "id"),
@@ -112,6 +113,25 @@ run_words = Table(
     Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("words", Text, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# That there was a run: its id is never used again, and what names it can be told what became of it.
+deleted_runs = Table(
+    "deleted_runs",
+    metadata,
+    Column("id", String(300), primary_key=True),
+    Column("experiment", String(255), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("parent_id", String(300)),
+    Column("type", String(64), nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("submitted_by", String(255)),
+    Column("created_at", Time, nullable=False),
+    Column("ended_at", Time),
+    Column("deleted_at", Time, nullable=False),
+    Column("deleted_by", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+    Index(None, "deleted_at", "id"),
 )
 
 run_events = Table(

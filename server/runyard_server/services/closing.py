@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
 from runyard_server.domain.supervision import NodeView
-from runyard_server.records import runs, streams
+from runyard_server.records import deleted_runs, runs, streams
 from runyard_server.records.engine import Database
 from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.datasets import DatasetService
@@ -77,12 +77,20 @@ class ClosingService:
             shutil.rmtree(self._assignments.attempt_directory(run.id, attempt), ignore_errors=True)
         self._logs.remove(run.id)
 
+    def clear(self, run_id: str) -> None:
+        """Removes all that lies in folders of a run that is deleted."""
+        shutil.rmtree(self._assignments.run_directory(run_id), ignore_errors=True)
+        self._logs.remove(run_id)
+
     def sweep(self) -> None:
-        """Closes the runs whose server died between their last move and this."""
+        """Closes the runs whose server died between their last move and this, and clears away what deleted ones left."""
         names = {*self._logs.run_ids(), *self._assignments.run_ids()}
         for name in sorted(names):
             with self._database.read() as connection:
                 run = runs.find(connection, name)
+                gone = run is None and deleted_runs.find(connection, name) is not None
+            if gone:
+                self.clear(name)
             if run is not None and run.status.is_terminal:
                 self.keep_logs(run)
                 self.forget(run)

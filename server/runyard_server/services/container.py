@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from runyard_server.services.admission import AdmissionService
+from runyard_server.services.cleaning import CleaningService
 from runyard_server.services.computes import ComputeService
 from runyard_server.services.curves import CurveService
 from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
+from runyard_server.services.deletion import DeletionService
 from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
 from runyard_server.services.experiments import ExperimentService
@@ -51,10 +53,12 @@ class Services:
     ranks: RankService
     admission: AdmissionService
     verification: VerificationService
+    cleaning: CleaningService
     computes: ComputeService
     curves: CurveService
     datasets: DatasetService
     datastores: DatastoreService
+    deletion: DeletionService
     environments: EnvironmentService
     environment_builds: EnvironmentBuildService
     files: FileService

@@ -30,6 +30,7 @@ class TableRequest:
         where: a filter, see ``domain/filters``; "" for all.
         sort: a field; with "-" before it, or "desc" behind it, the greatest first. "" for the newest first.
         columns: fields to tell of each run.
+        view: "active", "archived" or "all".
     """
 
     where: str = ""
@@ -40,6 +41,7 @@ class TableRequest:
     include_children: bool = False
     after: str | None = None
     limit: int = 100
+    view: str = "active"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class RunTableService:
             include_children=asked.include_children,
             after=asked.after,
             limit=asked.limit,
+            view=asked.view,
         )
         now = self._clock.now()
         with self._database.read() as connection:

@@ -17,6 +17,7 @@ from runyard.protocol.jobs import JobReply, JobReport
 from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunEvent, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.clock import Clock
+from runyard_server.records import deleted_runs
 from runyard_server.records import experiments as experiment_records
 from runyard_server.records import runs as records
 from runyard_server.records import streams
@@ -183,6 +184,8 @@ class RunService:
     ) -> RunRecord:
         if parent_id is not None:
             records.get(connection, parent_id)
+        if deleted_runs.find(connection, run_id) is not None:
+            raise RunException(f"There was a run with the id {run_id!r}, which was deleted; ids are never used twice.")
         home = experiment_records.get_or_create(connection, experiment, now)
         number = experiment_records.next_number(connection, home.id)
         record = RunRecord(
@@ -252,7 +255,7 @@ class RunService:
     # Changing
 
     def change(self, run_id: str, changes: RunChanges) -> RunRecord:
-        """Sets tags, adds properties, names and describes.
+        """Sets tags, adds properties, names, describes, archives and restores.
 
         Raises:
             RunException: a property that is there with another value; they are written once.
@@ -269,6 +272,8 @@ class RunService:
                 value = getattr(changes, column)
                 if value is not None:
                     values[column] = value
+            if changes.archived is not None and changes.archived != (record.archived_at is not None):
+                values["archived_at"] = self._clock.now() if changes.archived else None
             if values:
                 records.change(connection, run_id, **values)
         self._hub.publish(run_id)

@@ -37,12 +37,32 @@ class SnapshotService:
         if missing:
             return ManifestAnswer(id=None, missing=missing)
         snapshot_id = manifest_id(manifest)
-        with self._database.read() as connection:
-            if records.has_snapshot(connection, snapshot_id):
-                return ManifestAnswer(id=snapshot_id)
-        with self._database.write() as connection:
-            records.add_snapshot(connection, snapshot_id, manifest, self._clock.now())
+        if not self._renewed(snapshot_id):
+            with self._database.write() as connection:
+                records.add_snapshot(connection, snapshot_id, manifest, self._clock.now())
         return ManifestAnswer(id=snapshot_id)
+
+    def hold(self, snapshot_id: str) -> Manifest:
+        """The tree, for a run that is going to be made of it: no clean-up removes it within its grace time.
+
+        Raises:
+            SnapshotException: there is no such snapshot.
+        """
+        if not self._renewed(snapshot_id):
+            self.forget()
+        return self.get(snapshot_id)
+
+    def _renewed(self, snapshot_id: str) -> bool:
+        now = self._clock.now()
+        with self._database.read() as connection:
+            if records.snapshot_is_new(connection, snapshot_id, now):
+                return True
+        with self._database.write() as connection:
+            return records.renew_snapshot(connection, snapshot_id, now)
+
+    def forget(self) -> None:
+        """Some may be gone: none is kept at hand."""
+        self._recent = {}
 
     def get(self, snapshot_id: str) -> Manifest:
         """The tree.

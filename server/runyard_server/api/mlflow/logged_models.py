@@ -190,7 +190,7 @@ def finalize(model_id: str, said: Finalized, request: Request) -> Any:
 def delete(model_id: str, request: Request) -> Any:
     """Hides a logged model. Nothing of it is removed."""
     record = find(request, model_id)
-    services(request).runs.change(record.id, RunChanges(tags={words.HIDDEN: "true"}))
+    services(request).runs.change(record.id, RunChanges(archived=True))
     return {}
 
 
@@ -317,7 +317,7 @@ def _model(request: Request, record: RunRecord, last: Mapping[str, Points]) -> L
         last_updated_timestamp_ms=words.milliseconds(record.ended_at or record.created_at),
         artifact_uri=words.artifact_uri(record, experiment_id),
         status=_STATUS.get(record.status, _PENDING),
-        tags=words.pairs({key: value for key, value in record.tags.items() if key != words.HIDDEN}),
+        tags=words.pairs(record.tags),
     )
     if MODEL_TYPE in record.properties:
         info["model_type"] = record.properties[MODEL_TYPE]

@@ -87,8 +87,7 @@ def search(said: SearchRuns, request: Request) -> Any:
             wanted=wanted,
             orders=orders,
             but_type=words.LOGGED_MODEL,
-            mark=words.HIDDEN,
-            marked=_VIEWS[view],
+            archived=_VIEWS[view],
             limit=size + 1,
             offset=start,
         )

@@ -188,17 +188,17 @@ def get(request: Request, run_id: str | None = None, run_uuid: str | None = None
 
 @router.post("/mlflow/runs/delete")
 def delete(said: RunId, request: Request) -> Any:
-    """Hides a run. Nothing of it is removed."""
+    """Archives a run. Nothing of it is removed."""
     record = find(request, said.run_id)
-    services(request).runs.change(record.id, RunChanges(tags={words.HIDDEN: "true"}))
+    services(request).runs.change(record.id, RunChanges(archived=True))
     return {}
 
 
 @router.post("/mlflow/runs/restore")
 def restore(said: RunId, request: Request) -> Any:
-    """Shows a hidden run again."""
+    """Brings an archived run back."""
     record = find(request, said.run_id)
-    services(request).runs.change(record.id, RunChanges(remove_tags=[words.HIDDEN]))
+    services(request).runs.change(record.id, RunChanges(archived=False))
     return {}
 
 
@@ -248,8 +248,6 @@ def checked_tags(tags: dict[str, str]) -> dict[str, str]:
     for key in tags:
         if len(key) > LONGEST_KEY:
             raise invalid(f"Tag name {key[:60]!r} had length {len(key)}, which exceeded length limit of {LONGEST_KEY}")
-        if key == words.HIDDEN:
-            raise invalid(f"The tag {key!r} is set by deleting a run. Use another name.")
         check_key(key)
     return tags
 

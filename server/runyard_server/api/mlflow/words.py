@@ -26,7 +26,6 @@ DEFAULT_EXPERIMENT, DEFAULT_EXPERIMENT_ID = "Default", "0"
 
 # Tags and properties by which we remember what MLflow says and we have no field for.
 SHOWN_NAME = "mlflow.experimentName"
-HIDDEN = "mlflow.deleted"
 INPUT_DATASET, INPUT_MODEL, OUTPUT_MODEL = "mlflow.dataset.", "mlflow.input.", "mlflow.output."
 LOGGED_MODEL = "mlflow.model"  # a run's type
 
@@ -207,7 +206,7 @@ def experiment(record: ExperimentRecord) -> Experiment:
 
 
 def is_deleted(record: RunRecord) -> bool:
-    return HIDDEN in record.tags
+    return record.archived_at is not None
 
 
 def artifact_uri(record: RunRecord, experiment_id_: str) -> str:
@@ -234,8 +233,7 @@ def run_info(record: RunRecord, experiment_id_: str) -> RunInfo:
 def tags(record: RunRecord) -> dict[str, str]:
     """A run's tags as MLflow has them."""
     own = {RUN_NAME: record.display_name or record.id, NOTE: record.description, PARENT: record.parent_id}
-    kept = {key: value for key, value in record.tags.items() if key != HIDDEN}
-    return {**kept, **{key: value for key, value in own.items() if value is not None}}
+    return {**record.tags, **{key: value for key, value in own.items() if value is not None}}
 
 
 def parameters(record: RunRecord) -> dict[str, str]:
