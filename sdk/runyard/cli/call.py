@@ -114,7 +114,11 @@ class Call:
         try:
             return Run.get(self.workspace, named)
         except UnknownRunError:
-            records = [each for each in (found(id_part=named, view="all", limit=6) if named else []) if _fits(named, each["id"])]
+            records = [
+                each
+                for each in (found(id_part=named, view="all", limit=6) if named else [])
+                if _fits(named, each["id"])
+            ]
             if not records:
                 raise
         if len(records) > 1:

@@ -43,7 +43,9 @@ def clean(call: Call) -> int:
     if said["young_objects"]:
         call.out.say(
             "Not needed so far, but younger than {}: {}, {}.".format(
-                counted(call.given.grace, "hour"), counted(said["young_objects"], "object"), size_text(said["young_bytes"])
+                counted(call.given.grace, "hour"),
+                counted(said["young_objects"], "object"),
+                size_text(said["young_bytes"]),
             )
         )
     return 0

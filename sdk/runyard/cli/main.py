@@ -41,7 +41,18 @@ runyard run list --json | jq -r '.[].id'      every command has --json
 
 def parser() -> CommandParser:
     """The whole command line."""
-    from runyard.cli import cleaning, computes, datastores, environments, experiments, models, runs, server, submit, workspaces
+    from runyard.cli import (
+        cleaning,
+        computes,
+        datastores,
+        environments,
+        experiments,
+        models,
+        runs,
+        server,
+        submit,
+        workspaces,
+    )
 
     top = CommandParser(prog="runyard", description="Submit training scripts, follow them, keep their models.")
     add_common(top)

@@ -200,7 +200,13 @@ def list_(call: Call) -> int:
         call.out.json(found)
         return 0
     if not found:
-        call.out.note("No runs{}.".format(" like that" if any(value for key, value in wanted.items() if key != "view") else " yet: `runyard submit SCRIPT`"))
+        call.out.note(
+            "No runs{}.".format(
+                " like that"
+                if any(value for key, value in wanted.items() if key != "view")
+                else " yet: `runyard submit SCRIPT`"
+            )
+        )
         return 0
     call.out.table(_COLUMNS, [_row(record) for record in found])
     if more:
@@ -539,9 +545,7 @@ def delete(call: Call) -> int:
     if not call.given.yes:
         raise UserErrorException(
             "Deleting takes the metrics, logs and files of {} for good. Say --yes to do it, or archive instead: "
-            "runyard run archive {}".format(
-                ", ".join(run.id for run in chosen), " ".join(run.id for run in chosen)
-            )
+            "runyard run archive {}".format(", ".join(run.id for run in chosen), " ".join(run.id for run in chosen))
         )
     gone: List[str] = []
     for run in chosen:
@@ -563,7 +567,13 @@ def deleted(call: Call) -> int:
     elif not found:
         call.out.note("No run was deleted.")
     else:
-        columns = [Column("RUN"), status_column(), Column("DELETED"), Column("BY", shrinks=True), Column("WHY", shrinks=True)]
+        columns = [
+            Column("RUN"),
+            status_column(),
+            Column("DELETED"),
+            Column("BY", shrinks=True),
+            Column("WHY", shrinks=True),
+        ]
         rows = [
             (gone["id"], gone["status"], local_time(gone["deleted_at"]), gone["deleted_by"], gone["reason"])
             for gone in found

@@ -110,9 +110,7 @@ def delete(run_id: str, request: Request, keep_models: bool = False) -> Any:
 
 
 @router.get("/deleted-runs")
-def list_deleted(
-    request: Request, before: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> Any:
+def list_deleted(request: Request, before: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Any:
     """Runs that were deleted, the last one first; ``before``: the last id of the page before."""
     return [to_json(gone) for gone in services(request).deletion.list(limit, before)]
 

@@ -39,6 +39,4 @@ def newest(connection: Connection, limit: int, before: DeletedRun | None = None)
     query = select(t).order_by(t.c.deleted_at.desc(), t.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(tuple_(t.c.deleted_at, t.c.id) < (before.deleted_at, before.id))
-    return [
-        DeletedRun(**{**row, "status": RunStatus(row["status"])}) for row in connection.execute(query).mappings()
-    ]
+    return [DeletedRun(**{**row, "status": RunStatus(row["status"])}) for row in connection.execute(query).mappings()]

@@ -36,7 +36,9 @@ def snapshot_is_new(connection: Connection, snapshot_id: str, now: float) -> boo
 def unneeded_snapshots(connection: Connection, before: float) -> set[str]:
     """Ids of the snapshots made before then that no run has."""
     old = set(connection.execute(select(snapshots.c.id).where(snapshots.c.created_at < before)).scalars())
-    return old - set(connection.execute(select(runs.c.snapshot).where(runs.c.snapshot.is_not(None)).distinct()).scalars())
+    return old - set(
+        connection.execute(select(runs.c.snapshot).where(runs.c.snapshot.is_not(None)).distinct()).scalars()
+    )
 
 
 def remove_unneeded_snapshots(connection: Connection, before: float) -> set[str]:

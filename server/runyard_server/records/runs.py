@@ -157,7 +157,9 @@ def list_matching(connection: Connection, wanted: RunFilter) -> Sequence[RunReco
     """Runs that match, newest first, or by a metric."""
     query = _RUN
     if wanted.view != "all":
-        query = query.where(runs.c.archived_at.is_(None) if wanted.view == "active" else runs.c.archived_at.is_not(None))
+        query = query.where(
+            runs.c.archived_at.is_(None) if wanted.view == "active" else runs.c.archived_at.is_not(None)
+        )
     if wanted.experiment is not None:
         query = query.where(experiments.c.name == wanted.experiment)
     if wanted.status is not None:

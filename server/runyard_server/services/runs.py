@@ -17,10 +17,9 @@ from runyard.protocol.jobs import JobReply, JobReport
 from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunEvent, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.clock import Clock
-from runyard_server.records import deleted_runs
+from runyard_server.records import deleted_runs, streams
 from runyard_server.records import experiments as experiment_records
 from runyard_server.records import runs as records
-from runyard_server.records import streams
 from runyard_server.records.engine import Database
 from runyard_server.records.run_search import RunOrder as RunOrder
 from runyard_server.records.run_search import RunSearch as RunSearch
