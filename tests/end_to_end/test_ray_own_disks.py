@@ -37,7 +37,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def yard(runyard_home: Path, scratch: Path) -> Iterator[RayYard]:
     """A workspace whose home the cluster's nodes do not see: in its place they have an empty folder."""
-    with started_cluster(nodes=1, hidden=runyard_home) as cluster, cluster.inside():
+    with started_cluster(nodes=2, hidden=runyard_home) as cluster, cluster.inside():
         yard = RayYard(cluster, "ray-own-disks", scratch=str(scratch))
         yield yard
         yard.close()
@@ -77,6 +77,5 @@ def test_a_running_one_is_cancelled(
 def test_several_nodes_are_refused_with_what_is_possible(
     yard: RayYard, this_python: Environment, tmp_path: Path
 ) -> None:
-    yard.compute.update(max_nodes=2)
     with pytest.raises(ComputeTargetException, match="one node at a time under Ray"):
         yard.submit(tmp_path / "source", "", this_python, distributed_job_config=PyTorchConfiguration(node_count=2))

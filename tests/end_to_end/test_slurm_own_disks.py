@@ -86,7 +86,7 @@ def test_a_run_is_whole_whose_node_has_nothing_of_the_server(
     assert run.get_metrics()["loss"] == [1.0, 0.5, 1 / 3]
     assert {"outputs/model.txt", "logs/notes.txt"} <= set(run.get_file_names())
     assert run.verify()["ok"]
-    assert os.listdir(scratch / f"runyard-{os.geteuid()}" / "runs") == []
+    yard.until(lambda: os.listdir(scratch / f"runyard-{os.geteuid()}" / "runs") == [], "the node's disk to be free")
 
 
 def target(yard: SlurmYard, name: str, **options: Any) -> str:
