@@ -58,7 +58,7 @@ def floor(bench: Bench) -> list[Outcome]:
     try:
         with workspace_on_slurm(bench, _NODES, _build) as yard:
             (built,) = yard.workspace.transport.call("GET", "/environment-cache")["environments"]
-            programs = Path(built["directory"], "bin")
+            (programs,) = Path(built["directory"]).glob("*/venv/bin")
 
             def start(moment: Path) -> None:
                 lines = ["#!/bin/sh", f"#SBATCH --nodes={_NODES} --ntasks-per-node=1 --cpus-per-task=2"]
