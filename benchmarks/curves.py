@@ -7,8 +7,10 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measurement import RUNYARD, Bench, Measure, Outcome, Target, figures
+from benchmarks.measurement import RUNYARD, Absent, Bench, Measure, Outcome, Target, figures, measured
+from benchmarks.mlflow_server import AS_STARTED, mlflow_server
 from benchmarks.own_workspace import own_workspace
+from benchmarks.peers import PeerUnavailable
 from benchmarks.programs.stopwatch import call_durations
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ METHOD = (
     "A noisy loss, each value random in every bit, is logged a million times in one run. Once the run has ended: how many "
     "bytes the database has grown by, for each point; how long a client waits for what a picture of 1,000 pixels needs, "
     "of the whole curve and of its hundredth part. Then the same metric of 100 runs with 10,000 points each, at 240 pixels. "
-    "The floor reads the same points as plain rows from SQLite."
+    "The floor reads the same points as plain rows from SQLite. "
+    "MLflow: the points of one picture, as its own pages ask for them, of as many as it takes in within a reasonable time."
 )
 MEASURES = (
     Measure("on the disk", "B per point", target=Target(bound=10)),
@@ -102,4 +105,10 @@ def floor(bench: Bench) -> list[Outcome]:
 
 
 def peers(bench: Bench) -> list[Outcome]:
-    return []
+    points = bench.sized(20_000, 2_000)
+    try:
+        with mlflow_server(bench) as server:
+            subject = f"MLflow server, {points:,} points,"
+            return measured(bench, subject, "mlflow", "curve_mlflow.py", server.url, points, _PIXELS, note=AS_STARTED)
+    except PeerUnavailable as unavailable:
+        return [Absent("MLflow server", str(unavailable))]
