@@ -97,3 +97,20 @@ def test_a_job_that_stands_still_is_not_responding_until_it_goes_on(yard: Yard, 
         assert yard.story(run)[3:] == ["Running", "NotResponding", "Running", "Finalizing", "Completed"]
         row.outcome = "NotResponding, then Running, then Completed"
         all_is_well(yard, row, run, witness)
+
+
+@pytest.mark.chaos("kill -9 of the server, three times while 1,000,000 points of a metric come", "Running")
+def test_a_million_points_are_whole_though_their_server_was_killed_three_times(yard: Yard, row: Row) -> None:
+    witness = yard.witness_folder()
+    part = "w.points(250_000, each=False)\n"
+    run = yard.submit(part + "".join(f"w.wait('gate-{number}')\n{part}" for number in range(3)), witness)
+    for number in range(3):
+        gate = Gate(witness, f"gate-{number}")
+        gate.reached()
+        gate.open()  # the next points come while no server is there, and while one starts
+        yard.kill_server()
+        yard.look(run)
+    row.seconds = None
+    yard.end_of(run, within_s=600.0)
+    row.outcome = "goes on, Completed"
+    ends_well(yard, row, run, witness)
