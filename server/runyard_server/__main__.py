@@ -1,4 +1,4 @@
-"""``python -m runyard_server``: serves one workspace from its home."""
+"""``python -m runyard_server``: serves one workspace from its home; ``backup`` as its first word saves or restores one."""
 
 import argparse
 import fcntl
@@ -12,6 +12,11 @@ from runyard_server.settings import load
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and serves until told to stop; the process's exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["backup"]:
+        from runyard_server import backup
+
+        return backup.main(words[1:])
     parser = argparse.ArgumentParser(prog="runyard-server", description="Serves one runyard workspace.")
     parser.add_argument("--home", required=True, help="the workspace's folder; made where it does not exist")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
@@ -23,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--database", help="SQLAlchemy URL (default: SQLite in the home)")
     parser.add_argument("--embedded", action="store_true", help="end by itself after an hour with nothing to do")
     parser.add_argument("--json", action="store_true", help="say where it listens as a JSON document")
-    given = parser.parse_args(argv)
+    given = parser.parse_args(words)
     try:
         settings = load(
             given.home,

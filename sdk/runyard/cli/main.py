@@ -27,7 +27,7 @@ _GROUPS = [
     ("Run a script", ["submit", "run", "why", "rerun"]),
     ("Keep what comes of it", ["experiment", "model", "datastore"]),
     ("Where it runs", ["compute", "env"]),
-    ("The workspace and its server", ["workspace", "status", "up", "down", "sync", "clean"]),
+    ("The workspace and its server", ["workspace", "status", "up", "down", "sync", "clean", "backup", "restore"]),
 ]
 
 _EXAMPLES = """
@@ -42,6 +42,7 @@ runyard run list --json | jq -r '.[].id'      every command has --json
 def parser() -> CommandParser:
     """The whole command line."""
     from runyard.cli import (
+        backups,
         cleaning,
         computes,
         datastores,
@@ -58,7 +59,8 @@ def parser() -> CommandParser:
     add_common(top)
     top.common.add_argument("--version", action="version", version=_version(), help="print the version")
     commands = Commands(top, "COMMAND")
-    for module in (submit, runs, experiments, models, datastores, computes, environments, workspaces, server, cleaning):
+    looked_after = (workspaces, server, cleaning, backups)
+    for module in (submit, runs, experiments, models, datastores, computes, environments, *looked_after):
         module.add(commands)
     _describe(top, commands)
     return top

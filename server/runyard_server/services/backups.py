@@ -1,0 +1,285 @@
+"""Backups: the records as they were at one moment and every object that they name, taken while the server runs.
+
+A folder of backups holds ``objects`` (by digest: what is there is not copied again), ``datastores``, and for the newest
+backup its records (always a SQLite file, whatever the server's database is) and its logs of runs that had not ended.
+``backup.json`` names these two and is put in place last: a backup that was killed halfway leaves the one before.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sqlalchemy import create_engine, insert, select, text
+
+from runyard.errors import ServiceException, UserErrorException
+from runyard_server.artifacts.store import CLEANING_LOCK, FolderStore, is_digest_of
+from runyard_server.domain.clock import SystemClock
+from runyard_server.records import files as file_records
+from runyard_server.records import migrate, runs
+from runyard_server.records.engine import Database, create_all
+from runyard_server.records.tables import metadata
+from runyard_server.records.tables import runs as run_table
+from runyard_server.services.files import FileService
+from runyard_server.services.hub import Hub
+from runyard_server.services.logs import LogService
+from runyard_server.services.verification import VerificationService
+
+MANIFEST = "backup.json"
+IDENTITY = "workspace.json"
+_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a folder's newest backup is. ``records`` and ``logs`` are names in the folder."""
+
+    tables: str
+    made_at: float
+    records: str
+    records_sha256: str
+    logs: str
+    objects: int
+    copied_objects: int
+    copied_bytes: int
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What came back; ``faults`` says what is not as it was when it was written."""
+
+    runs: int
+    objects: int
+    faults: Sequence[str]
+
+
+def save(database: Database, home: Path, folder: Path) -> Backup:
+    """Adds a backup of the home to the folder, in place of the one before.
+
+    Raises:
+        ServiceException: a clean-up goes on, or an object that the records name is damaged.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made_at, mark = SystemClock().now(), uuid.uuid4().hex[:12]
+    records, logs = folder / f"records.{mark}.db", folder / f"logs.{mark}"
+    with _no_clean_up(home / "objects"):
+        # Before the records and after: a run may end between, and its logs become files.
+        _copy_tree(home / "logs", logs)
+        tables = _copy_records(database, records)
+        _copy_tree(home / "logs", logs)
+        needed = _needed(records)
+        store = FolderStore(folder / "objects", sync=True)
+        try:
+            copied, size_bytes = _copy_objects(home / "objects", store, needed)
+        finally:
+            store.close()
+    _copy_tree(home / "datastores", folder / "datastores")
+    with suppress(FileNotFoundError):
+        shutil.copyfile(home / IDENTITY, folder / IDENTITY)
+    backup = Backup(tables, made_at, records.name, _sha256(records), logs.name, len(needed), copied, size_bytes)
+    unfinished = folder / f"{MANIFEST}.{mark}"
+    with open(unfinished, "w", encoding="utf-8") as out:
+        json.dump(asdict(backup), out)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(unfinished, folder / MANIFEST)
+    for left in folder.iterdir():
+        if left.name not in (backup.records, backup.logs) and left.name.startswith(
+            ("records.", "logs.", MANIFEST + ".")
+        ):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return backup
+
+
+def restore(folder: Path, home: Path, verify: bool) -> Restored:
+    """Makes a new home of a folder's newest backup. Every object is hashed on its way.
+
+    Args:
+        verify: each run that had ended is proved too: what it wrote is what is stored.
+    Raises:
+        UserErrorException: there is no whole backup, or something lies at ``home`` already.
+    """
+    backup = _read(folder)
+    if home.exists() and any(home.iterdir()):
+        raise UserErrorException(f"{home} is not empty. A backup is restored into a new home: name another workspace.")
+    fresh = home.with_name(f"{home.name}.{uuid.uuid4().hex[:8]}.new")
+    fresh.mkdir(mode=0o700, parents=True)
+    try:
+        shutil.copyfile(folder / backup.records, fresh / "records.db")
+        (fresh / "records.db").chmod(0o600)
+        if _sha256(fresh / "records.db") != backup.records_sha256:
+            raise UserErrorException(
+                f"{folder / backup.records} is damaged: its bytes are not those that were written."
+            )
+        needed = _needed(fresh / "records.db")
+        store = FolderStore(fresh / "objects", sync=True)
+        faults = []
+        for digest in sorted(needed):
+            try:
+                _copy_object(folder / "objects", store, digest)
+            except ServiceException as fault:
+                faults.append(str(fault))
+        store.close()
+        _copy_tree(folder / backup.logs, fresh / "logs")
+        _copy_tree(folder / "datastores", fresh / "datastores")
+        with suppress(FileNotFoundError):
+            shutil.copyfile(folder / IDENTITY, fresh / IDENTITY)
+        count, found = _verify(fresh, verify)
+        if home.exists():
+            home.rmdir()
+        os.replace(fresh, home)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    return Restored(count, len(needed), [*faults, *found])
+
+
+def _read(folder: Path) -> Backup:
+    try:
+        return Backup(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserErrorException(
+            f"There is no whole backup in {folder}. `runyard backup {folder}` makes one."
+        ) from None
+    except (ValueError, TypeError) as fault:
+        raise UserErrorException(f"{folder / MANIFEST} cannot be read: {fault}. Is it another version's?") from fault
+
+
+@contextmanager
+def _no_clean_up(objects: Path) -> Iterator[None]:
+    objects.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(objects / CLEANING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServiceException("A clean-up of this workspace goes on. Make the backup when it has ended.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _copy_records(database: Database, target: Path) -> str:
+    """Writes all rows, as one transaction sees them, to a new SQLite file; gives the version of the tables."""
+    copy = create_engine(f"sqlite:///{target}")
+    create_all(copy)
+    if not database.is_sqlite:
+        source = database.engine.execution_options(isolation_level="REPEATABLE READ")
+    else:
+        source = database.engine  # a transaction of SQLite sees one moment
+    try:
+        with source.connect() as reading, copy.begin() as writing:
+            version = migrate.current(reading)
+            if version != migrate.HEAD:
+                raise ServiceException(
+                    f"The records are of version {version or 'none'}, and this runyard writes {migrate.HEAD}. Start the "
+                    "server once, then make the backup."
+                )
+            writing.execute(
+                text(f"CREATE TABLE {migrate.VERSION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+            )
+            writing.execute(text(f"INSERT INTO {migrate.VERSION_TABLE} VALUES (:version)"), {"version": version})
+            for table in metadata.sorted_tables:
+                rows = reading.execution_options(yield_per=_ROWS).execute(select(table))
+                for some in rows.mappings().partitions(_ROWS):
+                    writing.execute(insert(table), [dict(row) for row in some])
+    finally:
+        copy.dispose()
+    target.chmod(0o600)
+    return version
+
+
+def _needed(records: Path) -> set[str]:
+    database = Database(f"sqlite:///{records}")
+    try:
+        with database.read() as connection:
+            return {digest.hex() for digest in file_records.needed_digests(connection)}
+    finally:
+        database.close()
+
+
+def _copy_objects(source: Path, store: FolderStore, needed: set[str]) -> tuple[int, int]:
+    copied = size_bytes = 0
+    for digest in sorted(needed):
+        if store.size(digest) is None:
+            size_bytes += _copy_object(source, store, digest)
+            copied += 1
+    return copied, size_bytes
+
+
+def _copy_object(source: Path, store: FolderStore, digest: str) -> int:
+    """Copies one object; what is kept has the digest, or is not kept. Gives its size in bytes."""
+    path = source / digest[:2] / digest[2:]
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise ServiceException(f"The object {digest} is missing from {source}.") from None
+    try:
+        incoming = store.begin()
+        size = incoming.copy(opened, os.fstat(opened).st_size)
+        if incoming.digest() != digest and not is_digest_of(digest, path):
+            incoming.discard()
+            raise ServiceException(
+                f"The object {digest} in {source} is damaged: it has other bytes than its name says."
+            )
+        store.keep(incoming, digest)
+    finally:
+        os.close(opened)
+    return size
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """Copies files that are not there as they are here, each whole; what vanishes meanwhile is left as it was."""
+    for folder, _, names in os.walk(source):
+        place = target / Path(folder).relative_to(source)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in names:
+            file, copy = Path(folder) / name, place / name
+            with suppress(FileNotFoundError):
+                state = file.lstat()
+                if not file.is_symlink() and copy.exists():
+                    there = copy.stat()
+                    if (there.st_size, there.st_mtime_ns) == (state.st_size, state.st_mtime_ns):
+                        continue
+                if file.is_symlink():
+                    continue  # leads to what is not the workspace's
+                unfinished = place / f".{uuid.uuid4().hex}.new"
+                shutil.copy2(file, unfinished)
+                os.replace(unfinished, copy)
+
+
+def _verify(home: Path, prove: bool) -> tuple[int, list[str]]:
+    """The number of runs; what is wrong with those that had ended."""
+    database = Database(f"sqlite:///{home / 'records.db'}")
+    store = FolderStore(home / "objects")
+    try:
+        files = FileService(database, SystemClock(), store)
+        proofs = VerificationService(database, LogService(home / "logs", database, Hub()), files)
+        with database.read() as connection:
+            ids = list(connection.execute(select(run_table.c.id)).scalars())
+            ended = [run.id for run in runs.get_many(connection, ids) if run.status.is_terminal]
+        return len(ids), [
+            f"{run_id}: {said}" for run_id in (ended if prove else ()) for said in _faults(proofs, run_id)
+        ]
+    finally:
+        store.close()
+        database.close()
+
+
+def _faults(proofs: VerificationService, run_id: str) -> list[str]:
+    said = proofs.verify(run_id)
+    if said["ok"]:
+        return []
+    short = [each["name"] for each in said["streams"] if each["written"] not in (None, each["stored"])]
+    return [f"{name} is damaged or missing" for name in [*said["files"]["damaged"], *short]] or ["it cannot be proved"]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -1,0 +1,158 @@
+"""A backup is whole, whatever goes on while it is made, and what is restored is what was stored."""
+
+import hashlib
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from runyard.errors import ServiceException, UserErrorException
+from runyard.protocol.files import FileEntry, Manifest
+from runyard_server.artifacts.store import FolderStore
+from runyard_server.records import migrate, runs
+from runyard_server.records.engine import Database
+from runyard_server.services import backups
+from runyard_server.testing.file_server import FileServer
+
+
+class World(FileServer):
+    """A home with runs that have files."""
+
+    def __init__(self, home: Path, database: Database) -> None:
+        super().__init__(home, database)
+        self.home = home
+        with database.write() as connection:
+            connection.execute(text(f"CREATE TABLE {migrate.VERSION_TABLE} (version_num VARCHAR(32) NOT NULL)"))
+            connection.execute(text(f"INSERT INTO {migrate.VERSION_TABLE} VALUES ('{migrate.HEAD}')"))
+
+    def add(self, run_id: str, *contents: bytes) -> None:
+        self.add_run(run_id)
+        for number, content in enumerate(contents):
+            incoming = self.store.begin()
+            incoming.write(content)
+            digest = hashlib.sha256(content).hexdigest()
+            self.store.keep(incoming, digest)
+            answer = self.files.commit(run_id, Manifest([FileEntry(f"outputs/{number}", len(content), digest)]))
+            assert answer.id is not None
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path):  # type: ignore[no-untyped-def]
+    home = tmp_path / "home"
+    home.mkdir()
+    world = World(home, database)
+    yield world
+    world.close()
+
+
+def read_back(home: Path, run_id: str) -> list[bytes]:
+    database = Database(f"sqlite:///{home / 'records.db'}")
+    store = FolderStore(home / "objects")
+    try:
+        from runyard_server.domain.clock import SystemClock
+        from runyard_server.services.files import FileService
+
+        files = FileService(database, SystemClock(), store)
+        return [files.open(run_id, entry.path).location.read_bytes() for entry in files.list(run_id)]
+    finally:
+        store.close()
+        database.close()
+
+
+def test_what_is_restored_is_what_was_stored(world: World, tmp_path: Path) -> None:
+    world.add("first", b"a", b"b")
+    (world.home / "datastores" / "workspaceblobstore" / "data.csv").write_bytes(b"1,2")
+    backups.save(world.database, world.home, tmp_path / "backup")
+    restored = backups.restore(tmp_path / "backup", tmp_path / "new", verify=True)
+    assert (restored.runs, restored.objects, restored.faults) == (1, 2, [])
+    assert read_back(tmp_path / "new", "first") == [b"a", b"b"]
+    assert (tmp_path / "new/datastores/workspaceblobstore/data.csv").read_bytes() == b"1,2"
+    database = Database(f"sqlite:///{tmp_path / 'new' / 'records.db'}")
+    migrate.upgrade(database)  # a server opens it as it is
+    database.close()
+
+
+def test_the_next_backup_copies_only_what_is_new(world: World, tmp_path: Path) -> None:
+    world.add("first", b"a", b"b")
+    first = backups.save(world.database, world.home, tmp_path / "backup")
+    world.add("second", b"b", b"new")
+    second = backups.save(world.database, world.home, tmp_path / "backup")
+    assert (first.copied_objects, second.copied_objects, second.copied_bytes) == (2, 1, 3)
+    assert backups.restore(tmp_path / "backup", tmp_path / "new", verify=True).faults == []
+    assert read_back(tmp_path / "new", "second") == [b"b", b"new"]
+
+
+def test_a_backup_taken_while_runs_are_written_is_whole(world: World, tmp_path: Path) -> None:
+    stop, written = threading.Event(), threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            world.add(f"run-{number}", f"own {number}".encode(), b"shared")
+            number += 1
+            written.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert written.wait(60)
+        for _ in range(3):
+            backups.save(world.database, world.home, tmp_path / "backup")
+    finally:
+        stop.set()
+        writer.join()
+    restored = backups.restore(tmp_path / "backup", tmp_path / "new", verify=True)
+    assert restored.faults == [] and restored.runs >= 1
+
+
+def test_a_backup_that_is_killed_leaves_the_one_before(world: World, tmp_path: Path) -> None:
+    world.add("first", b"a")
+    backups.save(world.database, world.home, tmp_path / "backup")
+    world.add("second", b"b")
+    (entry,) = world.files.list("second")
+    world.store.path(entry.digest).write_bytes(b"x")  # damaged: the backup must not go on with it
+    with pytest.raises(ServiceException, match="damaged"):
+        backups.save(world.database, world.home, tmp_path / "backup")
+    restored = backups.restore(tmp_path / "backup", tmp_path / "new", verify=True)
+    assert (restored.runs, restored.faults) == (1, [])
+
+
+def test_a_damaged_object_of_a_backup_is_told(world: World, tmp_path: Path) -> None:
+    world.add("first", b"a", b"b")
+    backups.save(world.database, world.home, tmp_path / "backup")
+    (entry, _) = world.files.list("first")
+    (tmp_path / "backup" / "objects" / entry.digest[:2] / entry.digest[2:]).write_bytes(b"x")
+    restored = backups.restore(tmp_path / "backup", tmp_path / "new", verify=True)
+    assert any("damaged" in fault for fault in restored.faults)
+    assert any(fault.startswith("first: outputs/0") for fault in restored.faults)
+
+
+def test_a_home_that_is_there_is_never_written_over(world: World, tmp_path: Path) -> None:
+    backups.save(world.database, world.home, tmp_path / "backup")
+    with pytest.raises(UserErrorException, match="is not empty"):
+        backups.restore(tmp_path / "backup", world.home, verify=False)
+
+
+def test_a_folder_without_a_whole_backup_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserErrorException, match="no whole backup"):
+        backups.restore(tmp_path, tmp_path / "new", verify=False)
+
+
+def test_a_backup_and_a_clean_up_shut_each_other_out(world: World, tmp_path: Path) -> None:
+    with world.store.sweeping(), pytest.raises(ServiceException, match="clean-up"):
+        backups.save(world.database, world.home, tmp_path / "backup")
+
+
+def test_logs_of_a_run_that_goes_on_are_kept(world: World, tmp_path: Path) -> None:
+    world.add("first")
+    log = world.home / "logs" / "first" / "azureml-logs" / "70_driver_log.txt"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"so far\n")
+    backups.save(world.database, world.home, tmp_path / "backup")
+    log.write_bytes(b"so far\nand more\n")
+    backups.save(world.database, world.home, tmp_path / "backup")
+    backups.restore(tmp_path / "backup", tmp_path / "new", verify=False)
+    assert (tmp_path / "new" / log.relative_to(world.home)).read_bytes() == b"so far\nand more\n"
+    with Database(f"sqlite:///{tmp_path / 'new' / 'records.db'}").read() as connection:
+        assert runs.find(connection, "first") is not None
