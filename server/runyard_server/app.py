@@ -43,6 +43,7 @@ from runyard_server.api import (
 from runyard_server.api.bodies import JsonRoute
 from runyard_server.api.mlflow import artifacts as mlflow_artifacts
 from runyard_server.api.mlflow import experiments as mlflow_experiments
+from runyard_server.api.mlflow import imports as mlflow_imports
 from runyard_server.api.mlflow import inputs as mlflow_inputs
 from runyard_server.api.mlflow import logged_models as mlflow_logged_models
 from runyard_server.api.mlflow import metrics as mlflow_metrics
@@ -132,6 +133,7 @@ MLFLOW_ROUTERS = [
     mlflow_logged_models.router,
     mlflow_model_names.router,
     mlflow_model_versions.router,
+    mlflow_imports.router,
 ]
 
 

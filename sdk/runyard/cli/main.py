@@ -25,7 +25,7 @@ BROKEN_PIPE = 141  # what a shell gives to a command that a closed pipe ended
 
 _GROUPS = [
     ("Run a script", ["submit", "run", "why", "rerun"]),
-    ("Keep what comes of it", ["experiment", "model", "datastore"]),
+    ("Keep what comes of it", ["experiment", "model", "datastore", "import"]),
     ("Where it runs", ["compute", "env"]),
     ("The workspace and its server", ["workspace", "status", "up", "down", "sync", "clean", "backup", "restore"]),
 ]
@@ -48,6 +48,7 @@ def parser() -> CommandParser:
         datastores,
         environments,
         experiments,
+        imports,
         models,
         runs,
         server,
@@ -59,8 +60,9 @@ def parser() -> CommandParser:
     add_common(top)
     top.common.add_argument("--version", action="version", version=_version(), help="print the version")
     commands = Commands(top, "COMMAND")
+    kept = (experiments, models, datastores, imports)
     looked_after = (workspaces, server, cleaning, backups)
-    for module in (submit, runs, experiments, models, datastores, computes, environments, *looked_after):
+    for module in (submit, runs, *kept, computes, environments, *looked_after):
         module.add(commands)
     _describe(top, commands)
     return top

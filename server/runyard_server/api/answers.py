@@ -20,6 +20,7 @@ from runyard.protocol.models import ModelRecord
 from runyard.protocol.runs import RunEvent, RunRecord
 from runyard_server.api.mlflow import artifacts as mlflow_artifacts
 from runyard_server.api.mlflow import experiments as mlflow_experiments
+from runyard_server.api.mlflow import imports as mlflow_imports
 from runyard_server.api.mlflow import logged_models as mlflow_models
 from runyard_server.api.mlflow import metrics as mlflow_metrics
 from runyard_server.api.mlflow import model_names as mlflow_names
@@ -350,6 +351,10 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/2.0/mlflow/runs/update"): Answer(mlflow_runs.OneRunInfo, more=(404, CLASH)),
     ("GET", "/api/2.0/mlflow/runs/get"): Answer(mlflow_runs.OneRun, more=(404,)),
     ("POST", "/api/2.0/mlflow/runs/search"): Answer(mlflow_runs.RunPage, more=(404,)),
+    ("POST", "/api/2.0/mlflow/imports/experiments"): Answer(mlflow_imports.ExperimentHere, more=(404,)),
+    ("POST", "/api/2.0/mlflow/imports/runs"): Answer(mlflow_imports.RunHere, more=(404,)),
+    ("POST", "/api/2.0/mlflow/imports/logged-models"): Answer(mlflow_imports.RunHere, more=(404,)),
+    ("POST", "/api/2.0/mlflow/imports/model-versions"): Answer(mlflow_imports.VersionHere, more=(404,)),
     ("POST", "/api/2.0/mlflow/runs/delete"): Answer(Nothing, more=(404,)),
     ("POST", "/api/2.0/mlflow/runs/restore"): Answer(Nothing, more=(404,)),
     ("POST", "/api/2.0/mlflow/runs/set-tag"): Answer(Nothing, more=(404,)),

@@ -34,9 +34,11 @@ def get_or_create(connection: Connection, name: str, now: float) -> ExperimentRe
     return found
 
 
-def create(connection: Connection, name: str, now: float, tags: dict[str, str]) -> ExperimentRecord | None:
-    """A new experiment; None where one of that name is here. Call inside ``write``."""
-    record = ExperimentRecord(id=str(uuid.uuid4()), name=name, created_at=now, tags=tags)
+def create(
+    connection: Connection, name: str, now: float, tags: dict[str, str], experiment_id: str | None = None
+) -> ExperimentRecord | None:
+    """A new experiment; None where one of that name or id is here. Call inside ``write``."""
+    record = ExperimentRecord(id=experiment_id or str(uuid.uuid4()), name=name, created_at=now, tags=tags)
     row = {"id": record.id, "name": name, "created_at": now, "tags": tags, "last_number": 0}
     return record if connection.execute(_insert_ignoring(connection).values(**row)).rowcount else None
 

@@ -52,9 +52,10 @@ class ModelFilter:
 
 
 def add(connection: Connection, record: ModelRecord, request_id: str | None = None) -> ModelRecord:
-    """Inserts ``record`` as the next version of its name; gives it with its id and version.
+    """Inserts ``record`` as the next version of its name, or as the version that it has; gives it with its id.
 
-    A ``request_id`` that this name has seen gives the version that was made for it, and no new one.
+    A ``request_id`` that this name has seen gives the version that was made for it, and no new one; so does a version
+    that is here.
     """
     lock(connection, record.name)
     if request_id is not None:
@@ -62,7 +63,12 @@ def add(connection: Connection, record: ModelRecord, request_id: str | None = No
         row = connection.execute(select(models).where(*seen)).mappings().first()
         if row is not None:
             return _record(row)
-    version = _next_version(connection, record.name)
+    if record.version:
+        there = get(connection, record.name, record.version)
+        if there is not None:
+            return there
+        _pass_version(connection, record.name, record.version)
+    version = record.version or _next_version(connection, record.name)
     stored = replace(record, version=version, id=f"{record.name}:{version}")
     values = {key: value for key, value in to_json(stored).items() if key != "id"}
     connection.execute(insert(models).values(request_id=request_id, **values))
@@ -174,6 +180,12 @@ def _next_version(connection: Connection, name: str) -> int:
     number = update(model_numbers).where(model_numbers.c.name == name)
     number = number.values(last_version=model_numbers.c.last_version + 1)
     return int(connection.execute(number.returning(model_numbers.c.last_version)).scalar_one())
+
+
+def _pass_version(connection: Connection, name: str, version: int) -> None:
+    """Versions count on from this one, where they have not come that far."""
+    behind = model_numbers.c.name == name, model_numbers.c.last_version < version
+    connection.execute(update(model_numbers).where(*behind).values(last_version=version))
 
 
 def _conditions(connection: Connection, wanted: ModelFilter) -> list[ColumnElement[bool]]:

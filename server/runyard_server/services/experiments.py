@@ -30,15 +30,21 @@ class ExperimentService:
         with self._database.write() as connection:
             return records.get_or_create(connection, name, self._clock.now())
 
-    def create(self, name: str, tags: dict[str, str]) -> ExperimentRecord | None:
-        """A new experiment with these tags; None where one of that name is here.
+    def create(
+        self, name: str, tags: dict[str, str], experiment_id: str | None = None, created_at: float | None = None
+    ) -> ExperimentRecord | None:
+        """A new experiment with these tags; None where one of that name or id is here.
 
+        Args:
+            experiment_id: the id that it has had elsewhere; default: a new one.
+            created_at: when it was made, where that was before now.
         Raises:
             ExperimentException: the name is against the rules.
         """
         check_experiment_name(name)
+        at = self._clock.now() if created_at is None else created_at
         with self._database.write() as connection:
-            return records.create(connection, name, self._clock.now(), tags)
+            return records.create(connection, name, at, tags, experiment_id)
 
     def find(self, name: str) -> ExperimentRecord | None:
         """The experiment of that name, None where there is none."""

@@ -47,13 +47,18 @@ class ModelService:
         self._store = store
         self._files = files
 
-    def register(self, spec: ModelSpec) -> ModelRecord | ManifestAnswer:
+    def register(
+        self, spec: ModelSpec, version: int = 0, created_at: float | None = None
+    ) -> ModelRecord | ManifestAnswer:
         """Registers a model as the next version of its name.
 
         Its files are those sent (``spec.files``), or else those of the run ``spec.run_id`` at
         ``spec.model_path`` (a file or a folder; default: the model's name). Where the store lacks
         some of those sent, nothing is registered and the answer names their digests.
 
+        Args:
+            version: the number that it has had elsewhere; where that is here, nothing happens and it is given back.
+            created_at: when it was registered, where that was before now.
         Raises:
             ModelException: a name against the rules, an unknown framework, a framework's version
                 without a framework, no files.
@@ -71,8 +76,8 @@ class ModelService:
         record = ModelRecord(
             id="",
             name=spec.name,
-            version=0,
-            created_at=self._clock.now(),
+            version=version,
+            created_at=self._clock.now() if created_at is None else created_at,
             root=root,
             files=list(files),
             run_id=spec.run_id,

@@ -100,6 +100,7 @@ class RunService:
         type: str = "azureml.interactive",
         beats: bool = True,
         started_at: float | None = None,
+        ended: tuple[RunStatus, float] | None = None,
     ) -> RunRecord:
         """Makes a run whose process the caller itself is; it is Running from the start.
 
@@ -107,6 +108,8 @@ class RunService:
             beats: whether the caller gives signs of life. Where it does not, the run goes on until the caller ends
                 it, or the run above it has ended.
             started_at: when it began, where that was before now.
+            ended: how and when it ended, where that is past too. It is at its end from the first moment: nothing that
+                looks after runs that go on ever sees it.
         """
         check_experiment_name(spec.experiment)
         now = self._clock.now() if started_at is None else started_at
@@ -137,7 +140,11 @@ class RunService:
             records.add_jobs(connection, run_id, 1, [[]])
             records.set_handles(connection, run_id, 1, [handle], now)
             records.touch(connection, run_id, now)
-            return record
+            if ended is None:
+                return record
+            status, at = ended
+            records.move(connection, run_id, status, Reason.ENDED_BY_CALLER, at, by=by)
+            return records.get(connection, run_id)
 
         def is_same(there: RunRecord) -> bool:
             with self._database.read() as connection:

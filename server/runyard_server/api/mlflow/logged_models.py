@@ -317,7 +317,7 @@ def _model(request: Request, record: RunRecord, last: Mapping[str, Points]) -> L
         last_updated_timestamp_ms=words.milliseconds(record.ended_at or record.created_at),
         artifact_uri=words.artifact_uri(record, experiment_id),
         status=_STATUS.get(record.status, _PENDING),
-        tags=words.pairs(record.tags),
+        tags=words.pairs({key: value for key, value in record.tags.items() if key != words.IMPORTED}),
     )
     if MODEL_TYPE in record.properties:
         info["model_type"] = record.properties[MODEL_TYPE]

@@ -93,7 +93,7 @@ def create(said: NewVersion, request: Request) -> Any:
         description=said.description or None,
     )
     try:
-        record = held.models.register(_with_files(request, said, spec))
+        record = held.models.register(with_files(request, said, spec))
     except ModelPathNotFoundException as fault:
         raise invalid(f"Invalid model version source: '{said.source[:200]}'. {fault}") from None
     assert isinstance(record, ModelRecord)
@@ -104,7 +104,13 @@ def create(said: NewVersion, request: Request) -> Any:
     return {"model_version": model_words.version(record, name)}
 
 
-def _with_files(request: Request, said: NewVersion, spec: ModelSpec) -> ModelSpec:
+def numbers(request: Request, name: str) -> set[int]:
+    """The versions of a name that are here."""
+    listed = services(request).models.list(ModelFilter(name=name, limit=MOST_SEARCHED)).models
+    return {record.version for record in listed}
+
+
+def with_files(request: Request, said: NewVersion, spec: ModelSpec) -> ModelSpec:
     """The spec with where its files are: in the files of a run, or listed. Raises MlflowRefusal, PermissionDeniedError."""
     scheme, _, rest = said.source.partition(":/")
     rest = rest.removeprefix("/") if scheme != "mlflow-artifacts" else rest

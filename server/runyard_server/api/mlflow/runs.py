@@ -146,7 +146,7 @@ def create(said: NewRun, request: Request) -> Any:
     tags = checked_tags(words.as_dict(said.tags))
     if said.user_id:
         tags.setdefault(words.USER, said.user_id)
-    parent, own = _parent(request, tags.get(words.PARENT)), request.state.identity.run_id
+    parent, own = parent_of(request, tags.get(words.PARENT)), request.state.identity.run_id
     if own is not None and (parent is None or not held.runs.is_below(parent, own)):
         parent = find(request, own)
     changes = changes_of(tags)
@@ -258,7 +258,8 @@ def changes_of(tags: dict[str, str]) -> RunChanges:
     return RunChanges(tags=kept or None, display_name=tags.get(words.RUN_NAME), description=tags.get(words.NOTE))
 
 
-def _parent(request: Request, run_id: str | None) -> RunRecord | None:
+def parent_of(request: Request, run_id: str | None) -> RunRecord | None:
+    """The run that another one names as its parent; None where there is none such here."""
     if not run_id:
         return None
     try:

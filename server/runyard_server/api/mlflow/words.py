@@ -26,6 +26,7 @@ DEFAULT_EXPERIMENT, DEFAULT_EXPERIMENT_ID = "Default", "0"
 
 # Tags and properties by which we remember what MLflow says and we have no field for.
 SHOWN_NAME = "mlflow.experimentName"
+IMPORTED = "mlflow.imported"  # what a run was like elsewhere, when all of it had been brought here
 INPUT_DATASET, INPUT_MODEL, OUTPUT_MODEL = "mlflow.dataset.", "mlflow.input.", "mlflow.output."
 LOGGED_MODEL = "mlflow.model"  # a run's type
 
@@ -233,7 +234,8 @@ def run_info(record: RunRecord, experiment_id_: str) -> RunInfo:
 def tags(record: RunRecord) -> dict[str, str]:
     """A run's tags as MLflow has them."""
     own = {RUN_NAME: record.display_name or record.id, NOTE: record.description, PARENT: record.parent_id}
-    return {**record.tags, **{key: value for key, value in own.items() if value is not None}}
+    kept = {key: value for key, value in record.tags.items() if key != IMPORTED}
+    return {**kept, **{key: value for key, value in own.items() if value is not None}}
 
 
 def parameters(record: RunRecord) -> dict[str, str]:
