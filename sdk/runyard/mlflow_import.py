@@ -19,6 +19,7 @@ from runyard.transport.base import Transport
 
 MARK = "mlflow.imported"
 _PARENT = "mlflow.parentRunId"
+_NOBODY = "unknown"  # MLflow's word for a user where nobody was named
 _BATCH, _PAIRS = 1000, 100  # of one request, as MLflow has it
 _RUNS, _POINTS = 100, 20000  # on one page
 _FILES, _FILES_BYTES = 500, 256 << 20  # of one portion on this machine's disk
@@ -124,7 +125,7 @@ class Import:
         self._seen.add(run_id)
         tags = {tag["key"]: tag.get("value", "") for tag in data.get("tags") or ()}
         self._parent_first(tags.get(_PARENT), level)
-        files = self._files_of_run(run_id, info)
+        files, user = self._files_of_run(run_id, info), info.get("user_id") or _NOBODY
         here = self._target.post(
             "imports/runs",
             {
@@ -135,7 +136,7 @@ class Import:
                 "status": info.get("status") or "RUNNING",
                 "end_time": _whole(info.get("end_time")) or None,
                 "run_name": info.get("run_name") or None,
-                "user_id": info.get("user_id") or None,
+                "user_id": user if user != _NOBODY else None,
                 "tags": [{"key": key, "value": value} for key, value in tags.items()],
             },
         )
@@ -432,7 +433,7 @@ def _told(value: float) -> Any:
 def _mark(said: Dict[str, Any], files: Iterable[File]) -> str:
     """What a run is like there, in one word: it changes with everything that its server tells of it."""
     told = {"said": said, "files": sorted((file.path, file.size or 0) for file in files)}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8")).hexdigest()
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8")).hexdigest()[:16]
 
 
 def _plain(uri: str) -> str:

@@ -156,7 +156,9 @@ def test_an_import_that_was_killed_is_gone_on_with(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     experiment, parent, child = seeded(source, elsewhere, tmp_path, "plums all")
-    many = [{"key": "many", "step": step, "value": step / 7, "timestamp": 1_700_000_000_000 + step} for step in range(900)]
+    many = [
+        {"key": "many", "step": step, "value": step / 7, "timestamp": 1_700_000_000_000 + step} for step in range(900)
+    ]
     source.post("runs/log-batch", {"run_id": parent, "metrics": many})
     # As it is after a kill: the runs were made, some of the numbers and none of the files had come.
     here = api_of(workspace)

@@ -18,7 +18,7 @@ points = [
     Metric("loss", math.inf, 1_700_000_002_000, 2),
     Metric("loss", -math.inf, 1_700_000_003_000, 3),
     Metric("loss", 1 / 3, 1_700_000_003_001, 4),
-    Metric("loss", 0.25, 1_700_000_003_001, 4),
+    Metric("loss", 0.25, 1_700_000_003_002, 4),
     Metric("val loss", 1e-300, 1_700_000_003_001, -5),
 ]
 client.log_batch(parent.info.run_id, points, [Param("lr", "0.1"), Param("empty", "")], [RunTag("a key", "a välue\n")])
@@ -45,7 +45,9 @@ deleted = client.create_run(experiment)
 client.delete_run(deleted.info.run_id)
 client.delete_experiment(client.create_experiment("deleted"))
 
-logged = mlflow.create_external_model("net", params={"depth": "3"}, tags={"kind": "test"}, source_run_id=child.info.run_id)
+logged = mlflow.create_external_model(
+    "net", params={"depth": "3"}, tags={"kind": "test"}, source_run_id=child.info.run_id
+)
 
 source = f"{client.get_run(child.info.run_id).info.artifact_uri}/model"
 client.create_registered_model("apples", tags={"owner": "me"}, description="of apples")
