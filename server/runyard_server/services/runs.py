@@ -213,6 +213,11 @@ class RunService:
         with self._database.read() as connection:
             return records.get(connection, run_id)
 
+    def was_deleted(self, run_id: str) -> bool:
+        """Whether there was a run of that id, which has been deleted for good."""
+        with self._database.read() as connection:
+            return deleted_runs.find(connection, run_id) is not None
+
     def list(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """Runs that match, newest first."""
         with self._database.read() as connection:

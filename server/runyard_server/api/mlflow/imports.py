@@ -234,7 +234,7 @@ def _there(request: Request, run_id: str, mark: str) -> RunRecord | RunHere | No
     try:
         record = services(request).runs.get(run_id)
     except UnknownRunError:
-        return None
+        return _here(is_deleted=True) if services(request).runs.was_deleted(run_id) else None
     if record.spec is not None:
         raise exists(f"The run {run_id} is here already, and was submitted here. It stays as it is.")
     if words.is_deleted(record):
