@@ -97,9 +97,7 @@ def _run(arguments: List[str]) -> Tuple[int, Any]:
     from runyard import embedded
 
     command, _ = embedded.server_command()
-    done = subprocess.run(
-        command + ["backup"] + arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True
-    )
+    done = subprocess.run(command + ["backup"] + arguments, capture_output=True, text=True)
     if not done.stdout:
         sys.stderr.write(done.stderr)
         return done.returncode or 1, None

@@ -169,10 +169,9 @@ def _copy_records(database: Database, target: Path) -> str:
     """Writes all rows, as one transaction sees them, to a new SQLite file; gives the version of the tables."""
     copy = create_engine(f"sqlite:///{target}")
     create_all(copy)
+    source = database.engine  # a transaction of SQLite sees one moment
     if not database.is_sqlite:
-        source = database.engine.execution_options(isolation_level="REPEATABLE READ")
-    else:
-        source = database.engine  # a transaction of SQLite sees one moment
+        source = source.execution_options(isolation_level="REPEATABLE READ")
     try:
         with source.connect() as reading, copy.begin() as writing:
             version = migrate.current(reading)
