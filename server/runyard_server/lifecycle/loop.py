@@ -190,7 +190,10 @@ class Lifecycle:
             ports.fence.end(done.id, move.run.attempt)
         self._unfinished.put(done)
         if done.status.is_terminal:
-            ports.closing.forget(done)
+            try:
+                ports.closing.forget(done)
+            except Exception:  # the run has ended all the same
+                log.exception("What %s has left could not be cleared away; the next start of the server does it", done.id)
         ports.hub.publish(done.id)
 
     def _read_all(self) -> None:

@@ -161,11 +161,20 @@ def chunks(connection: Connection, run_ids: Sequence[str], name: str | None) -> 
         yield row[0], row[1], Chunk(row[2], row[3], row[4])
 
 
-def newest_chunk(connection: Connection, run_id: str, name: str) -> Chunk | None:
+def newest_chunks(connection: Connection, run_id: str, name: str, points: int) -> list[Chunk]:
+    """The chunks in which the last ``points`` of a metric lie, in order; all of them where it has fewer."""
     columns = metric_chunks.c
-    query = select(columns.kind, columns.count, columns.data).where(columns.run_id == run_id, columns.name == name)
-    row = connection.execute(query.order_by(columns.id.desc()).limit(1)).first()
-    return None if row is None else Chunk(*row)
+    of_metric = (columns.run_id == run_id) & (columns.name == name)
+    # Each has a point at least.
+    sizes = select(columns.id, columns.count).where(of_metric).order_by(columns.id.desc()).limit(points)
+    wanted, held = [], 0
+    for id_, count in connection.execute(sizes):
+        if held >= points:
+            break
+        wanted.append(id_)
+        held += count
+    query = select(columns.kind, columns.count, columns.data).where(columns.id.in_(wanted)).order_by(columns.id)
+    return [Chunk(*row) for row in connection.execute(query)]
 
 
 def last_points(

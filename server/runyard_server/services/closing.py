@@ -1,5 +1,6 @@
 """The end of a run: its logs become files of its record, its metrics are packed, and what its nodes left is cleared away."""
 
+import logging
 import shutil
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from runyard_server.services.datasets import DatasetService
 from runyard_server.services.files import FileService
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
+
+log = logging.getLogger(__name__)
 
 
 class ClosingService:
@@ -86,11 +89,17 @@ class ClosingService:
         """Closes the runs whose server died between their last move and this, and clears away what deleted ones left."""
         names = {*self._logs.run_ids(), *self._assignments.run_ids()}
         for name in sorted(names):
-            with self._database.read() as connection:
-                run = runs.find(connection, name)
-                gone = run is None and deleted_runs.find(connection, name) is not None
-            if gone:
-                self.clear(name)
-            if run is not None and run.status.is_terminal:
-                self.keep_logs(run)
-                self.forget(run)
+            try:
+                self._sweep(name)
+            except Exception:  # of one run, which the next start looks at again
+                log.exception("What %s has left could not be cleared away", name)
+
+    def _sweep(self, name: str) -> None:
+        with self._database.read() as connection:
+            run = runs.find(connection, name)
+            gone = run is None and deleted_runs.find(connection, name) is not None
+        if gone:
+            self.clear(name)
+        if run is not None and run.status.is_terminal:
+            self.keep_logs(run)
+            self.forget(run)

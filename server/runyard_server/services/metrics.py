@@ -148,8 +148,10 @@ class MetricService:
         new = dict(metrics)
         for name, points in last.items():
             if pack(points) == pack(tail(metrics[name], 1)):
-                chunk = records.newest_chunk(connection, run_id, name)
-                if chunk is not None and pack(tail(unpack(chunk), len(new[name].values))) == pack(new[name]):
+                count = len(new[name].values)
+                # They may be in several: what was whole was sealed when they came.
+                stored = unpack(merge(records.newest_chunks(connection, run_id, name, count)))
+                if pack(tail(stored, count)) == pack(new[name]):
                     del new[name]
         return new
 

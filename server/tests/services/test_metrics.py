@@ -20,7 +20,7 @@ from runyard.errors import (
     UserErrorException,
 )
 from runyard.protocol.system_metrics import name_of
-from runyard_server.domain.metric_chunks import Summary
+from runyard_server.domain.metric_chunks import Points, Summary
 from runyard_server.records import streams
 from runyard_server.records.engine import Database, create_all
 from runyard_server.records.tables import experiments, metric_chunks, metric_outlines, runs
@@ -431,3 +431,18 @@ def test_any_chopping_and_resending_gives_the_same_result(
         n: (s.type, s.summary.count, s.summary.min, s.summary.max, s.summary.last)
         for n, s in (of_chopped or {}).items()
     }
+
+
+@pytest.mark.parametrize("before", [0, 1, module.SEALED_POINTS - 200, module.SEALED_POINTS])
+def test_a_request_that_is_sent_again_adds_nothing_where_a_part_of_it_was_sealed(
+    service: MetricService, before: int
+) -> None:
+    def points(first: int, count: int) -> Points:
+        numbers = range(first, first + count)
+        return Points(list(numbers), [float(number) for number in numbers], [number / 7 for number in numbers])
+
+    for first in range(0, before, 500):
+        service.add("r1", {"x": points(first, min(500, before - first))})
+    for _ in range(3):
+        service.add("r1", {"x": points(before, 1000)})
+    assert values_of(service) == [number / 7 for number in range(before + 1000)]
