@@ -77,6 +77,16 @@ def test_the_next_server_closes_what_its_predecessor_had_not(yard: Yard, ended: 
     assert not (yard.home / "logs" / ended).exists()
 
 
+def test_a_run_that_cannot_be_closed_keeps_no_other_waiting(yard: Yard, ended: str) -> None:
+    damaged = yard.running(Play(lines=1))
+    yard.until(yard.has_ended(damaged))
+    for run_id, name in ((damaged, "a name\a.txt"), (ended, "75_job_post-0.txt")):
+        (yard.home / "logs" / run_id / "azureml-logs").mkdir(parents=True)
+        (yard.home / "logs" / run_id / "azureml-logs" / name).write_bytes(b"the last words\n")
+    yard.restart()
+    assert (yard.home / "logs" / damaged).exists() and not (yard.home / "logs" / ended).exists()
+
+
 def test_folders_of_runs_that_are_not_known_or_have_not_ended_are_left_alone(yard: Yard) -> None:
     run_id = yard.running(Play(lines=None))
     (yard.home / "runs" / "somebody-elses").mkdir()
