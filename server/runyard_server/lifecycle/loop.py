@@ -193,7 +193,9 @@ class Lifecycle:
             try:
                 ports.closing.forget(done)
             except Exception:  # the run has ended all the same
-                log.exception("What %s has left could not be cleared away; the next start of the server does it", done.id)
+                log.exception(
+                    "What %s has left could not be cleared away; the next start of the server does it", done.id
+                )
         ports.hub.publish(done.id)
 
     def _read_all(self) -> None:

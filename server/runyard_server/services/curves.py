@@ -18,6 +18,7 @@ AXES = (STEP, ELAPSED, TIME)
 PLACE = "place"  # what takes the place of steps where there are none
 MOST_WIDTH = 4000
 MOST_CURVES = 5000
+MOST_POINTS = 500_000
 
 Range = tuple[float | None, float | None]
 
@@ -43,10 +44,16 @@ class Curve:
 
 
 class CurveService:
-    """Gives curves; reads of a long one little more than is drawn."""
+    """Gives curves; reads of a long one little more than is drawn.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        most_points: where whole curves that are asked for at once have more of them, each is drawn from its outlines
+            as far as it has any, however wide the picture is: none of its leasts and greatests is lost by that.
+    """
+
+    def __init__(self, database: Database, most_points: int = MOST_POINTS) -> None:
         self._database = database
+        self._most_points = most_points
 
     def of(
         self,
@@ -75,8 +82,10 @@ class CurveService:
                 began[run_id] = run.started_at or run.created_at
             heads = records.chunk_heads(connection, run_ids, names)
             asked = [(run_id, name) for run_id in run_ids for name in names if (run_id, name) in heads]
+            points = sum(head.count for each in asked for head in heads[each])
+            finest = 0 if points > self._most_points and low is None and high is None else width * BLOCK
             return [
-                _curve(connection, run_id, name, heads[run_id, name], width, axis, began[run_id], (low, high))
+                _curve(connection, run_id, name, heads[run_id, name], width, finest, axis, began[run_id], (low, high))
                 for run_id, name in asked
             ]
 
@@ -103,10 +112,12 @@ def _curve(
     name: str,
     heads: Sequence[ChunkHead],
     width: int,
+    finest: int,
     axis: str,
     began_at: float,
     asked: Range,
 ) -> Curve:
+    """One of them. ``finest``: from how many points in sight on its outlines do."""
     # What has no outline is short, and read in any case; whether it has steps is known only then.
     loose = records.chunks_by_id(connection, [head.id for head in heads if not head.is_outlined])
     before, counted = {}, 0
@@ -124,7 +135,7 @@ def _curve(
         seen = _in_sight(seen, spans, low, high)
     line = Line()
     ids = [head.id for head in seen]
-    if shown >= width * BLOCK:
+    if shown >= finest:
         outlines, chunks = records.outlines_by_id(connection, ids), loose
     else:
         outlines, chunks = {}, {**loose, **records.chunks_by_id(connection, ids)}

@@ -142,6 +142,21 @@ def test_many_runs_and_metrics_come_in_the_order_in_which_they_were_asked_for(
     assert [(one.run_id, one.name) for one in found] == [("r2", "short"), ("r1", "short"), ("r1", "long")]
 
 
+def test_of_very_many_points_outlines_are_drawn_on_a_wide_picture_too(
+    long: MetricService, curves: CurveService, database: Database
+) -> None:
+    wide = 4000
+    assert wide * BLOCK > COUNT
+    exact = only(curves.of(["r1"], ["long"], wide))
+    rough = only(CurveService(database, most_points=COUNT - 1).of(["r1"], ["long"], wide))
+    assert len(rough.values) < len(exact.values) / 4
+    finite = [[value for value in one.values if math.isfinite(value)] for one in (exact, rough)]
+    assert (min(finite[0]), max(finite[0])) == (min(finite[1]), max(finite[1]))
+    assert (rough.xs[0], rough.xs[-1], rough.count) == (exact.xs[0], exact.xs[-1], exact.count)
+    near = only(CurveService(database, most_points=0).of(["r1"], ["long"], wide, low=10, high=20))
+    assert list(near.xs) == [*range(8, 23, 2)]
+
+
 def test_what_cannot_be_answered_is_refused_with_what_can(metrics: MetricService, curves: CurveService) -> None:
     with pytest.raises(UnknownRunError):
         curves.of(["missing"], ["x"], 10)
