@@ -1,19 +1,22 @@
 """What of MLflow's REST API an import speaks: to any server that has it, ours too."""
 
 import base64
+import http.client
 import json as json_
 import os
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from typing import Any, BinaryIO, Dict, Iterator, Optional
 from urllib.parse import quote, urlencode, urlsplit
 
-from runyard.errors import RunyardError, ServerUnavailableError, UserErrorException
+from runyard.errors import RunyardError, ServerUnavailableError, StorageFullError, UserErrorException
 
 API, OLDER_PAGES = "/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/"
 _TRIES = 4
 _BLOCK = 1 << 20
+_BROKEN = (OSError, http.client.HTTPException)
 _PATIENCE_S = 120.0  # for a byte: a server may fetch a file from elsewhere first
 
 
@@ -32,9 +35,13 @@ class MlflowApi:
     Args:
         address: where it answers.
         authorization: what is sent as that header; "" for none.
+        who: what it is called where it does not answer.
+        is_ours: it is on this machine or our own server, to which no proxy stands between.
     """
 
-    def __init__(self, address: str, authorization: str = "") -> None:
+    def __init__(
+        self, address: str, authorization: str = "", who: str = "The MLflow server", is_ours: bool = False
+    ) -> None:
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserErrorException("{!r} is no address of an MLflow server: http://host:port.".format(address))
@@ -45,7 +52,9 @@ class MlflowApi:
             )
         self.address = address.rstrip("/")
         self._authorization = authorization
-        self._opener = urllib.request.build_opener(_Refuse)
+        self._who = who
+        direct = [urllib.request.ProxyHandler({})] if is_ours else []
+        self._opener = urllib.request.build_opener(_Refuse, *direct)
 
     def get(self, route: str, **query: Any) -> Any:
         """The answer to a question; ``route`` below ``/api/2.0/mlflow/``."""
@@ -76,14 +85,14 @@ class MlflowApi:
                     size = 0
                     piece = answer.read(_BLOCK)
                     while piece:
-                        target.write(piece)
+                        _write(target, piece)
                         size += len(piece)
                         piece = answer.read(_BLOCK)
                 if said is not None and int(said) != size:
                     raise OSError("{} of {} bytes came".format(size, said))
-                target.flush()
+                _write(target, b"")
                 return size
-            except OSError as broken:
+            except _BROKEN as broken:
                 self._again(broken, left)
         raise AssertionError("unreachable")
 
@@ -94,7 +103,7 @@ class MlflowApi:
                 with self._open(method, path, query, body) as answer:
                     whole = answer.read()
                 break
-            except OSError as broken:
+            except _BROKEN as broken:
                 self._again(broken, left)
         try:
             return json_.loads(whole or b"{}")
@@ -136,8 +145,8 @@ class MlflowApi:
     def _again(self, broken: Exception, left: int) -> None:
         if not left:
             raise ServerUnavailableError(
-                "The MLflow server at {} does not answer ({}). What was brought stays; go on with the same command.".format(
-                    self.address, broken
+                "{} at {} does not answer ({}). What was brought stays; go on with the same command.".format(
+                    self._who, self.address, broken
                 )
             ) from broken
         time.sleep(0.2 * 4 ** (_TRIES - 1 - left))
@@ -152,6 +161,20 @@ class _Refuse(urllib.request.HTTPRedirectHandler):
                 req.full_url.split("?")[0], newurl.split("?")[0]
             )
         )
+
+
+def _write(target: BinaryIO, piece: bytes) -> None:
+    """Tells a failure of this machine's disk from one of the connection."""
+    try:
+        target.write(piece)
+        if not piece:
+            target.flush()
+    except OSError as failed:
+        raise StorageFullError(
+            "A file on its way cannot be kept in {}: {}. TMPDIR names another folder.".format(
+                tempfile.gettempdir(), failed.strerror
+            )
+        ) from failed
 
 
 def authorization() -> str:

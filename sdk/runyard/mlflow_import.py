@@ -77,7 +77,7 @@ class Import:
             )
         chosen = [each for each in there if not names or each["name"] in names]
         for experiment in chosen:
-            self._experiment(experiment)
+            self._try("experiment " + experiment["name"], self._experiment, experiment)
         if not names:
             gone = self._source.pages("experiments/search", "experiments", {"view_type": "DELETED_ONLY"}, 1000)
             self.counts["experiments deleted there"] += sum(1 for _ in gone)

@@ -29,7 +29,16 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PYTHONSAFEPATH": "1",  # as below, for what MLflow starts itself
 }
+# `python -m mlflow` would import whatever lies beside the data under a module's name.
+_START = """\
+import sys
+sys.path[:] = [place for place in sys.path if place]
+from runpy import run_module
+sys.argv[0] = "mlflow"
+run_module("mlflow", run_name="__main__", alter_sys=True)
+"""
 
 
 def is_address(uri: str) -> bool:
@@ -105,9 +114,9 @@ def _copied(database: str, to: str) -> None:
 
 def _program(python: Optional[str]) -> List[str]:
     if python is not None:
-        return [python, "-m", "mlflow"]
+        return [os.path.abspath(python) if os.sep in python else python, "-c", _START]
     if importlib.util.find_spec("mlflow") is not None and importlib.util.find_spec("flask") is not None:
-        return [sys.executable, "-m", "mlflow"]
+        return [sys.executable, "-c", _START]
     uv = [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") is not None else [shutil.which("uv") or ""]
     if not uv[0]:
         raise UserErrorException(
@@ -174,13 +183,14 @@ def _said(output: bytes, command: List[str]) -> RunyardError:
     text = output.decode("utf-8", "replace").strip()
     return UserErrorException(
         "MLflow could not be started over what is to be imported ({}). It said:\n{}\nThe MLflow that wrote it may read "
-        "it: --python PATH names a Python that has that one.".format(" ".join(command[:3]), text[-2000:])
+        "it: --python PATH names a Python that has that one.".format(command[0], text[-2000:])
     )
 
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen("http://{}:{}/health".format(_HOST, port), timeout=5.0) as answer:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open("http://{}:{}/health".format(_HOST, port), timeout=5.0) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

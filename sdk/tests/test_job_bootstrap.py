@@ -16,7 +16,11 @@ from runyard.job import bootstrap
 
 AWAY = """
 import json, os, sys
-def run(told, given, root, sdk):
+def make_directory(given, root):
+    if os.path.exists(os.path.join(root, "full")):
+        raise OSError(28, "No space left on device")
+    return root
+def run(told, given, root, sdk, directory):
     print(json.dumps([told["node"], given["token"], root, sdk]))
     return 5
 """
@@ -114,6 +118,23 @@ def test_a_node_comes_with_its_ticket_brings_the_sdk_and_becomes_the_job(played,
     assert (path, shown) == ("/api/v1/runs/r/attempts/2/nodes/3/begin", "Bearer the-ticket")
     assert arrival["step"] == "12.0" and arrival["claim"]
     assert (archive, shown_then) == ("/api/v1/job-archive/" + played.digest, "Bearer the-token")
+
+
+def test_a_disk_that_is_full_when_the_job_begins_is_told_to_the_server(played, tmp_path):
+    os.makedirs(os.path.join(own(tmp_path), "full"), mode=0o700)
+    os.chmod(own(tmp_path), 0o700)
+    code, _, complaint = run(played, tmp_path)
+    assert code == 127 and "No space left" in complaint
+    path, _, end = played.told[-1]
+    assert path.endswith("/nodes/3/end") and "No space left" in end["message"] and end["began"] is False
+
+
+def test_an_sdk_of_which_a_part_was_cleared_away_is_told_and_fetched_anew(played, tmp_path):
+    run(played, tmp_path)
+    os.unlink(os.path.join(own(tmp_path), "sdk", played.digest[:16], "runyard", "job", "away.py"))
+    code, _, _ = run(played, tmp_path)
+    assert code == 127 and "only a part of the SDK" in played.told[-1][2]["message"]
+    assert run(played, tmp_path)[0] == 5
 
 
 def test_the_sdk_is_fetched_once_and_lies_where_nobody_else_can_write(played, tmp_path):

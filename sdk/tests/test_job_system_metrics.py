@@ -134,6 +134,19 @@ def test_each_gpu_of_the_run_tells_its_use_and_its_memory(machine):
     assert not library.is_open
 
 
+def test_gpus_that_an_engine_gave_by_words_are_measured_where_these_are_indices(machine):
+    meter = machine.meter(gpus=["0", "GPU-8932f937", "MIG-1", "3"], library=Library())
+    assert {name[:4] for name in meter.measure() if name.startswith("gpu")} == {"gpu0", "gpu3"}
+
+
+def test_a_driver_is_opened_by_who_measures_alone(machine):
+    library = Library()
+    meter = machine.meter(gpus=[0], library=library)
+    assert not library.is_open
+    meter.measure()
+    assert library.is_open
+
+
 def test_a_driver_that_does_not_answer_tells_of_no_gpu(machine):
     meter = machine.meter(gpus=[0], library=Library(answer=9))
     assert not [name for name in meter.measure() if name.startswith("gpu")]

@@ -106,7 +106,7 @@ def test_a_million_points_are_whole_though_their_server_was_killed_three_times(y
     run = yard.submit(part + "".join(f"w.wait('gate-{number}')\n{part}" for number in range(3)), witness)
     for number in range(3):
         gate = Gate(witness, f"gate-{number}")
-        gate.reached()
+        gate.reached(within_s=300.0)
         gate.open()  # the next points come while no server is there, and while one starts
         yard.kill_server()
         yard.look(run)

@@ -202,9 +202,12 @@ def test_what_mlflow_itself_has_written_is_read_by_mlflow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    model = "of-a-" + ("database" if ":" in store else "folder")  # both come into one workspace
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
     environment = {**os.environ, **quiet, "MLFLOW_TRACKING_URI": store if ":" in store else "./" + store}
-    done = subprocess.run([mlflow_python, str(SEED)], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [mlflow_python, str(SEED), model], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     ids = json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -222,7 +225,7 @@ def test_what_mlflow_itself_has_written_is_read_by_mlflow(
     assert child.parent is not None and child.parent.id == parent.id
     assert child._read_file("model/weights é.bin") == bytes(range(256)) * 40
     assert workspace.get_run(ids["running"]).get_status() == "Running"
-    version = api_of(workspace).get("registered-models/alias", name="apples", alias="best")["model_version"]
+    version = api_of(workspace).get("registered-models/alias", name=model, alias="best")["model_version"]
     assert (version["version"], version["description"], version["run_id"]) == ("3", "v2", child.id)
 
 

@@ -42,14 +42,14 @@ def mlflow(call: Call) -> int:
     given = call.given
     call.transport.call("GET", "/health")  # an embedded server that is gone is started by it
     address, token = call.transport.place()
-    target = MlflowApi(address, "Bearer " + token)
+    target = MlflowApi(address, "Bearer " + token, "The workspace's own server", is_ours=True)
     if mlflow_serving.is_address(given.uri):
         work = Import(MlflowApi(given.uri, authorization()), target, call.transport, call.out.note)
         work.everything(given.experiment)
     else:
         call.out.note("MLflow is started over {}.".format(given.uri))
         with mlflow_serving.served(given.uri, given.python, given.artifacts) as served:
-            work = Import(MlflowApi(served), target, call.transport, call.out.note)
+            work = Import(MlflowApi(served, is_ours=True), target, call.transport, call.out.note)
             work.everything(given.experiment)
     counts = {name: count for name, count in sorted(work.counts.items()) if count}
     if call.out.as_json:

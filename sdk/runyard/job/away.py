@@ -14,7 +14,7 @@ import traceback
 from functools import partial
 from typing import Any, Callable, Dict
 
-from runyard.errors import AttemptOverError, RunyardError, ServerUnavailableError
+from runyard.errors import AttemptOverError, RunyardError
 from runyard.job.held import clean
 from runyard.job.processes import MARKER, adopt_orphans, kill_group
 from runyard.job.task import END_FILE, KILL_FILE, LOG_FILE, NOT_STARTED, Task
@@ -23,7 +23,7 @@ from runyard.transport.http import HttpTransport
 
 _LOOK_EVERY_S = 2.0
 _TAIL_BYTES = 2000
-_END_PATIENCE_S = 60.0  # the engine tells the end too, with less words
+_END_PATIENCE_S = 60.0
 
 
 class AwayTask(Task):
@@ -72,11 +72,26 @@ class AwayTask(Task):
             patient.call("POST", url_path(*self._route, "end"), json=said)
         except AttemptOverError:
             return  # everything is stored
-        except ServerUnavailableError as away:
-            sys.stderr.write("{}\n".format(away))
+        except RunyardError as untold:  # the engine tells the end too, with less words
+            sys.stderr.write("{}\n".format(untold))
 
 
-def run(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str) -> int:
+def make_directory(given: Dict[str, Any], root: str) -> str:
+    """The job's directory on the node's disk. Raises OSError where that has no room.
+
+    Args:
+        given: what the server has answered to the ticket.
+        root: this user's folder there.
+    """
+    own = given["task"]["assignment"]
+    # The claim is in it: two workspaces may have a run of one name.
+    name = "{}-{}-{}-{}".format(own["run_id"], own["attempt"], own["node"], given["claim"][:8])
+    directory = os.path.join(root, "runs", name)
+    os.makedirs(directory, mode=0o700)
+    return directory
+
+
+def run(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str, directory: str) -> int:
     """Runs the job that a node has come for; its exit code.
 
     Args:
@@ -84,12 +99,9 @@ def run(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str) -> int
         given: what the server has answered to it.
         root: this user's folder on the node's disk.
         sdk: the folder that this package lies in.
+        directory: as ``make_directory`` gave it.
     """
     own = given["task"]["assignment"]
-    # The claim is in it: two workspaces may have a run of one name.
-    name = "{}-{}-{}-{}".format(own["run_id"], own["attempt"], own["node"], given["claim"][:8])
-    directory = os.path.join(root, "runs", name)
-    os.makedirs(directory, mode=0o700)
     own.update(directory=directory, sdk_path=sdk, token=given["token"], server_url=told["server_url"])
     if own["build"]:
         own["build"]["folder"] = os.path.join(root, "environments")

@@ -47,14 +47,24 @@ def main() -> int:
     try:
         root = _own_folder(told["scratch"])
         sdk = _unpacked(told, given["token"], root)
-    except (Refused, OSError) as fault:
+        sys.path.insert(0, sdk)
+        try:
+            from runyard.job import away
+        except ImportError:
+            shutil.rmtree(
+                sdk, ignore_errors=True
+            )  # somebody has cleared away a part of it: the next node fetches it anew
+            raise
+        directory = away.make_directory(given, root)
+    except (Refused, OSError, ImportError) as fault:
         message = _in_words(fault, told["scratch"])
-        _ask(told, "POST", _path(told, "end"), given["token"], {"exit_code": 127, "message": message, "began": False})
+        end = {"exit_code": 127, "message": message, "began": False}
+        try:
+            _ask(told, "POST", _path(told, "end"), given["token"], end)
+        except (Refused, OSError) as untold:
+            sys.stderr.write("{}\n".format(untold))
         return _leave(127, message)
-    sys.path.insert(0, sdk)
-    from runyard.job import away
-
-    return away.run(told, given, root, sdk)
+    return away.run(told, given, root, sdk, directory)
 
 
 def _come(told: Dict[str, Any]) -> Dict[str, Any]:
@@ -70,6 +80,7 @@ def _path(told: Dict[str, Any], what: str) -> str:
 
 def _ask(told: Dict[str, Any], method: str, path: str, token: str, said: Optional[Dict[str, Any]] = None) -> bytes:
     """The server's answer. Raises Refused, or OSError where it is not reached for long."""
+    import http.client
     import urllib.error
     import urllib.request
 
@@ -89,6 +100,9 @@ def _ask(told: Dict[str, Any], method: str, path: str, token: str, said: Optiona
         except OSError:
             if time.monotonic() > deadline:
                 raise
+        except http.client.HTTPException as cut:  # the answer broke off
+            if time.monotonic() > deadline:
+                raise OSError(errno.ECONNRESET, str(cut)) from cut
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, 3.0)
 
@@ -145,6 +159,12 @@ def _in_words(fault: Exception, scratch: str) -> str:
     host = socket.gethostname()
     if isinstance(fault, Refused):
         return "Node {}: {}".format(host, fault)
+    if isinstance(fault, ImportError):
+        return (
+            "Node {} had only a part of the SDK in scratch={!r} ({}). It is fetched anew: submit the run again.".format(
+                host, scratch, fault
+            )
+        )
     said = getattr(fault, "strerror", None) or str(fault)
     name = getattr(fault, "filename", None)
     where = " ({})".format(name) if name else ""

@@ -102,7 +102,7 @@ class NodeJob:
         self.reporter.ranks, self.reporter.notes = self.ranks.reports, self.ranks.notes
         if self.assignment.distribution.kind == "mpi" and self.assignment.node > 0:
             self.reporter.listen()
-        meter = system_metrics.Meter(self.assignment.directory, self.assignment.gpus)
+        meter = system_metrics.Meter(self.assignment.directory, self.assignment.gpus)  # of an engine's: words
         every_s = system_metrics.pace_s(self.assignment.variables)
         watch = system_metrics.Watch(self.spool, self.assignment.node, meter, every_s)
         watch.start()

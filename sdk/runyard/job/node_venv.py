@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import Callable, Dict, List, Optional
 
-from runyard.errors import EnvironmentException
+from runyard.errors import EnvironmentException, ServerUnavailableError
 from runyard.home import read_json, write_json
 from runyard.protocol.jobs import EnvironmentToBuild
 from runyard.transport.base import Transport
@@ -137,8 +137,15 @@ class NodeVenv:
         path = os.path.join(self._wanted.folder, "uv")
         if not os.path.exists(path):
             unfinished = "{}.{}".format(path, os.getpid())
-            with self._transport.request("GET", "/job-tools/uv", stream=True) as answer, open(unfinished, "wb") as file:
-                shutil.copyfileobj(answer, file, _PIECE)
+            try:
+                with self._transport.request("GET", "/job-tools/uv", stream=True) as answer, open(
+                    unfinished, "wb"
+                ) as file:
+                    shutil.copyfileobj(answer, file, _PIECE)
+            except ConnectionError as broken:
+                raise ServerUnavailableError(
+                    "The server's uv could not be fetched whole: {}.".format(broken)
+                ) from broken
             os.chmod(unfinished, 0o700)
             os.replace(unfinished, path)
             self._log("uv is not on this node; the server's own was fetched")

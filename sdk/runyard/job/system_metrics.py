@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from runyard.protocol.system_metrics import name_of
 from runyard.spool import Spool
@@ -16,6 +16,7 @@ from runyard.spool import Spool
 VARIABLE = "RUNYARD_SYSTEM_METRICS"  # seconds between two looks; 0 for none
 USUAL_S = 5.0
 _LEAST_S = 0.5
+_PATIENCE_S = 5.0
 _SECTOR_BYTES = 512  # of /proc/diskstats, whatever the disk has
 _UNLIMITED = 1 << 60
 _LIBRARY = "libnvidia-ml.so.1"
@@ -55,8 +56,9 @@ class Watch:
         """Ends; what was measured is in the spool."""
         self._over.set()
         if self._thread.is_alive():
-            self._thread.join()
-        self._spool.close()
+            self._thread.join(_PATIENCE_S)
+        if not self._thread.is_alive():  # else a driver or a disk hangs, which must not keep the run
+            self._spool.close()
 
     def look(self) -> None:
         """Writes down what is measured now."""
@@ -75,7 +77,8 @@ class Meter:
 
     Args:
         folder: on the disk whose space is told.
-        gpus: the indices of those that the run was given; empty for none.
+        gpus: the indices of those that the run was given; empty for none. What is no index, as engines give some their
+            names, is not measured.
         root: where ``proc`` and ``sys`` are.
         library: NVIDIA's management library; None loads it where there are GPUs.
         monotonic: tells the time.
@@ -84,7 +87,7 @@ class Meter:
     def __init__(
         self,
         folder: str,
-        gpus: List[int],
+        gpus: Sequence[Union[int, str]],
         root: str = "/",
         library: Any = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -93,7 +96,9 @@ class Meter:
         self._root = root
         self._monotonic = monotonic
         self._group = _group(root)
-        self._gpus = Gpus(gpus, library) if gpus else None
+        self._wanted = [int(gpu) for gpu in gpus if str(gpu).isdigit()]
+        self._library = library
+        self._gpus: Optional[Gpus] = None
         self._before: Dict[str, float] = {}
         self._at = monotonic()
 
@@ -109,7 +114,9 @@ class Meter:
         found.update(self._processor(passed, counts))
         found.update(self._memory())
         found.update(self._disk())
-        if self._gpus is not None:
+        if self._wanted:
+            if self._gpus is None:  # opened by who measures: a driver may hang, and nobody waits for this thread
+                self._gpus = Gpus(self._wanted, self._library)
             found.update(self._gpus.measure())
         self._before, self._at = counts, now
         return found

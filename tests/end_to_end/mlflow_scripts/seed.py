@@ -1,7 +1,11 @@
-"""Fills an MLflow store (MLFLOW_TRACKING_URI) with a little of every kind; prints what an import must find, as JSON."""
+"""Fills an MLflow store (MLFLOW_TRACKING_URI) with a little of every kind; prints what an import must find, as JSON.
+
+The argument names the registered model.
+"""
 
 import json
 import math
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 client = MlflowClient()
+MODEL = sys.argv[1]
 experiment = client.create_experiment("Fruit / apples", tags={"season": "autumn"})
 parent = client.create_run(experiment, run_name="parent", start_time=1_700_000_000_000)
 points = [
@@ -50,12 +55,12 @@ logged = mlflow.create_external_model(
 )
 
 source = f"{client.get_run(child.info.run_id).info.artifact_uri}/model"
-client.create_registered_model("apples", tags={"owner": "me"}, description="of apples")
+client.create_registered_model(MODEL, tags={"owner": "me"}, description="of apples")
 for number in range(3):
-    client.create_model_version("apples", source, child.info.run_id, tags={"n": str(number)}, description=f"v{number}")
-client.delete_model_version("apples", "2")
-client.set_registered_model_alias("apples", "best", "3")
-client.transition_model_version_stage("apples", "1", "Production")
+    client.create_model_version(MODEL, source, child.info.run_id, tags={"n": str(number)}, description=f"v{number}")
+client.delete_model_version(MODEL, "2")
+client.set_registered_model_alias(MODEL, "best", "3")
+client.transition_model_version_stage(MODEL, "1", "Production")
 
 print(
     json.dumps(
