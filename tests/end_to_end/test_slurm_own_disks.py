@@ -232,10 +232,10 @@ def test_a_disk_that_cannot_be_written_to_fails_the_run_with_that_message(yard: 
     assert error["code"] == "start_failed" and "'/proc/no/such'" in error["message"], error
 
 
-def test_a_full_disk_fails_the_run_with_that_message(yard: SlurmYard, submit: Submit) -> None:
-    full = "/tmp/runyard-full-disk"
+def test_a_full_disk_fails_the_run_with_that_message(yard: SlurmYard, submit: Submit, tmp_path: Path) -> None:
+    full = tmp_path / "full"
     mount = f"mkdir -p {full}; mount -t tmpfs -o size=16k none {full}"
-    error = yard.error(submit("", compute_target=target(yard, "full-disk", scratch=full, setup=[mount])))
+    error = yard.error(submit("", compute_target=target(yard, "full-disk", scratch=str(full), setup=[mount])))
     assert error["code"] == "start_failed" and "No space left on device" in error["message"], error
 
 

@@ -6,7 +6,7 @@ import platform
 import shutil
 import subprocess
 import time
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from runyard.errors import EnvironmentException, ServerUnavailableError
 from runyard.home import read_json, write_json
@@ -17,6 +17,7 @@ Log = Callable[[str], None]
 
 READY = "ready.json"
 _LOOK_EVERY_S = 0.2
+_PLACES = ("--index-url", "-i", "--extra-index-url", "--find-links", "-f")
 _PIECE = 1 << 20
 # What the job itself runs in must not lead uv astray.
 _FOREIGN = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "UV_PYTHON", "UV_PROJECT", "UV_EXCLUDE_NEWER")
@@ -90,7 +91,8 @@ class NodeVenv:
         os.makedirs(home, mode=0o700)
         requirements = os.path.join(home, "requirements.txt")
         with open(requirements, "w", encoding="utf-8") as file:
-            file.write(wanted.requirements)
+            addresses, options = _told_apart(wanted.options)
+            file.write("".join(line + "\n" for line in addresses) + wanted.requirements)
         began = time.monotonic()
         uv = self._uv()
         self._log("building environment {} on this node: Python {}".format(wanted.key[:12], wanted.python_version))
@@ -99,7 +101,7 @@ class NodeVenv:
         if wanted.requirements.strip():
             hashes = [] if " @ git+" in wanted.requirements else ["--require-hashes"]
             install = ["pip", "install", "--python", os.path.join(venv, "bin", "python"), "--no-deps", "--strict"]
-            said = self._run([uv] + install + hashes + ["-r", requirements] + wanted.options)
+            said = self._run([uv] + install + hashes + ["-r", requirements] + options)
             if said is not None:
                 raise EnvironmentException(
                     "The environment could not be built on node {}, which must reach the package index that the server "
@@ -190,3 +192,19 @@ class NodeVenv:
         said.setdefault("UV_PYTHON_INSTALL_DIR", os.path.join(self._wanted.folder, "pythons"))
         said.update({"NO_COLOR": "1", "UV_NO_PROGRESS": "1"})
         return said
+
+
+def _told_apart(options: Sequence[str]) -> Tuple[List[str], List[str]]:
+    """Lines of a requirements file, for the options that name places, and the other options.
+
+    An address may hold a password, and whoever is on the node sees the words of a command.
+    """
+    lines: List[str] = []
+    others: List[str] = []
+    words = iter(options)
+    for word in words:
+        if word.partition("=")[0] not in _PLACES:
+            others.append(word)
+        else:
+            lines.append(word if "=" in word else "{} {}".format(word, next(words, "")))
+    return lines, others
