@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from typing import Dict, Iterator, List, Optional
@@ -71,7 +72,7 @@ def served(uri: str, python: Optional[str] = None, artifacts: Optional[str] = No
         port = _free_port()
         command = [*program, "server", "--backend-store-uri", store, "--host", _HOST, "--port", str(port)]
         command += ["--workers", "1", "--artifacts-destination", kept]
-        with _running(command, place, os.path.join(scratch, "server.txt"), port):
+        with _ended_in_order(), _running(command, place, os.path.join(scratch, "server.txt"), port):
             yield "http://{}:{}".format(_HOST, port)
 
 
@@ -148,6 +149,18 @@ def _run(command: List[str], folder: str) -> None:
         raise UserErrorException("{} cannot be started: {}.".format(command[0], fault.strerror)) from None
     if done.returncode:
         raise _said(done.stdout, command)
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """A closed terminal and SIGTERM end what is inside as Ctrl+C does: a server is not left behind."""
+    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    before = [(number, signal.signal(number, signal.default_int_handler)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
