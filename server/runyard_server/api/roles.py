@@ -3,13 +3,13 @@
 Roles, by what a token stands for:
 
 - ``PUBLIC``: no token at all.
-- ``VIEWER``: a page ticket: reads pages and what they show.
-- ``OPERATOR``: a browser that has shown the workspace's token: what a viewer may, and what pages have buttons for.
+- ``VIEWER``: a page ticket, or a token that a person made to read: reads pages and what they show.
+- ``OPERATOR``: a browser that has shown a member's token: what a viewer may, and what pages have buttons for.
 - ``RUN``: a job's token: what concerns its own run (``{run_id}`` in the path is checked against
   it), and reading what the workspace offers to every run.
 - ``NODE``: the ticket of a node that does not see the server's folder: comes for its job (``{run_id}``,
   ``{attempt}`` and ``{node}`` in the path are checked against it).
-- ``MEMBER``: the workspace's token.
+- ``MEMBER``: the workspace's token, or one that a person made to do everything.
 """
 
 from enum import Enum
@@ -233,7 +233,7 @@ TABLE: dict[tuple[str, str], frozenset[Role]] = {
     ("GET", "/datastores/{name}/downloads/{path:path}"): PAGES,
     ("GET", "/settings"): PAGES,
     ("POST", "/settings/unlock"): PAGES,
-    ("POST", "/settings/lock"): PAGES,
+    ("POST", "/settings/lock"): BUTTONS,
     ("POST", "/settings/tokens"): BUTTONS,
     ("POST", "/settings/tokens/{token_id}/revoke"): BUTTONS,
     ("GET", "/static/{name}"): PUBLIC,

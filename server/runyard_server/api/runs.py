@@ -39,7 +39,7 @@ def start_interactive(spec: InteractiveRunSpec, request: Request) -> Any:
         raise UserErrorException("A run's script makes child runs of its own run; this names another parent.")
     held = services(request)
     record = held.runs.start_interactive(spec, caller(request))
-    return {"run": to_json(record), "token": held.tokens.for_run(record.id, identity.lease)}
+    return {"run": to_json(record), "token": held.tokens.for_run(record.id, identity.lease, by=identity)}
 
 
 @router.get("/runs")
@@ -147,7 +147,7 @@ def submit_child(run_id: str, spec: RunSpec, request: Request) -> Any:
     if identity.role == "run":
         held.given_files.check_child(run_id, spec)
     record = held.runs.submit(replace(spec, parent=run_id), caller(request))
-    return JSONResponse({"run": to_json(record), "token": held.tokens.for_run(record.id, identity.lease)})
+    return JSONResponse({"run": to_json(record), "token": held.tokens.for_run(record.id, identity.lease, by=identity)})
 
 
 @router.get("/runs/{run_id}/events")
@@ -208,7 +208,8 @@ def heartbeat(run_id: str, request: Request) -> Any:
 
 
 def _record(request: Request, record: RunRecord) -> Any:
-    return JSONResponse({**to_json(record), "portal_url": services(request).pages.run(record.id)})
+    address = services(request).pages.run(record.id, request.state.identity)
+    return JSONResponse({**to_json(record), "portal_url": address})
 
 
 def _pairs(text: str | None, what: str) -> dict[str, str | None] | None:

@@ -57,9 +57,11 @@ class Incoming:
             )
 
     def close(self) -> None:
-        """Removes the process's own folder."""
+        """Removes the process's own folder. Again, it does nothing: the number may be another file's by then."""
         shutil.rmtree(self._own, ignore_errors=True)
-        os.close(self._lock)
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
 
 class IncomingFile:

@@ -45,6 +45,11 @@ class NamedTokens:
         """Whether it is good, as far as nobody has revoked it."""
         return token_id in self._tokens
 
+    def ends_at(self, token_id: str) -> float:
+        """When it ends; one that is not there has ended long since."""
+        known = self._tokens.get(token_id)
+        return known.expires_at if known is not None else 0.0
+
     def add(self, name: str, role: str, now: float, expires_at: float) -> NamedToken:
         """Notes a new token.
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from runyard_server.services.tokens import TokenService
+from runyard_server.services.tokens import Identity, TokenService
 
 
 class PageService:
@@ -14,9 +14,9 @@ class PageService:
         self._address = address
         self._tokens = tokens
 
-    def run(self, run_id: str) -> str:
-        """The page of a run."""
-        return f"{self._address()}/runs/{quote(run_id, safe='')}?ticket={self._tokens.ticket()}"
+    def run(self, run_id: str, by: Identity | None = None) -> str:
+        """The page of a run. ``by``: who is told its address."""
+        return f"{self._address()}/runs/{quote(run_id, safe='')}?ticket={self._tokens.ticket(by)}"
 
 
 def cookie_name(host: str) -> str:

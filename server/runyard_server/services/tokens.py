@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runyard.errors import AuthenticationException, UserErrorException
+from runyard.errors import AuthenticationException, PermissionDeniedError, UserErrorException
 from runyard_server.domain.clock import Clock
 from runyard_server.services.named_tokens import NamedToken, NamedTokens
 
@@ -34,12 +34,16 @@ class Identity:
 
     ``lease`` is the attempt within which its holder acts: a job, its script, and the child runs that the script began.
     ``node``: the number of the one that a node's ticket was made for.
+    ``named``: id of the token that a person made, where this is that one or was got with it.
+    ``ends_at``: when the token ends; None for the workspace's own.
     """
 
     role: str
     run_id: str | None = None
     lease: Lease | None = None
     node: int | None = None
+    named: str | None = None
+    ends_at: float | None = None
 
     @property
     def name(self) -> str:
@@ -48,6 +52,9 @@ class Identity:
 
 class TokenService:
     """Makes and checks tokens.
+
+    What is got with a token that a person made carries its id and ends with it, and what is got with that as well:
+    who was revoked keeps nothing. Nor does a token prolong itself by getting another of its kind.
 
     Args:
         named: those that people made.
@@ -59,32 +66,41 @@ class TokenService:
         self._clock = clock
         self._named = named or NamedTokens()
 
-    def for_run(self, run_id: str, lease: Lease | None = None, lasts_s: float = RUN_TOKEN_S) -> str:
-        """A token that may do what concerns this run alone, as long as ``lease`` lasts."""
-        return self._signed("run", run_id, self._clock.now() + lasts_s, lease)
+    def for_run(
+        self, run_id: str, lease: Lease | None = None, lasts_s: float = RUN_TOKEN_S, by: Identity | None = None
+    ) -> str:
+        """A token that may do what concerns this run alone, as long as ``lease`` lasts. ``by``: who asks for it."""
+        named = by.named if by is not None else None
+        return self._signed("run", run_id, self._end("run", lasts_s, by), lease, named=named)
 
     def for_node(self, run_id: str, attempt: int, node: int) -> str:
         """A ticket with which a node comes for its job; it is good for nothing else."""
         return self._signed("node", run_id, self._clock.now() + NODE_TICKET_S, Lease(run_id, attempt), node)
 
-    def ticket(self) -> str:
-        """A page ticket: reading, for a week."""
-        return self._signed("viewer", "", self._clock.now() + TICKET_S)
+    def ticket(self, by: Identity | None = None) -> str:
+        """A page ticket: reading, for a week. ``by``: who asks for it."""
+        return self._signed("viewer", (by and by.named) or "", self._end("viewer", TICKET_S, by))
 
-    def acting_ticket(self) -> str:
-        """What a browser gets that has shown the workspace's token: reading, and what pages have buttons for."""
-        return self._signed("operator", "", self._clock.now() + ACTING_S)
+    def acting_ticket(self, by: Identity) -> str:
+        """What a browser gets that has shown a member's token: reading, and what pages have buttons for."""
+        return self._signed("operator", by.named or "", self._end("operator", ACTING_S, by))
 
     def named(self) -> Sequence[NamedToken]:
         """What is known of the tokens that people made, the newest first."""
         return self._named.list()
 
-    def create(self, name: str, role: str, lasts_s: float) -> str:
+    def create(self, name: str, role: str, lasts_s: float, by: Identity) -> str:
         """A new token under a name. It is told this once.
 
         Raises:
+            PermissionDeniedError: who asks came by a token that a person made: it could not be told who has which.
             UserErrorException: see ``NamedTokens.add``; a role that is neither "member" nor "viewer".
         """
+        if by.named is not None:
+            raise PermissionDeniedError(
+                "Only the workspace's own token makes tokens, or a browser in which it was shown; `runyard status` "
+                "says in which file it lies."
+            )
         if role not in ("member", "viewer"):
             raise UserErrorException(
                 f"A token's role is 'member' (everything) or 'viewer' (reading), not {role[:40]!r}."
@@ -108,25 +124,46 @@ class TokenService:
         parts = token.split(".")
         signature = parts[-1].encode("utf-8", "replace")
         if 4 <= len(parts) <= 6 and hmac.compare_digest(self._mac(".".join(parts[:-1])).encode(), signature):
-            role, run_id, expires = parts[0], _decoded(parts[1]), int(parts[2])
+            role, run_id = parts[0], _decoded(parts[1])
+            stated, _, named = parts[2].partition("~")
+            expires = int(stated)
+            if role not in ("run", "node"):
+                run_id, named = "", run_id
             if expires < self._clock.now():
                 raise AuthenticationException(_expired(role))
-            if role in ("run", "node"):
-                lease = _lease(parts[3], run_id) if len(parts) > 4 else None
-                return Identity(role, run_id or None, lease, int(parts[4]) if len(parts) > 5 else None)
-            if run_id and not self._named.has(run_id):
+            if named and not self._named.has(named):
                 raise AuthenticationException("This token has been revoked. Ask for a new one on the page Settings.")
-            return Identity(role)
+            lease = _lease(parts[3], run_id) if len(parts) > 4 else None
+            node = int(parts[4]) if len(parts) > 5 else None
+            return Identity(role, run_id or None, lease, node, named or None, expires)
         raise AuthenticationException(
             "This token is not one of this server's. `runyard status` shows where its own lies."
         )
 
+    def _end(self, role: str, lasts_s: float, by: Identity | None) -> float:
+        """When a new token of a role ends that ``by`` asks for."""
+        ends = [self._clock.now() + lasts_s]
+        if by is not None and by.role == role and by.ends_at is not None:
+            ends.append(by.ends_at)
+        if by is not None and by.named is not None:
+            ends.append(self._named.ends_at(by.named))
+        return min(ends)
+
     def _signed(
-        self, role: str, run_id: str, expires: float, lease: Lease | None = None, node: int | None = None
+        self,
+        role: str,
+        subject: str,
+        expires: float,
+        lease: Lease | None = None,
+        node: int | None = None,
+        named: str | None = None,
     ) -> str:
-        stated = f"{role}.{_encoded(run_id)}.{int(expires)}"
+        """The statement. ``subject``: the run, or the named token that a person's is or came from."""
+        stated = f"{role}.{_encoded(subject)}.{int(expires)}"
+        if named is not None:
+            stated += f"~{named}"
         if lease is not None:
-            holder = lease.run_id if lease.run_id != run_id else ""
+            holder = lease.run_id if lease.run_id != subject else ""
             stated += f".{lease.attempt}-{_encoded(holder)}"
         if node is not None:
             stated += f".{node}"

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from runyard.errors import AuthenticationException, UserErrorException
+from runyard.errors import AuthenticationException, PermissionDeniedError, UserErrorException
 from runyard.protocol.version import VERSION
-from runyard_server.services.tokens import ACTING_S, TICKET_S
-from runyard_server.ui.visits import Page, form, keep_ticket, onward, page, services
+from runyard_server.services.tokens import ACTING_S, TICKET_S, Identity
+from runyard_server.ui.visits import Page, acts, form, keep_ticket, onward, page, services
 
 router = APIRouter(route_class=Page)
 
@@ -25,14 +25,14 @@ async def unlock(request: Request) -> Response:
     said = await form(request)
     tokens = services(request).tokens
     try:
-        mighty = tokens.check(said.get("token", "").strip()).role == "member"
+        shown: Identity | None = tokens.check(said.get("token", "").strip())
     except AuthenticationException:
-        mighty = False
-    if not mighty:
+        shown = None
+    if shown is None or shown.role != "member":
         problem = "This is not a token of this workspace that may change something."
         return _shown(request, problem, onward=said.get("onward", ""), http_status=400)
     response = onward(_own_path(said.get("onward", "")))
-    keep_ticket(response, request, tokens.acting_ticket(), ACTING_S)
+    keep_ticket(response, request, tokens.acting_ticket(shown), ACTING_S)
     return response
 
 
@@ -40,7 +40,7 @@ async def unlock(request: Request) -> Response:
 def lock(request: Request) -> Response:
     """From now on this browser only reads."""
     response = onward("/settings")
-    keep_ticket(response, request, services(request).tokens.ticket(), TICKET_S)
+    keep_ticket(response, request, services(request).tokens.ticket(request.state.identity), TICKET_S)
     return response
 
 
@@ -52,9 +52,13 @@ async def create(request: Request) -> HTMLResponse:
         days = int(said.get("days", "30"))
         if days not in DAYS:
             raise ValueError(days)
-        token = services(request).tokens.create(said.get("name", ""), said.get("role", "viewer"), days * 24 * 3600.0)
+        token = services(request).tokens.create(
+            said.get("name", ""), said.get("role", "viewer"), days * 24 * 3600.0, request.state.identity
+        )
     except ValueError:
         return _shown(request, f"A token lasts {', '.join(map(str, DAYS))} days.", http_status=400)
+    except PermissionDeniedError:
+        raise
     except UserErrorException as fault:
         return _shown(request, fault.message, http_status=400)
     return _shown(request, made=token)
@@ -79,6 +83,7 @@ def _shown(
         made=made,
         onward=onward,
         tokens=held.tokens.named(),
+        makes_tokens=acts(request) and request.state.identity.named is None,
         days=DAYS,
         version=VERSION,
         known=held.workspace.get(),

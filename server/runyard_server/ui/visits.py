@@ -152,10 +152,10 @@ def _reading_ticket(request: Request) -> str | None:
     tokens = services(request).tokens
     ticket = request.query_params["ticket"]
     try:
-        role = tokens.check(ticket).role
+        identity = tokens.check(ticket)
     except AuthenticationException:  # an old address, opened where a cookie is still good
         return None
-    return ticket if role == "viewer" else tokens.ticket()
+    return ticket if identity.role == "viewer" else tokens.ticket(identity)
 
 
 def _may_act_already(request: Request) -> bool:

@@ -175,3 +175,105 @@ def test_two_tokens_never_share_a_name(operator: Client) -> None:
     again = {"name": "a notebook", "role": "viewer", "days": "7"}
     answer = operator.request("POST", "/settings/tokens", data=again, headers={"Origin": ADDRESS})
     assert answer.status_code == 400 and "Revoke it first" in answer.text
+
+
+def revoked(operator: Client) -> None:
+    """All tokens that people made are revoked."""
+    for path in re.findall(r'action="(/settings/tokens/[^"]+/revoke)"', operator.get("/settings").text):
+        assert operator.post(path, headers=FORM).status_code == 303
+
+
+def ticket_of(client: Client, run_id: str) -> str:
+    """The page ticket that this caller is told with a run."""
+    answer = client.get(f"/api/v1/runs/{run_id}")
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["portal_url"]).partition("?ticket=")[2]
+
+
+@pytest.mark.parametrize("role", ["viewer", "member"])
+def test_page_tickets_got_with_a_token_end_when_it_is_revoked(server: Server, operator: Client, role: str) -> None:
+    run = server.services.runs.start_interactive(InteractiveRunSpec("mnist"), "user")
+    token = made_by(operator, role=role)
+    ticket = ticket_of(bearer(server, token), run.id)
+    renewed = ticket_of(bearer(server, ticket), run.id)
+    stranger = Client(server.app, ADDRESS)
+    assert stranger.get(f"/runs?ticket={token}").status_code == 303
+    kept = stranger.cookies[COOKIE]
+    for each in (ticket, renewed, kept):
+        assert bearer(server, each).get("/runs").status_code == 200
+    revoked(operator)
+    for each in (ticket, renewed, kept):
+        assert bearer(server, each).get("/runs").status_code == 401
+    assert stranger.get("/runs").status_code == 401
+    assert bearer(server, ticket_of(bearer(server, "own-token"), run.id)).get("/runs").status_code == 200
+
+
+def test_a_browser_that_a_revoked_token_let_act_acts_no_more(server: Server, operator: Client) -> None:
+    token = made_by(operator, role="member")
+    browser = Client(server.app, ADDRESS)
+    browser.cookies.set(COOKIE, server.services.tokens.ticket(), domain="127.0.0.1", path="/")
+    assert browser.post("/settings/unlock", content=f"token={token}", headers=FORM).status_code == 303
+    assert "Only read from now on" in browser.get("/settings").text
+    acting = browser.cookies[COOKIE]
+    assert browser.post("/settings/lock", headers=FORM).status_code == 303
+    assert browser.get("/settings").status_code == 200
+    revoked(operator)
+    assert browser.get("/settings").status_code == 401
+    assert bearer(server, acting).get("/settings").status_code == 401
+
+
+def test_who_came_by_a_token_that_a_person_made_makes_no_others(server: Server, operator: Client) -> None:
+    token = made_by(operator, role="member")
+    browser = Client(server.app, ADDRESS)
+    browser.cookies.set(COOKIE, server.services.tokens.ticket(), domain="127.0.0.1", path="/")
+    browser.post("/settings/unlock", content=f"token={token}", headers=FORM)
+    page = browser.get("/settings").text
+    assert "Make a token" not in page and "show the workspace&#39;s own" in page.replace("'", "&#39;")
+    asked = {"name": "for ever", "role": "member", "days": "365"}
+    for client in (browser, bearer(server, token)):
+        answer = client.request("POST", "/settings/tokens", data=asked, headers={"Origin": ADDRESS})
+        assert answer.status_code == 403 and "own token" in answer.text
+    assert "for ever" not in operator.get("/settings").text
+    assert bearer(server, "own-token").request("POST", "/settings/tokens", data=asked).status_code == 200
+
+
+def test_runs_begun_with_a_token_are_heard_until_it_is_revoked(server: Server, operator: Client) -> None:
+    token = made_by(operator, role="member")
+    held: list[tuple[str, str]] = []
+    for _ in range(3):  # each begins the next one
+        asked = {"experiment": "mnist", "parent": held[-1][1] if held else None}
+        begun = bearer(server, token).post("/api/v1/interactive-runs", json=asked)
+        assert begun.status_code in (200, 201), begun.text
+        token = begun.json()["token"]
+        held.append((token, begun.json()["run"]["id"]))
+    held.append((ticket_of(bearer(server, token), held[-1][1]), held[-1][1]))
+    for each, run_id in held:
+        assert bearer(server, each).get(f"/api/v1/runs/{run_id}").status_code == 200
+    revoked(operator)
+    for each, run_id in held:
+        assert bearer(server, each).get(f"/api/v1/runs/{run_id}").status_code == 401
+
+
+def test_no_ticket_outlives_the_token_that_it_was_got_with_or_renews_itself(
+    server: Server, operator: Client, clock: FakeClock
+) -> None:
+    run = server.services.runs.start_interactive(InteractiveRunSpec("mnist"), "user")
+    short = ticket_of(bearer(server, made_by(operator, days="1")), run.id)
+    week = ticket_of(bearer(server, "own-token"), run.id)
+    clock.advance(minutes=23 * 60)
+    again = ticket_of(bearer(server, short), run.id)
+    clock.advance(minutes=61)
+    for each in (short, again):
+        assert bearer(server, each).get("/runs").status_code == 401
+    clock.advance(minutes=5 * 24 * 60)
+    renewed = ticket_of(bearer(server, week), run.id)
+    assert bearer(server, renewed).get("/runs").status_code == 200
+    clock.advance(minutes=24 * 60 + 1)
+    assert bearer(server, renewed).get("/runs").status_code == 401
+
+
+def test_who_only_reads_locks_nothing(server: Server, operator: Client) -> None:
+    reader = bearer(server, server.services.tokens.ticket())
+    for client in (reader, bearer(server, made_by(operator))):
+        answer = client.post("/settings/lock", headers=FORM)
+        assert answer.status_code == 403 and "set-cookie" not in answer.headers
