@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
 from runyard_server.services.container import Services
+from runyard_server.services.curves import MOST_CURVES
 from runyard_server.services.run_table import arguments
 from runyard_server.ui import words
 from runyard_server.ui.chart_settings import USUAL, ChartSettings
@@ -69,7 +70,8 @@ def look(held: Services, run_ids: Sequence[str], now: float, all_charts: bool, s
         rows.append(Row("Metrics", name, [words.number(one.summary.last) if one else "–" for one in last]))
     drawn = [name for name in names if any(one.summary.count > 1 for one in known[name].values())]
     first = FIRST_CHARTS if len(runs) < _CROWD else _FIRST_OF_CROWD
-    shown = drawn[: MOST_CHARTS if all_charts else first]
+    most = min(MOST_CHARTS, MOST_CURVES // max(1, len(runs)))  # the service gives no more at once
+    shown = drawn[: most if all_charts else first]
     pictures = charts(held, run_ids, shown, settings) if shown else []
     different = [row for row in rows if row.differs]
     return View(runs, different, [row for row in rows if not row.differs], pictures, len(drawn) - len(shown))

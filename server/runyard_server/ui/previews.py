@@ -14,6 +14,7 @@ from runyard_server.ui import terminal_text, words
 TEXT_BYTES = 256 << 10
 WHOLE_BYTES = 4 << 20  # of what can be read only as a whole: JSON, notebooks
 PICTURE_BYTES = 16 << 20
+JSON_LETTERS = 1 << 20  # put in shape it may be far longer than it was: each line begins with its depth
 _ROWS, _COLUMNS, _CELL_LETTERS = 200, 40, 200
 _CELLS, _OUTPUT_LETTERS = 300, 20_000
 
@@ -112,10 +113,29 @@ def _of_json(name: str, data: bytes) -> Preview:
         value = json.loads(data)
         if name.endswith(".ipynb") and isinstance(value, dict) and isinstance(value.get("cells"), list):
             return _notebook(value["cells"])
-        return Preview("text", text=json.dumps(value, indent=2, ensure_ascii=False))
-    except (ValueError, RecursionError):
-        shown = _of_text(data[:TEXT_BYTES], len(data))
-        return Preview(shown.kind, f"This is not JSON, whatever its name says. {shown.note}".strip(), shown.text)
+        return _in_shape(value)
+    except ValueError:
+        why = "This is not JSON, whatever its name says."
+    except RecursionError:
+        why = "It is nested too deeply to be put in shape."
+    shown = _of_text(data[:TEXT_BYTES], len(data))
+    return Preview(shown.kind, f"{why} {shown.note}".strip(), shown.text)
+
+
+def _in_shape(value: Any) -> Preview:
+    parts, letters = [], 0
+    for part in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        parts.append(part)
+        letters += len(part)
+        if letters > JSON_LETTERS:
+            note = f"The first {words.count(JSON_LETTERS, 'letter')} of it, put in shape. Download it for all of it."
+            return Preview("text", note, _encodable("".join(parts)[:JSON_LETTERS]))
+    return Preview("text", text=_encodable("".join(parts)))
+
+
+def _encodable(text: str) -> str:
+    """JSON can say half of a letter (a lone surrogate), which no page can be sent with."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _table(head: bytes, size_bytes: int, separator: str) -> Preview:
@@ -162,7 +182,7 @@ def _cell(cell: dict[str, Any]) -> Cell:
 
 def _output(output: dict[str, Any]) -> Output:
     if isinstance(output.get("traceback"), list):
-        return Output(terminal_text.shown("\n".join(map(str, output["traceback"])))[:_OUTPUT_LETTERS])
+        return Output(terminal_text.shown(_encodable("\n".join(map(str, output["traceback"]))))[:_OUTPUT_LETTERS])
     data = output.get("data")
     if not isinstance(data, dict):
         return Output(terminal_text.shown(_joined(output.get("text")))[:_OUTPUT_LETTERS])
@@ -186,5 +206,5 @@ def _picture(encoded: str) -> str:
 
 def _joined(source: Any) -> str:
     if isinstance(source, list):
-        return "".join(str(line) for line in source)
-    return source if isinstance(source, str) else ""
+        source = "".join(str(line) for line in source)
+    return _encodable(source) if isinstance(source, str) else ""

@@ -451,3 +451,14 @@ def test_runs_are_compared_what_differs_first(server: Server, visitor: Client) -
     assert HOSTILE not in text
     assert "Mark two runs or more" in body(visitor.get("/compare"))
     assert visitor.get("/compare", params={"run": [f"r{n}" for n in range(501)]}).status_code == 400
+
+
+def test_of_many_runs_no_more_curves_are_drawn_than_are_given_at_once(server: Server, visitor: Client) -> None:
+    runs_ = [start(server) for _ in range(101)]
+    lines = "".join(json.dumps(["s", f"m{n}", 1.0, 1.0 + at]) + "\n" for n in range(60) for at in range(2))
+    server.services.metrics.take(runs_[0].id, "w", 0, lines.encode())
+    asked = {"run": [run.id for run in runs_]}
+    assert "56 more curves</a>" in body(visitor.get("/compare", params=asked))
+    answer = visitor.get("/compare", params={**asked, "charts": "all"})
+    assert answer.status_code == 200 and answer.text.count("<figure") == 5000 // 101
+    assert "11 more curves are not drawn" in answer.text

@@ -2,10 +2,11 @@
 
 import base64
 import json
+import tracemalloc
 
 import pytest
 
-from runyard_server.ui.previews import TEXT_BYTES, picture_type, preview
+from runyard_server.ui.previews import JSON_LETTERS, TEXT_BYTES, WHOLE_BYTES, picture_type, preview
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 30
 HOSTILE = "<script>alert(1)</script>"
@@ -64,6 +65,28 @@ def test_json_is_put_in_shape_and_what_is_none_is_shown_as_it_is() -> None:
     broken = shown("a.json", b'{"b": ')
     assert broken.kind == "text" and broken.text == '{"b": ' and broken.note.startswith("This is not JSON")
     assert shown("deep.json", b"[" * 100_000).kind == "text"
+
+
+@pytest.mark.parametrize("depth", [1, 400])
+def test_json_that_is_put_in_shape_is_cut_at_a_limit_and_says_so(depth: int) -> None:
+    content = b"[" * depth + b"[" + b",".join([b"1"] * 200_000) + b"]" + b"]" * depth
+    assert len(content) < WHOLE_BYTES
+    tracemalloc.start()
+    try:
+        found = shown("deep.json", content)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.kind == "text" and len(found.text) == JSON_LETTERS and found.text.startswith("[\n  [")
+    assert "The first 1,048,576 letters" in found.note
+    assert peak < 40 << 20  # all of it would be 160 MB where it is deep
+
+
+def test_half_a_letter_in_json_or_a_notebook_breaks_no_page() -> None:
+    assert shown("a.json", b'{"\\ud83d": "x\\ud83d"}').text == '{\n  "?": "x?"\n}'
+    outputs = [{"text": ["b\ud83d"]}, {"traceback": ["c\ud83d"]}, {"data": {"text/plain": "d\ud83d"}}]
+    found = shown("n.ipynb", notebook({"cell_type": "code", "source": ["a\ud83d"], "outputs": outputs}))
+    assert found.cells[0].source == "a?" and [one.text for one in found.cells[0].outputs] == ["b?", "c?", "d?"]
 
 
 def notebook(*cells: object) -> bytes:
