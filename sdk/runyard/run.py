@@ -618,17 +618,19 @@ class Run(MetricLogging):
         """Brings an archived run back into lists."""
         self._change(archived=False)
 
-    def delete(self, keep_models: bool = False) -> List[str]:
+    def delete(self, keep_models: bool = False, with_logged_models: bool = False) -> List[str]:
         """Deletes the run, which must have ended, and all runs below it, for good.
 
         Args:
             keep_models: lets models that were registered from it stay, without the run; otherwise they keep it.
+            with_logged_models: lets models that were logged with MLflow go with it; otherwise they keep it.
         Returns:
             The ids of the runs that are gone. They are never used again.
         Raises:
             RunException: it goes on, or models or other runs need it; says which.
         """
-        query = {"keep_models": "true" if keep_models else "false"}
+        said_of = {"keep_models": keep_models, "with_logged_models": with_logged_models}
+        query = {name: "true" if yes else "false" for name, yes in said_of.items()}
         said = self._transport.call("DELETE", url_path("runs", self.id), query=query)
         return [gone["id"] for gone in said]
 

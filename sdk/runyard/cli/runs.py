@@ -1,15 +1,18 @@
 """``runyard run`` and ``why``: look at runs, follow them, end them."""
 
-from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+import itertools
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Sequence
 
 from runyard.cli.call import Call
 from runyard.cli.output import Column, counted, duration, harmless, local_time, pairs_text, status_column
 from runyard.cli.parsing import Commands, add_pairs, pair, whole_number
 
 if TYPE_CHECKING:
-    pass
+    from runyard.run import Run
 
 _RUN = "the run's id, its beginning or end, or @last"
+_LOGGED_MODEL = "mlflow.model"  # the type of a run that is a model which another one logged
+_MOST_BELOW, _NAMED_BELOW = 100, 5  # of what goes with a run, as many are looked at, and named
 
 
 def add(commands: Commands) -> None:
@@ -155,12 +158,14 @@ def _add_changing(noun: Commands) -> None:
         delete,
         "delete runs that have ended, with the runs below them, for good",
         "Their metrics, logs and files go; the disk is freed by `runyard clean`. A run whose models are registered is\n"
-        "kept, unless --keep-models is said: then they stay, whole, without it. That there was a run, and who deleted it,\n"
+        "kept, unless --keep-models is said: then they stay, whole, without it. One that logged models with MLflow is\n"
+        "kept, unless --with-logged-models is said: then they go with it. That there was a run, and who deleted it,\n"
         "stays known (`runyard run deleted`), and its id is never used again.",
         "runyard run delete @last --yes",
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help=_RUN)
     parser.add_argument("--keep-models", action="store_true", help="registered models stay without their run")
+    parser.add_argument("--with-logged-models", action="store_true", help="models logged with MLflow go with their run")
     parser.add_argument("--yes", action="store_true", help="really do it")
     parser = noun.verb("deleted", deleted, "runs that were deleted, when and by whom, the last one first")
     parser.add_argument("-n", "--limit", metavar="N", type=whole_number(1), default=20, help="how many (default: 20)")
@@ -544,19 +549,46 @@ def delete(call: Call) -> int:
     chosen = [call.run(named) for named in call.given.runs]
     if not call.given.yes:
         raise UserErrorException(
-            "Deleting takes the metrics, logs and files of {} for good. Say --yes to do it, or archive instead: "
-            "runyard run archive {}".format(", ".join(run.id for run in chosen), " ".join(run.id for run in chosen))
+            "Deleting takes the metrics, logs and files of {}{} for good. Say --yes to do it, or archive instead: "
+            "runyard run archive {}".format(
+                ", ".join(run.id for run in chosen), _below(chosen), " ".join(run.id for run in chosen)
+            )
         )
     gone: List[str] = []
     for run in chosen:
         if run.id not in gone:  # it stood below one of the others
-            gone += run.delete(keep_models=call.given.keep_models)
+            gone += run.delete(call.given.keep_models, call.given.with_logged_models)
     if call.out.as_json:
         call.out.json({"deleted": gone})
     else:
         for run_id in gone:
             call.out.say("{} is deleted.".format(run_id))
     return 0
+
+
+def _below(chosen: "List[Run]") -> str:
+    """What goes with these runs, as a part of a sentence; "" where there is nothing."""
+    walk = itertools.chain.from_iterable(_all_below(run) for run in chosen)
+    found = {child.id: child.type == _LOGGED_MODEL for child in itertools.islice(walk, _MOST_BELOW + 1)}
+    parts = []
+    for are_models, one, many in ((False, "run", "runs"), (True, "logged model", "logged models")):
+        ids = [run_id for run_id, is_model in found.items() if is_model is are_models]
+        if ids:
+            more = ", ..." if len(ids) > _NAMED_BELOW else ""
+            named = ", ".join(ids[:_NAMED_BELOW])
+            parts.append("{} {} ({}{})".format(len(ids), one if len(ids) == 1 else many, named, more))
+    if not parts:
+        return ""
+    return " and, below, of {}{}".format("at least " if len(found) > _MOST_BELOW else "", " and ".join(parts))
+
+
+def _all_below(run: "Run") -> "Iterator[Run]":
+    """The runs below one, archived ones too."""
+    from runyard.run import list_runs
+
+    for child in list_runs(run.experiment.workspace, None, parent=run.id, view_type="All"):
+        yield child
+        yield from _all_below(child)
 
 
 def deleted(call: Call) -> int:

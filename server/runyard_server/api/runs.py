@@ -104,9 +104,12 @@ def change(run_id: str, changes: RunChanges, request: Request) -> Any:
 
 
 @router.delete("/runs/{run_id}")
-def delete(run_id: str, request: Request, keep_models: bool = False) -> Any:
+def delete(run_id: str, request: Request, keep_models: bool = False, with_logged_models: bool = False) -> Any:
     """Deletes a run that has ended, and the runs below it; answers what is kept of them: that they were."""
-    return [to_json(gone) for gone in services(request).deletion.delete(run_id, caller(request), keep_models)]
+    gone = services(request).deletion.delete(
+        run_id, caller(request), keep_models, with_logged_models=with_logged_models
+    )
+    return [to_json(each) for each in gone]
 
 
 @router.get("/deleted-runs")

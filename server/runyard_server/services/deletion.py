@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from runyard.errors import RunException, UserErrorException
 from runyard.protocol.runs import DeletedRun, RunRecord
 from runyard_server.domain.clock import Clock
+from runyard_server.domain.run_types import LOGGED_MODEL
 from runyard_server.records import deleted_runs
 from runyard_server.records import models as model_records
 from runyard_server.records import runs as records
@@ -32,15 +33,24 @@ class DeletionService:
         self._hub = hub
         self._clear = clear
 
-    def delete(self, run_id: str, by: str, keep_models: bool = False, reason: str = "") -> Sequence[DeletedRun]:
+    def delete(
+        self,
+        run_id: str,
+        by: str,
+        keep_models: bool = False,
+        reason: str = "",
+        with_logged_models: bool = False,
+    ) -> Sequence[DeletedRun]:
         """Deletes a run that has ended, and all runs below it.
 
         Args:
             keep_models: registered models of these runs stay, whole, though the run that made them is gone.
+            with_logged_models: models that these runs logged with MLflow go too. They are runs below them, with files
+                of their own that nothing else keeps.
         Raises:
             UnknownRunError: no such run.
             RunException: it or one below it goes on, or is needed: by models unless ``keep_models``, or by a run that
-                has not ended. Says by which, and what to do.
+                has not ended; or a logged model would go unsaid. Says which, and what to do.
         """
         with self._database.write() as connection:
             family = _family(connection, records.get(connection, run_id, lock=True))
@@ -48,6 +58,8 @@ class DeletionService:
             _check_unused(connection, family)
             if not keep_models:
                 _check_models(connection, family)
+            if not with_logged_models:
+                _check_logged_models(family)
             now = self._clock.now()
             gone = [deleted_runs.add(connection, record, now, by, reason or f"asked for by {by}") for record in family]
             for record in family:
@@ -111,6 +123,22 @@ def _check_models(connection: Connection, family: Sequence[RunRecord]) -> None:
                 f"The run {record.id} made the models {_some(found)}. Delete those first, archive the run instead, or keep "
                 "them without it (keep_models=True, --keep-models): their files stay whole."
             )
+
+
+def _check_logged_models(family: Sequence[RunRecord]) -> None:
+    """Who asks for a run, or for a logged model itself, may not know what else hangs below it."""
+    found = [each for each in family[1:] if each.type == LOGGED_MODEL and each.archived_at is None]
+    if found:
+        raise RunException(
+            f"The run {family[0].id} logged models with MLflow: {_some([_shown(each) for each in found])}. They and their "
+            "files would go with it. Archive the run instead, or say that they may go (with_logged_models=True, "
+            "--with-logged-models)."
+        )
+
+
+def _shown(record: RunRecord) -> str:
+    name = record.display_name
+    return f"{record.id} ({name})" if name and name != record.id else record.id
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from runyard.protocol.models import ModelRecord
 from runyard.protocol.runs import DataReferenceSpec, InteractiveRunSpec, RunChanges, RunSpec
 from runyard.protocol.status import RunStatus
 from runyard_server.domain.filters.parser import parse
+from runyard_server.domain.run_types import LOGGED_MODEL
 from runyard_server.records import experiments, models, runs
 from runyard_server.records.engine import Database
 from runyard_server.records.run_table import TableQuery, search
@@ -26,11 +27,20 @@ class Yard:
     def __init__(self, database: Database) -> None:
         self.database, self.clock, hub = database, FakeClock(), Hub()
         self.cleared: list[str] = []
-        self.runs = RunService(database, self.clock, hub, lambda spec: Admitted(spec, []), lambda run_id: None)
+        self.runs = RunService(
+            database, self.clock, hub, lambda spec: Admitted(spec, []), lambda run_id: None, lambda run_id: None
+        )
         self.deletion = DeletionService(database, self.clock, hub, self.cleared.append)
 
     def ended(self, run_id: str, parent: str | None = None) -> str:
         self.going_on(run_id, parent)
+        self.runs.complete(run_id, "user")
+        return run_id
+
+    def logged_model(self, run_id: str, parent: str) -> str:
+        """A model as MLflow's client logs it."""
+        spec = InteractiveRunSpec("digits", id=run_id, parent=parent, display_name="net", tags={"kind": "a"})
+        self.runs.start_interactive(spec, "user", type=LOGGED_MODEL)
         self.runs.complete(run_id, "user")
         return run_id
 
@@ -131,6 +141,24 @@ def test_a_run_that_made_a_model_is_kept_unless_the_model_may_stay_without_it(ya
     with yard.database.read() as connection:
         kept = models.get(connection, "digits")
     assert kept is not None and kept.run_id == run_id and len(kept.files) == 1
+
+
+@pytest.mark.parametrize("keep_models", [False, True])
+def test_a_run_that_logged_models_is_kept_unless_they_may_go_with_it(yard: Yard, keep_models: bool) -> None:
+    top = yard.ended("top")
+    yard.logged_model("m-1", yard.ended("below", parent=top))
+    with pytest.raises(RunException, match=r"logged models with MLflow: m-1 \(net\)\..*--with-logged-models"):
+        yard.deletion.delete(top, "ann", keep_models)
+    assert len(yard.listed("all")) == 3 and yard.cleared == []
+    gone = yard.deletion.delete(top, "ann", keep_models, with_logged_models=True)
+    assert [each.id for each in gone] == ["top", "below", "m-1"]
+
+
+def test_a_logged_model_that_is_asked_for_or_hidden_is_deleted_without_more(yard: Yard) -> None:
+    top = yard.ended("top")
+    yard.deletion.delete(yard.logged_model("m-1", top), "ann")
+    yard.runs.change(yard.logged_model("m-2", top), RunChanges(archived=True))
+    assert [each.id for each in yard.deletion.delete(top, "ann")] == ["top", "m-2"]
 
 
 def test_a_run_whose_files_an_unfinished_one_was_given_is_kept_until_that_one_ends(yard: Yard) -> None:

@@ -21,6 +21,7 @@ from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.domain.metric_chunks import Points
 from runyard_server.domain.run_arguments import PARAMETER
+from runyard_server.domain.run_types import LOGGED_MODEL as LOGGED_MODEL
 
 DEFAULT_EXPERIMENT, DEFAULT_EXPERIMENT_ID = "Default", "0"
 
@@ -28,7 +29,6 @@ DEFAULT_EXPERIMENT, DEFAULT_EXPERIMENT_ID = "Default", "0"
 SHOWN_NAME = "mlflow.experimentName"
 IMPORTED = "mlflow.imported"  # what a run was like elsewhere, when all of it had been brought here
 INPUT_DATASET, INPUT_MODEL, OUTPUT_MODEL = "mlflow.dataset.", "mlflow.input.", "mlflow.output."
-LOGGED_MODEL = "mlflow.model"  # a run's type
 
 RUN_NAME, NOTE, PARENT, USER = "mlflow.runName", "mlflow.note.content", "mlflow.parentRunId", "mlflow.user"
 
