@@ -24,6 +24,27 @@ with open("outputs/model/weights.txt", "w") as file:
     file.write("1 2 3")
 """
 FAIL = "raise ValueError('the data is not there')\n"
+FAMILY = """\
+import json, urllib.request
+from runyard import Experiment, Workspace
+
+workspace = Workspace.from_config()
+run = Experiment(workspace, "family").start_logging()
+child = run.child_run()
+address, token = workspace.transport.place()
+
+def ask(method, path, **said):
+    headers = {"Authorization": "Bearer " + token, "Content-Type": "application/json"}
+    url = address + "/api/2.0/mlflow/logged-models" + path
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(said).encode(), headers, method=method)) as answer:
+        return json.load(answer)["model"]["info"]
+
+model = ask("POST", "", experiment_id="0", name="net", source_run_id=run.id)["model_id"]
+ask("PATCH", "/" + model, status="LOGGED_MODEL_READY")
+child.complete()
+run.complete()
+print(json.dumps([run.id, child.id, model]))
+"""
 WAIT = "import time\nprint('started', flush=True)\ntime.sleep(600)\n"
 
 
@@ -265,6 +286,22 @@ def test_compute_targets_are_created_changed_and_deleted(runyard: Commands) -> N
     assert runyard.ok("compute", "list").count("cluster") == 1
     runyard.ok("compute", "delete", "cluster")
     assert runyard("compute", "delete", "cluster").code == 4
+
+
+def test_what_would_go_with_a_run_is_told_before_it_is_deleted(runyard: Commands) -> None:
+    made = subprocess.run(
+        [sys.executable, "-c", FAMILY], cwd=runyard.folder, env=runyard.environment, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    run_id, child, model = json.loads(made.stdout.splitlines()[-1])
+
+    asked = runyard("run", "delete", run_id)
+    assert asked.code == 2
+    assert f"files of {run_id} and, below, of 1 run ({child}) and 1 logged model ({model}) for good" in asked.err
+    refused = runyard("run", "delete", run_id, "--yes", "--keep-models")
+    assert refused.code != 0 and model in refused.err and "--with-logged-models" in refused.err
+    gone = json.loads(runyard.ok("run", "delete", run_id, "--yes", "--with-logged-models", "--json"))["deleted"]
+    assert sorted(gone) == sorted([run_id, child, model])
 
 
 def test_every_list_is_one_document(runyard: Commands) -> None:
