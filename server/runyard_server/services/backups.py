@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from pathlib import Path
 from sqlalchemy import create_engine, insert, select, text
 
 from runyard.errors import ServiceException, UserErrorException
+from runyard.protocol.runs import RunError
+from runyard.protocol.status import Reason, RunStatus
 from runyard_server.artifacts.store import CLEANING_LOCK, FolderStore, is_digest_of
 from runyard_server.domain.clock import SystemClock
 from runyard_server.records import files as file_records
@@ -33,7 +36,12 @@ from runyard_server.services.verification import VerificationService
 
 MANIFEST = "backup.json"
 IDENTITY = "workspace.json"
+LOCK = "backup.lock"
 _ROWS = 1000
+_NOT_ENDED = "It had not ended when the backup was made of which this workspace was restored."
+_LEFT_BY_KILLED = re.compile(
+    r"records\.[0-9a-f]{12}\.db(-journal|-wal|-shm)?|logs\.[0-9a-f]{12}|backup\.json\.[0-9a-f]{12}"
+)
 
 
 @dataclass(frozen=True)
@@ -63,9 +71,15 @@ def save(database: Database, home: Path, folder: Path) -> Backup:
     """Adds a backup of the home to the folder, in place of the one before.
 
     Raises:
-        ServiceException: a clean-up goes on, or an object that the records name is damaged.
+        ServiceException: a clean-up or another backup into the folder goes on, or an object that the records name is
+            damaged.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone_in(folder):
+        return _save(database, home, folder)
+
+
+def _save(database: Database, home: Path, folder: Path) -> Backup:
     made_at, mark = SystemClock().now(), uuid.uuid4().hex[:12]
     records, logs = folder / f"records.{mark}.db", folder / f"logs.{mark}"
     with _no_clean_up(home / "objects"):
@@ -90,9 +104,7 @@ def save(database: Database, home: Path, folder: Path) -> Backup:
         os.fsync(out.fileno())
     os.replace(unfinished, folder / MANIFEST)
     for left in folder.iterdir():
-        if left.name not in (backup.records, backup.logs) and left.name.startswith(
-            ("records.", "logs.", MANIFEST + ".")
-        ):
+        if left.name not in (backup.records, backup.logs) and _LEFT_BY_KILLED.fullmatch(left.name):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     return backup
 
@@ -131,6 +143,7 @@ def restore(folder: Path, home: Path, verify: bool) -> Restored:
         with suppress(FileNotFoundError):
             shutil.copyfile(folder / IDENTITY, fresh / IDENTITY)
         count, found = _verify(fresh, verify)
+        _end_unfinished(fresh / "records.db")
         if home.exists():
             home.rmdir()
         os.replace(fresh, home)
@@ -149,6 +162,21 @@ def _read(folder: Path) -> Backup:
         ) from None
     except (ValueError, TypeError) as fault:
         raise UserErrorException(f"{folder / MANIFEST} cannot be read: {fault}. Is it another version's?") from fault
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServiceException(
+                f"Another backup into {folder} goes on. Make this one when it has ended, or name another folder."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -268,6 +296,21 @@ def _verify(home: Path, prove: bool) -> tuple[int, list[str]]:
         ]
     finally:
         store.close()
+        database.close()
+
+
+def _end_unfinished(records: Path) -> None:
+    """Ends what had not ended: its jobs, if there are any still, are the workspace's that was saved."""
+    database = Database(f"sqlite:///{records}")
+    try:
+        with database.write() as connection:
+            for run_id, _ in runs.unfinished_versions(connection):
+                for attempt in {job.attempt for job in runs.all_jobs_of(connection, run_id)}:
+                    runs.remove_jobs(connection, run_id, attempt)
+                error = RunError(code=Reason.JOB_LOST.value, message=_NOT_ENDED)
+                now = SystemClock().now()
+                runs.move(connection, run_id, RunStatus.FAILED, Reason.JOB_LOST, now, message=_NOT_ENDED, error=error)
+    finally:
         database.close()
 
 

@@ -1,5 +1,6 @@
 """A backup is whole, whatever goes on while it is made, and what is restored is what was stored."""
 
+import fcntl
 import hashlib
 import threading
 from pathlib import Path
@@ -9,8 +10,10 @@ from sqlalchemy import text
 
 from runyard.errors import ServiceException, UserErrorException
 from runyard.protocol.files import FileEntry, Manifest
+from runyard.protocol.runs import RunRecord
+from runyard.protocol.status import Reason, RunStatus
 from runyard_server.artifacts.store import FolderStore
-from runyard_server.records import migrate, runs
+from runyard_server.records import experiments, migrate, runs
 from runyard_server.records.engine import Database
 from runyard_server.services import backups
 from runyard_server.testing.file_server import FileServer
@@ -156,3 +159,53 @@ def test_logs_of_a_run_that_goes_on_are_kept(world: World, tmp_path: Path) -> No
     assert (tmp_path / "new" / log.relative_to(world.home)).read_bytes() == b"so far\nand more\n"
     with Database(f"sqlite:///{tmp_path / 'new' / 'records.db'}").read() as connection:
         assert runs.find(connection, "first") is not None
+
+
+def test_a_restored_workspace_has_ended_what_went_on_and_knows_none_of_its_jobs(world: World, tmp_path: Path) -> None:
+    unfinished = [status for status in RunStatus if not status.is_terminal]
+    world.add("ended")
+    with world.database.write() as connection:
+        for status in unfinished:
+            world_id = status.value
+            experiment = experiments.get_or_create(connection, "files", 1.0)
+            number = experiments.next_number(connection, experiment.id)
+            record = RunRecord(world_id, number, "files", "test", status, created_at=1.0, version=1)
+            runs.add(connection, record, experiment.id)
+            runs.add_jobs(connection, world_id, 1, [[0]])
+            runs.set_handles(connection, world_id, 1, [{"pid": 1}], 1.0)
+    backups.save(world.database, world.home, tmp_path / "backup")
+    backups.restore(tmp_path / "backup", tmp_path / "new", verify=True)
+    database = Database(f"sqlite:///{tmp_path / 'new' / 'records.db'}")
+    try:
+        with database.read() as connection:
+            assert runs.get(connection, "ended").status is RunStatus.COMPLETED
+            assert runs.count_unfinished(connection) == 0
+            for status in unfinished:
+                run = runs.get(connection, status.value)
+                assert (run.status, run.reason) == (RunStatus.FAILED, Reason.JOB_LOST)
+                assert "had not ended when the backup was made" in run.message
+                assert runs.events(connection, run.id)[-1].to_status is RunStatus.FAILED
+                assert runs.all_jobs_of(connection, run.id) == []
+    finally:
+        database.close()
+
+
+def test_a_backup_leaves_foreign_files_and_removes_what_a_killed_one_left(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    folder.mkdir()
+    foreign = ["records.csv", "logs.zip", "backup.json.old", "records.0123456789ab.db.mine"]
+    left = ["records.0123456789ab.db", "logs.0123456789ab", "backup.json.0123456789ab"]
+    for name in [*foreign, *left]:
+        (folder / name).write_bytes(b"x")
+    backups.save(world.database, world.home, folder)
+    assert [name for name in foreign if not (folder / name).exists()] == []
+    assert [name for name in left if (folder / name).exists()] == []
+
+
+def test_a_second_backup_into_one_folder_is_refused_while_one_goes_on(world: World, tmp_path: Path) -> None:
+    (tmp_path / "backup").mkdir()
+    with open(tmp_path / "backup" / backups.LOCK, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ServiceException, match="Another backup into"):
+            backups.save(world.database, world.home, tmp_path / "backup")
+    assert backups.save(world.database, world.home, tmp_path / "backup").objects == 0
