@@ -27,7 +27,8 @@ def add(commands: Commands) -> None:
         "restore",
         restore,
         "make a new workspace of this machine from a backup",
-        "Every file is read and hashed on its way. Exit code 1 where something is missing or damaged.",
+        "Every file of a run, model or snapshot is hashed on its way; those of datastores are copied.\n"
+        "Exit code 1 where something is missing or damaged.",
         "runyard --workspace again restore /mnt/backups/digits --verify",
     )
     parser.add_argument("folder", metavar="DIR", help="what `runyard backup` wrote")
@@ -56,6 +57,11 @@ def backup(call: Call) -> int:
                 size_text(said["copied_bytes"]),
             )
         )
+        if said["left_out"]:
+            call.out.say(
+                "Left out of datastores: {}: links that lead out of them, pipes or sockets, or a datastore whose folder is "
+                "away.".format(counted(said["left_out"], "thing"))
+            )
     return code
 
 

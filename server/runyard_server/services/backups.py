@@ -37,6 +37,8 @@ from runyard_server.services.verification import VerificationService
 MANIFEST = "backup.json"
 IDENTITY = "workspace.json"
 LOCK = "backup.lock"
+INCOMING = ".runyard-incoming"  # where a datastore keeps uploads that have not ended
+_HALF_COPIED = re.compile(r"\.[0-9a-f]{32}\.new")
 _ROWS = 1000
 _NOT_ENDED = "It had not ended when the backup was made of which this workspace was restored."
 _LEFT_BY_KILLED = re.compile(
@@ -46,7 +48,10 @@ _LEFT_BY_KILLED = re.compile(
 
 @dataclass(frozen=True)
 class Backup:
-    """What a folder's newest backup is. ``records`` and ``logs`` are names in the folder."""
+    """What a folder's newest backup is. ``records`` and ``logs`` are names in the folder.
+
+    ``left_out``: what datastores hold besides files and folders of their own: links that lead out, pipes, sockets.
+    """
 
     tables: str
     made_at: float
@@ -56,6 +61,7 @@ class Backup:
     objects: int
     copied_objects: int
     copied_bytes: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,10 +99,12 @@ def _save(database: Database, home: Path, folder: Path) -> Backup:
             copied, size_bytes = _copy_objects(home / "objects", store, needed)
         finally:
             store.close()
-    _copy_tree(home / "datastores", folder / "datastores")
+    left_out = _mirror_datastores(home / "datastores", folder / "datastores")
     with suppress(FileNotFoundError):
         shutil.copyfile(home / IDENTITY, folder / IDENTITY)
-    backup = Backup(tables, made_at, records.name, _sha256(records), logs.name, len(needed), copied, size_bytes)
+    backup = Backup(
+        tables, made_at, records.name, _sha256(records), logs.name, len(needed), copied, size_bytes, left_out
+    )
     unfinished = folder / f"{MANIFEST}.{mark}"
     with open(unfinished, "w", encoding="utf-8") as out:
         json.dump(asdict(backup), out)
@@ -139,7 +147,7 @@ def restore(folder: Path, home: Path, verify: bool) -> Restored:
                 faults.append(str(fault))
         store.close()
         _copy_tree(folder / backup.logs, fresh / "logs")
-        _copy_tree(folder / "datastores", fresh / "datastores")
+        _mirror_datastores(folder / "datastores", fresh / "datastores")
         with suppress(FileNotFoundError):
             shutil.copyfile(folder / IDENTITY, fresh / IDENTITY)
         count, found = _verify(fresh, verify)
@@ -279,6 +287,83 @@ def _copy_tree(source: Path, target: Path) -> None:
                 unfinished = place / f".{uuid.uuid4().hex}.new"
                 shutil.copy2(file, unfinished)
                 os.replace(unfinished, copy)
+
+
+def _mirror_datastores(source: Path, target: Path) -> int:
+    """Makes the target's datastores what the source's are; gives how much was left out. A root may be a link."""
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    roots = {entry.name: entry for entry in source.iterdir()} if source.is_dir() else {}
+    for copy in list(target.iterdir()):
+        if copy.name not in roots:
+            _remove(copy)
+    left_out = 0
+    for name, root in roots.items():
+        if root.is_dir():
+            real = root.resolve()
+            left_out += _mirror(real, target / name, real)
+        else:
+            left_out += 1  # its disk may be away: what was saved of it stays
+    return left_out
+
+
+def _mirror(source: Path, target: Path, root: Path) -> int:
+    """Makes one folder what another is, without what uploads and backups have not finished there."""
+    if target.is_symlink() or not target.is_dir():
+        _remove(target)
+        target.mkdir(mode=0o700)
+    left_out, kept = 0, set()
+    entries: list[os.DirEntry[str]] = []
+    with suppress(FileNotFoundError):
+        entries = list(os.scandir(source))
+    for entry in entries:
+        if entry.name == INCOMING or _HALF_COPIED.fullmatch(entry.name):
+            continue
+        file, copy = source / entry.name, target / entry.name
+        if entry.is_symlink():
+            real = Path(os.path.realpath(file))
+            if not real.is_relative_to(root):
+                left_out += 1
+                continue
+            _remove(copy)
+            copy.symlink_to(os.path.relpath(real, source))
+        elif entry.is_dir():
+            left_out += _mirror(file, copy, root)
+        elif entry.is_file():
+            if not _copy_file(file, copy):
+                continue
+        else:
+            left_out += 1
+            continue
+        kept.add(entry.name)
+    for copy in list(target.iterdir()):
+        if copy.name not in kept:
+            _remove(copy)
+    return left_out
+
+
+def _copy_file(file: Path, copy: Path) -> bool:
+    """Copies a file whole unless it is there as it is here; whether it is there now: it may vanish meanwhile."""
+    unfinished = copy.with_name(f".{uuid.uuid4().hex}.new")
+    try:
+        state = file.stat()
+        if copy.is_symlink() or not copy.is_file():
+            _remove(copy)
+        else:
+            there = copy.stat()
+            if (there.st_size, there.st_mtime_ns) == (state.st_size, state.st_mtime_ns):
+                return True
+        shutil.copy2(file, unfinished)
+    except FileNotFoundError:
+        return False
+    os.replace(unfinished, copy)
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _verify(home: Path, prove: bool) -> tuple[int, list[str]]:

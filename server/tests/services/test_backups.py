@@ -2,6 +2,8 @@
 
 import fcntl
 import hashlib
+import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -209,3 +211,50 @@ def test_a_second_backup_into_one_folder_is_refused_while_one_goes_on(world: Wor
         with pytest.raises(ServiceException, match="Another backup into"):
             backups.save(world.database, world.home, tmp_path / "backup")
     assert backups.save(world.database, world.home, tmp_path / "backup").objects == 0
+
+
+def test_a_copy_of_a_datastore_becomes_what_the_datastore_is(world: World, tmp_path: Path) -> None:
+    data = world.home / "datastores" / "workspaceblobstore"
+    (data / "turns").write_bytes(b"a file")
+    (data / "other").mkdir()
+    (data / "other" / "inner").write_bytes(b"x")
+    (data / "deleted").write_bytes(b"x")
+    backups.save(world.database, world.home, tmp_path / "backup")
+    (data / "turns").unlink()
+    (data / "turns").mkdir()
+    (data / "turns" / "inner").write_bytes(b"now a folder")
+    shutil.rmtree(data / "other")
+    (data / "other").write_bytes(b"now a file")
+    (data / "deleted").unlink()
+    (data / f".{'a' * 32}.new").write_bytes(b"half")
+    (data / ".runyard-incoming").mkdir(exist_ok=True)
+    (data / ".runyard-incoming" / "upload").write_bytes(b"half")
+    backups.save(world.database, world.home, tmp_path / "backup")
+    backups.restore(tmp_path / "backup", tmp_path / "new", verify=False)
+    back = tmp_path / "new" / "datastores" / "workspaceblobstore"
+    assert sorted(path.name for path in back.iterdir()) == ["other", "turns"]
+    assert (back / "other").read_bytes() == b"now a file"
+    assert (back / "turns" / "inner").read_bytes() == b"now a folder"
+
+
+def test_links_within_a_datastore_are_kept_and_what_is_left_out_is_counted(world: World, tmp_path: Path) -> None:
+    data = world.home / "datastores" / "workspaceblobstore"
+    elsewhere = tmp_path / "elsewhere"
+    data.rename(elsewhere)
+    data.symlink_to(elsewhere)  # a root on another disk
+    (data / "blobs").mkdir()
+    (data / "blobs" / "b1").write_bytes(b"weights")
+    (data / "snapshots").mkdir()
+    (data / "snapshots" / "model.bin").symlink_to("../blobs/b1")
+    (data / "absolute").symlink_to(data / "blobs")
+    (data / "outside").symlink_to(tmp_path)
+    os.mkfifo(data / "pipe")
+    assert backups.save(world.database, world.home, tmp_path / "backup").left_out == 2
+    assert backups.save(world.database, world.home, tmp_path / "backup").left_out == 2
+    shutil.rmtree(elsewhere)
+    backups.restore(tmp_path / "backup", tmp_path / "new", verify=False)
+    back = tmp_path / "new" / "datastores" / "workspaceblobstore"
+    assert (back / "snapshots" / "model.bin").is_symlink()
+    assert (back / "snapshots" / "model.bin").read_bytes() == b"weights"
+    assert (back / "absolute" / "b1").read_bytes() == b"weights"
+    assert not (back / "outside").is_symlink() and not (back / "pipe").exists()
