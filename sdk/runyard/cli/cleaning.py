@@ -4,6 +4,8 @@ from runyard.cli.call import Call
 from runyard.cli.output import counted
 from runyard.cli.parsing import Commands, whole_number
 
+_LONGEST_S = 3600.0  # the server answers when it has ended, and a large store takes its time
+
 
 def add(commands: Commands) -> None:
     """Adds ``clean``."""
@@ -26,7 +28,8 @@ def clean(call: Call) -> int:
     from runyard.progress import size_text
 
     asked = {"grace_s": call.given.grace * 3600.0, "dry_run": call.given.dry_run}
-    said = call.transport.call("POST", "/cleaning", json=asked)
+    with call.transport.request("POST", "/cleaning", json=asked, timeout_s=_LONGEST_S) as answer:
+        said = answer.json()
     if call.out.as_json:
         call.out.json(said)
         return 0
