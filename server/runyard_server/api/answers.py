@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
+from runyard.protocol.cleaning import Cleaning
 from runyard.protocol.compute import ComputeNode, ComputeRecord, VmSizeRecord
 from runyard.protocol.datasets import DatasetRecord
 from runyard.protocol.datastores import DatastoreRecord, UploadAnswer
@@ -17,7 +18,7 @@ from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.files import FileEntry, Manifest, ManifestAnswer
 from runyard.protocol.jobs import JobReply, RankStatus, StackRequest
 from runyard.protocol.models import ModelRecord
-from runyard.protocol.runs import RunEvent, RunRecord
+from runyard.protocol.runs import DeletedRun, RunEvent, RunRecord
 from runyard_server.api.mlflow import artifacts as mlflow_artifacts
 from runyard_server.api.mlflow import experiments as mlflow_experiments
 from runyard_server.api.mlflow import imports as mlflow_imports
@@ -253,6 +254,9 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("GET", "/api/v1/run-table"): Answer(RunTable),
     ("GET", "/api/v1/runs/{run_id}"): Answer(RunWithAddress),
     ("PATCH", "/api/v1/runs/{run_id}"): Answer(RunWithAddress),
+    ("DELETE", "/api/v1/runs/{run_id}"): Answer(list[DeletedRun]),
+    ("GET", "/api/v1/deleted-runs"): Answer(list[DeletedRun]),
+    ("POST", "/api/v1/cleaning"): Answer(Cleaning),
     ("POST", "/api/v1/runs/{run_id}/cancel"): Answer(RunWithAddress, more=(CLASH,)),
     ("POST", "/api/v1/runs/{run_id}/complete"): Answer(RunWithAddress, more=(CLASH,)),
     ("POST", "/api/v1/runs/{run_id}/fail"): Answer(RunWithAddress, more=(CLASH,)),
@@ -299,7 +303,7 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("GET", "/api/v1/runs/{run_id}/metrics"): Answer(Metrics),
     ("GET", "/api/v1/runs/{run_id}/metrics/history"): Answer(History),
     ("GET", "/api/v1/runs/{run_id}/metrics/summaries"): Answer(MetricPage),
-    ("GET", "/api/v1/metrics/curves"): Answer(CurveList),
+    ("GET", "/api/v1/metrics/curves"): Answer(CurveList, more=(404,)),
     ("PUT", "/api/v1/runs/{run_id}/logs/{name}"): Answer(StreamSize, body=BYTES, more=(CLASH, FULL)),
     ("GET", "/api/v1/runs/{run_id}/logs"): Answer(list[LogSize]),
     ("GET", "/api/v1/runs/{run_id}/logs/{name}"): Answer(media=TEXT),

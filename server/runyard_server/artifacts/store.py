@@ -184,13 +184,13 @@ class FolderStore(ObjectStore):
 
     @contextmanager
     def sweeping(self) -> Iterator[None]:
-        """While objects are removed. Raises ServiceException where a backup reads them."""
+        """While objects are removed. Raises UserErrorException where a backup reads them."""
         descriptor = os.open(f"{self._root}/{CLEANING_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ServiceException("A backup of this workspace goes on. Clean up when it has ended.") from None
+                raise UserErrorException("A backup of this workspace goes on. Clean up when it has ended.") from None
             yield
         finally:
             os.close(descriptor)

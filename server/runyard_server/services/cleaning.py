@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from runyard.errors import ServiceException, UserErrorException
+from runyard.errors import UserErrorException
 from runyard.protocol.cleaning import Cleaning
 from runyard_server.artifacts.store import FolderStore
 from runyard_server.domain.clock import Clock
@@ -50,8 +50,7 @@ class CleaningService:
         A dry run counts what would go and removes nothing.
 
         Raises:
-            UserErrorException: a grace time that is too short.
-            ServiceException: a clean-up or a backup goes on.
+            UserErrorException: a grace time that is too short; or a clean-up or a backup goes on.
         """
         if not grace_s >= LEAST_GRACE_S:
             raise UserErrorException(
@@ -59,7 +58,7 @@ class CleaningService:
                 f"{LEAST_GRACE_S:g} s."
             )
         if not self._cleaning.acquire(blocking=False):
-            raise ServiceException("A clean-up goes on already. Wait for its end, then ask again if you must.")
+            raise UserErrorException("A clean-up goes on already. Wait for its end, then ask again if you must.")
         try:
             with self._store.sweeping():
                 return self._clean(grace_s, dry_run)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from runyard.errors import ServiceException, SnapshotException, UserErrorException
+from runyard.errors import SnapshotException, UserErrorException
 from runyard.protocol.files import FileEntry, Manifest
 from runyard.protocol.models import ModelSpec
 from runyard_server.records import files as file_records
@@ -166,7 +166,7 @@ def test_a_file_that_is_being_written_is_left_alone(world: World) -> None:
 
 
 def test_two_clean_ups_do_not_go_on_at_once(world: World) -> None:
-    with world.store.sweeping(), pytest.raises(ServiceException, match="goes on"):
+    with world.store.sweeping(), pytest.raises(UserErrorException, match="goes on"):
         world.cleaning.clean(DAY_S, dry_run=True)
 
 
