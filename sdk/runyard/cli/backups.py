@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from typing import Any, List, Tuple
 
@@ -100,6 +99,8 @@ def _own_folder(call: Call, verb: str) -> str:
 
 def _run(arguments: List[str]) -> Tuple[int, Any]:
     """Lets the server's Python do it; its exit code, and what it says: None where it was refused."""
+    import subprocess
+
     from runyard import embedded
 
     command, _ = embedded.server_command()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runyard_server.domain import metric_curves
@@ -40,14 +40,16 @@ def naive(xs: Sequence[float], values: Sequence[float], width: int, low: float, 
     before = [place for place in order if xs[place] < low][-1:]
     after = [place for place in order if xs[place] > high][:1]
     edges = [low * (1 - edge / width) + high * (edge / width) for edge in range(width + 1)]
-    kept = [*before]
+    kept, left = [*before], order
     for column in range(width):
         last = column == width - 1
         inside = [
             place
-            for place in order
+            for place in left
             if edges[column] <= xs[place] and (xs[place] <= edges[-1] if last else xs[place] < edges[column + 1])
         ]
+        # The edges of a range of no width are the same number, give or take its last digit: each point is in one column.
+        left = [place for place in left if place not in inside]
         kept += [inside[place] for place in telling([values[place] for place in inside])]
     return kept + after
 
@@ -65,6 +67,7 @@ def test_of_single_points_the_picture_is_that_of_a_look_at_every_point(
 
 
 @given(curves, st.integers(1, 12))
+@example([(3, 0.0)], 5)
 def test_without_a_range_the_whole_line_is_drawn(rows: list[tuple[int, float]], width: int) -> None:
     xs, values = [x for x, _ in rows], [value for _, value in rows]
     found = thinned(xs, values, range(len(xs)), values, width)
