@@ -23,6 +23,8 @@ from runyard_server.testing.slurm_yard import SlurmYard
 from tests.end_to_end.compile_horovod import wheel_cache
 from tests.end_to_end.training_on_nodes import Trained, trained_here
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="session")
 def runyard_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -105,6 +107,20 @@ def python37() -> str:
     if found.returncode != 0:
         pytest.skip("no Python 3.7 here. Put one on PATH, or its folder into RUNYARD_PYTHONS.")
     return found.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def mlflow_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Python that has MLflow and scikit-learn, with the pins of requirements/mlflow.txt."""
+    folder = tmp_path_factory.mktemp("mlflow") / "venv"
+    pins = str(ROOT / "requirements" / "mlflow.txt")
+    for command in (
+        ["venv", "--quiet", "--python", sys.executable, str(folder)],
+        ["pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes", "-r", pins],
+    ):
+        done = subprocess.run([sys.executable, "-m", "uv", *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    return str(folder / "bin" / "python")
 
 
 @pytest.fixture(scope="session")

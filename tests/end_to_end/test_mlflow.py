@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,25 +11,10 @@ import pytest
 from runyard import Environment, Workspace
 from runyard.run import Run
 
-ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "mlflow_scripts"
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
-
-
-@pytest.fixture(scope="session")
-def mlflow_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A Python that has MLflow's client and scikit-learn, with the pins of requirements/mlflow.txt."""
-    folder = tmp_path_factory.mktemp("mlflow") / "venv"
-    pins = str(ROOT / "requirements" / "mlflow.txt")
-    for command in (
-        ["venv", "--quiet", "--python", sys.executable, str(folder)],
-        ["pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes", "-r", pins],
-    ):
-        done = subprocess.run([sys.executable, "-m", "uv", *command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    return str(folder / "bin" / "python")
 
 
 def test_mlflows_client_tracks_searches_and_registers_here(

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from runyard import Workspace, embedded
 from runyard.cli.main import main
 from runyard.mlflow_api import MlflowApi
 
-ROOT = Path(__file__).parents[2]
 SEED = Path(__file__).parent / "mlflow_scripts" / "seed.py"
 LOSSES: list[tuple[int, Any]] = [(0, 1.0), (1, "NaN"), (2, "Infinity"), (3, "-Infinity"), (4, 1 / 3), (4, 0.25)]
 
@@ -227,17 +225,3 @@ def test_what_mlflow_itself_has_written_is_read_by_mlflow(
     assert workspace.get_run(ids["running"]).get_status() == "Running"
     version = api_of(workspace).get("registered-models/alias", name=model, alias="best")["model_version"]
     assert (version["version"], version["description"], version["run_id"]) == ("3", "v2", child.id)
-
-
-@pytest.fixture(scope="session")
-def mlflow_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A Python that has MLflow, with the pins of requirements/mlflow.txt."""
-    folder = tmp_path_factory.mktemp("mlflow-import") / "venv"
-    pins = str(ROOT / "requirements" / "mlflow.txt")
-    for command in (
-        ["venv", "--quiet", "--python", sys.executable, str(folder)],
-        ["pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes", "-r", pins],
-    ):
-        done = subprocess.run([sys.executable, "-m", "uv", *command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    return str(folder / "bin" / "python")

@@ -1,6 +1,5 @@
 """The object store: bytes kept under their own digest, each content once."""
 
-import fcntl
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from runyard.digests import is_of_file, of_file
 from runyard.errors import ServiceException, UserErrorException
+from runyard_server.artifacts.locks import held
 from runyard_server.artifacts.writing import Incoming, IncomingFile
 
 CLEANING_LOCK = "cleaning.lock"  # held by a clean-up alone, or shared by backups
@@ -185,15 +185,9 @@ class FolderStore(ObjectStore):
     @contextmanager
     def sweeping(self) -> Iterator[None]:
         """While objects are removed. Raises UserErrorException where a backup reads them."""
-        descriptor = os.open(f"{self._root}/{CLEANING_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserErrorException("A backup of this workspace goes on. Clean up when it has ended.") from None
+        refused = UserErrorException("A backup of this workspace goes on. Clean up when it has ended.")
+        with held(Path(self._root, CLEANING_LOCK), refused):
             yield
-        finally:
-            os.close(descriptor)
 
     def objects(self) -> Iterator[tuple[str, int, float]]:
         """Digest, size in bytes and time (of its coming or renewal) of each object."""

@@ -5,15 +5,14 @@ backup its records (always a SQLite file, whatever the server's database is) and
 ``backup.json`` names these two and is put in place last: a backup that was killed halfway leaves the one before.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from sqlalchemy import create_engine, insert, select, text
 from runyard.errors import ServiceException, UserErrorException
 from runyard.protocol.runs import RunError
 from runyard.protocol.status import Reason, RunStatus
+from runyard_server.artifacts.locks import held
 from runyard_server.artifacts.store import CLEANING_LOCK, FolderStore, is_digest_of
 from runyard_server.domain.clock import SystemClock
 from runyard_server.records import files as file_records
@@ -29,6 +29,7 @@ from runyard_server.records import migrate, runs
 from runyard_server.records.engine import Database, create_all
 from runyard_server.records.tables import metadata
 from runyard_server.records.tables import runs as run_table
+from runyard_server.services.datastores import INCOMING
 from runyard_server.services.files import FileService
 from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
@@ -37,7 +38,6 @@ from runyard_server.services.verification import VerificationService
 MANIFEST = "backup.json"
 IDENTITY = "workspace.json"
 LOCK = "backup.lock"
-INCOMING = ".runyard-incoming"  # where a datastore keeps uploads that have not ended
 _HALF_COPIED = re.compile(r"\.[0-9a-f]{32}\.new")
 _ROWS = 1000
 _NOT_ENDED = "It had not ended when the backup was made of which this workspace was restored."
@@ -172,33 +172,15 @@ def _read(folder: Path) -> Backup:
         raise UserErrorException(f"{folder / MANIFEST} cannot be read: {fault}. Is it another version's?") from fault
 
 
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServiceException(
-                f"Another backup into {folder} goes on. Make this one when it has ended, or name another folder."
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
+def _alone_in(folder: Path) -> AbstractContextManager[None]:
+    busy = f"Another backup into {folder} goes on. Make this one when it has ended, or name another folder."
+    return held(folder / LOCK, ServiceException(busy))
 
 
-@contextmanager
-def _no_clean_up(objects: Path) -> Iterator[None]:
+def _no_clean_up(objects: Path) -> AbstractContextManager[None]:
     objects.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(objects / CLEANING_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServiceException("A clean-up of this workspace goes on. Make the backup when it has ended.") from None
-        yield
-    finally:
-        os.close(descriptor)
+    busy = "A clean-up of this workspace goes on. Make the backup when it has ended."
+    return held(objects / CLEANING_LOCK, ServiceException(busy), shared=True)
 
 
 def _copy_records(database: Database, target: Path) -> str:

@@ -25,7 +25,7 @@ from runyard_server.services.objects import checked_manifest
 
 DEFAULT = "workspaceblobstore"
 BUILT_IN = (DEFAULT, "workspacefilestore")
-_INCOMING = ".runyard-incoming"
+INCOMING = ".runyard-incoming"  # where uploads that have not ended are kept
 _SETTLED_NS = 2 * 10**9  # a file changed this shortly before may change again within the same time stamp
 
 
@@ -246,7 +246,7 @@ class DatastoreService:
             for entry in listing:
                 where = f"{path}/{entry.name}" if path else entry.name
                 is_folder = entry.is_dir(follow_symlinks=False)
-                if where == _INCOMING or not (is_folder or entry.is_file()) or not _is_within(folder, where, entry):
+                if where == INCOMING or not (is_folder or entry.is_file()) or not _is_within(folder, where, entry):
                     continue
                 if len(found) == most:
                     return sorted(found, key=_place_order), True
@@ -316,7 +316,7 @@ class DatastoreService:
             if folder not in self._incoming:
                 # Beside a folder of ours; inside one that is only attached, since beside it may be another disk.
                 beside = folder.parent == self._root
-                self._incoming[folder] = Incoming((self._root if beside else folder) / _INCOMING)
+                self._incoming[folder] = Incoming((self._root if beside else folder) / INCOMING)
             return self._incoming[folder]
 
     def close(self) -> None:
@@ -398,8 +398,8 @@ def _place_order(place: Place) -> tuple[bool, str]:
 
 def _below(target_path: str, path: str) -> str:
     joined = relative(f"{target_path}/{path}" if target_path else path)
-    if joined.partition("/")[0] == _INCOMING:
-        raise PathRefusedError(f"{_INCOMING!r} is where half-written files lie. Choose another name.")
+    if joined.partition("/")[0] == INCOMING:
+        raise PathRefusedError(f"{INCOMING!r} is where half-written files lie. Choose another name.")
     return joined
 
 
@@ -439,7 +439,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]
             for entry in listing:
                 path = f"{above}/{entry.name}" if above else entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    if path != _INCOMING:
+                    if path != INCOMING:
                         waiting.append((entry.path, path))
                 elif entry.is_file():
                     yield path, entry

@@ -27,7 +27,6 @@ from runyard_server.api.mlflow.runs import changes_of, checked_tags, parent_of
 router = APIRouter(prefix="/api/2.0")
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
-_MODEL_STATUS = {"LOGGED_MODEL_READY": RunStatus.COMPLETED, "LOGGED_MODEL_UPLOAD_FAILED": RunStatus.FAILED}
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def logged_model(said: ImportedModel, request: Request) -> Any:
     if isinstance(there, dict):
         return there
     held, tags = services(request).runs, checked_tags(words.as_dict(said.tags))
-    status, ended_at = _MODEL_STATUS.get(said.status), words.seconds(said.last_updated_timestamp_ms)
+    status, ended_at = logged_models.ENDS.get(said.status), words.seconds(said.last_updated_timestamp_ms)
     record = there
     if record is None:
         told = {logged_models.MODEL_TYPE: said.model_type, logged_models.SOURCE_RUN: said.source_run_id}

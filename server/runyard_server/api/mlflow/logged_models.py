@@ -47,7 +47,7 @@ MOST_SEARCHED = 10_000  # logged models that one search looks at
 
 _STATUS = {RunStatus.COMPLETED: "LOGGED_MODEL_READY", RunStatus.FAILED: "LOGGED_MODEL_UPLOAD_FAILED"}
 _PENDING = "LOGGED_MODEL_PENDING"
-_ENDS = {word: status for status, word in _STATUS.items()}
+ENDS = {word: status for status, word in _STATUS.items()}
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,9 @@ def get(model_id: str, request: Request) -> Any:
 def finalize(model_id: str, said: Finalized, request: Request) -> Any:
     """Says that a model is whole, or has failed."""
     record = find(request, model_id)
-    status = _ENDS.get(said.status)
+    status = ENDS.get(said.status)
     if status is None:
-        raise invalid(f"Invalid value {said.status!r} for parameter 'status' supplied: {', '.join(_ENDS)}.")
+        raise invalid(f"Invalid value {said.status!r} for parameter 'status' supplied: {', '.join(ENDS)}.")
     record = services(request).runs.end_interactive(record.id, status, caller(request))
     return {"model": _whole(request, record)}
 
