@@ -115,12 +115,11 @@ class Line:
     starts: list[int] = field(default_factory=list)
     means: list[Number] = field(default_factory=list)
 
-    def add_points(self, chunk: Chunk, before: int) -> None:
+    def add_points(self, points: Points, before: int) -> None:
         """Adds the points of a chunk, each a piece. ``before``: how many the metric has before these."""
-        begin = len(self.places)
-        points = unpack(chunk)
-        self._add(range(before + 1, before + 1 + chunk.count), points)
-        self.starts += range(begin, begin + chunk.count)
+        begin, count = len(self.places), len(points.values)
+        self._add(range(before + 1, before + 1 + count), points)
+        self.starts += range(begin, begin + count)
         self.means += points.values
 
     def add_outline(self, kept: Outline, before: int) -> None:

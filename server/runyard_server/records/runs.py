@@ -216,6 +216,12 @@ def get_many(connection: Connection, run_ids: Sequence[str]) -> Sequence[RunReco
     return [_record(row) for ids in _portions(run_ids) for row in connection.execute(_BY_IDS, {"ids": ids}).mappings()]
 
 
+def get_all(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunRecord]:
+    """These runs by id, in this order. Raises UnknownRunError where one is not here."""
+    known = {run.id: run for run in get_many(connection, run_ids)}
+    return {run_id: known.get(run_id) or get(connection, run_id) for run_id in run_ids}
+
+
 @dataclass(frozen=True)
 class Waiting:
     """What a queue must know of a run that waits in it."""

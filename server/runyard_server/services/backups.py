@@ -257,18 +257,9 @@ def _copy_tree(source: Path, target: Path) -> None:
         place = target / Path(folder).relative_to(source)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in names:
-            file, copy = Path(folder) / name, place / name
-            with suppress(FileNotFoundError):
-                state = file.lstat()
-                if not file.is_symlink() and copy.exists():
-                    there = copy.stat()
-                    if (there.st_size, there.st_mtime_ns) == (state.st_size, state.st_mtime_ns):
-                        continue
-                if file.is_symlink():
-                    continue  # leads to what is not the workspace's
-                unfinished = place / f".{uuid.uuid4().hex}.new"
-                shutil.copy2(file, unfinished)
-                os.replace(unfinished, copy)
+            file = Path(folder) / name
+            if not file.is_symlink():  # else it leads to what is not the workspace's
+                _copy_file(file, place / name)
 
 
 def _mirror_datastores(source: Path, target: Path) -> int:

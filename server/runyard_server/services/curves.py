@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from runyard.errors import UserErrorException
-from runyard_server.domain.metric_chunks import Chunk, Number, unpack
+from runyard_server.domain.metric_chunks import Number, Points, unpack
 from runyard_server.domain.metric_curves import BLOCK, Line, thinned
 from runyard_server.records import metrics as records
 from runyard_server.records import runs as run_records
@@ -76,10 +76,8 @@ class CurveService:
         """
         _check(run_ids, names, width, axis, low, high)
         with self._database.read() as connection:
-            began = {}
-            for run_id in run_ids:
-                run = run_records.get(connection, run_id)
-                began[run_id] = run.started_at or run.created_at
+            known = run_records.get_all(connection, run_ids)
+            began = {run_id: run.started_at or run.created_at for run_id, run in known.items()}
             heads = records.chunk_heads(connection, run_ids, names)
             asked = [(run_id, name) for run_id in run_ids for name in names if (run_id, name) in heads]
             points = sum(head.count for each in asked for head in heads[each])
@@ -119,7 +117,7 @@ def _curve(
 ) -> Curve:
     """One of them. ``finest``: from how many points in sight on its outlines do."""
     # What has no outline is short, and read in any case; whether it has steps is known only then.
-    loose = records.chunks_by_id(connection, [head.id for head in heads if not head.is_outlined])
+    loose = _unpacked(connection, [head.id for head in heads if not head.is_outlined])
     before, counted = {}, 0
     for head in heads:
         before[head.id] = counted
@@ -138,7 +136,7 @@ def _curve(
     if shown >= finest:
         outlines, chunks = records.outlines_by_id(connection, ids), loose
     else:
-        outlines, chunks = {}, {**loose, **records.chunks_by_id(connection, ids)}
+        outlines, chunks = {}, {**loose, **_unpacked(connection, ids)}
     for head in heads:
         if head.id in outlines:
             line.add_outline(outlines[head.id], before[head.id])
@@ -161,10 +159,14 @@ def _curve(
     )
 
 
-def _has_steps(heads: Sequence[ChunkHead], loose: dict[int, Chunk]) -> bool:
+def _unpacked(connection: Connection, ids: Sequence[int]) -> dict[int, Points]:
+    return {id_: unpack(chunk) for id_, chunk in records.chunks_by_id(connection, ids).items()}
+
+
+def _has_steps(heads: Sequence[ChunkHead], loose: dict[int, Points]) -> bool:
     if any(head.is_outlined and head.low_step is None for head in heads):
         return False
-    return all(step is not None for chunk in loose.values() for step in unpack(chunk).steps)
+    return all(step is not None for points in loose.values() for step in points.steps)
 
 
 def _span(head: ChunkHead, axis: str, stepped: bool, before: int) -> tuple[float, float]:

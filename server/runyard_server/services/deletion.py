@@ -38,7 +38,6 @@ class DeletionService:
         run_id: str,
         by: str,
         keep_models: bool = False,
-        reason: str = "",
         with_logged_models: bool = False,
     ) -> Sequence[DeletedRun]:
         """Deletes a run that has ended, and all runs below it.
@@ -61,7 +60,7 @@ class DeletionService:
             if not with_logged_models:
                 _check_logged_models(family)
             now = self._clock.now()
-            gone = [deleted_runs.add(connection, record, now, by, reason or f"asked for by {by}") for record in family]
+            gone = [deleted_runs.add(connection, record, now, by, f"asked for by {by}") for record in family]
             for record in family:
                 records.remove(connection, record.id)
         for record in family:

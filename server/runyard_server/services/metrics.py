@@ -271,11 +271,6 @@ class MetricService:
         glances = {name: _glance(row) for name, row in newest.items()}
         return MetricPage(found, count, glances, found[-1].name if len(found) == limit else None)
 
-    def entries(self, run_id: str, name: str) -> list[Entry]:
-        """What was logged under a name and is no number, the newest last."""
-        with self._database.read() as connection:
-            return [_entry(row) for _, row in records.entries(connection, [run_id], name)]
-
     def last_points(self, run_ids: Sequence[str]) -> dict[str, dict[str, Points]]:
         """The last number of every metric of several runs, by run id and name."""
         found: dict[str, dict[str, Points]] = {}

@@ -90,20 +90,30 @@ class QueueService:
 
     def why(self, run: RunRecord) -> Decision | None:
         """The present decision on one queued run; None if it is not queued."""
-        if run.status is not RunStatus.QUEUED:
-            return None
-        said = self._said.get(run.id)
-        if said is not None:
-            return Decision(run.id, starts=False, reason=said)
-        with self._database.read() as connection:
-            waiting = records.waiting(connection)
-            holding = records.holders(connection, [*_HOLDING, RunStatus.QUEUED])
-        begun = {held.run_id for held in holding}
-        lines = Lines(_recorded(row) for row in waiting if row.run_id not in begun)
-        candidate = lines.find(run.id)
-        if candidate is not None:
-            return self._placement(lines, holding).on(candidate)
-        return Decision(run.id, starts=True) if run.id in {row.run_id for row in waiting} else None
+        return self.why_each([run])[0]
+
+    def why_each(self, runs: Sequence[RunRecord]) -> list[Decision | None]:
+        """The same of several: the queue is read and decided once."""
+        queued = [run.id for run in runs if run.status is RunStatus.QUEUED]
+        told = {run_id: self._said.get(run_id) for run_id in queued}
+        found = {
+            run_id: Decision(run_id, starts=False, reason=said) for run_id, said in told.items() if said is not None
+        }
+        left = [run_id for run_id in queued if run_id not in found]
+        if left:
+            with self._database.read() as connection:
+                waiting = records.waiting(connection)
+                holding = records.holders(connection, [*_HOLDING, RunStatus.QUEUED])
+            begun, here = {held.run_id for held in holding}, {row.run_id for row in waiting}
+            lines = Lines(_recorded(row) for row in waiting if row.run_id not in begun)
+            placement = self._placement(lines, holding)
+            for run_id in left:
+                candidate = lines.find(run_id)
+                if candidate is not None:
+                    found[run_id] = placement.on(candidate)
+                elif run_id in here:
+                    found[run_id] = Decision(run_id, starts=True)
+        return [found.get(run.id) for run in runs]
 
     def _placement(self, lines: Lines, holding: Iterable[Holder], handed: Iterable[Placed] = ()) -> Placement:
         targets = [found[0] for name in lines.targets() if (found := self._target(name)) is not None]

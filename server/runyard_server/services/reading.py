@@ -28,7 +28,7 @@ class ReadingService:
         """Name and size of every log, live or stored, by name."""
         found = dict(self._files.sizes(run_id, _FOLDERS))
         found.update(self._logs.list(run_id))
-        return sorted((name, size) for name, size in found.items() if _is_log(name))
+        return sorted((name, size) for name, size in found.items() if is_log(name))
 
     def read(self, run_id: str, name: str, offset: int, limit: int) -> bytes:
         """At most ``limit`` bytes from ``offset``.
@@ -42,5 +42,6 @@ class ReadingService:
             return self._files.read(run_id, name, offset, limit)
 
 
-def _is_log(name: str) -> bool:
+def is_log(name: str) -> bool:
+    """Whether a file of a run is one of its logs."""
     return name.startswith(_FOLDERS)

@@ -218,6 +218,11 @@ class RunService:
         with self._database.read() as connection:
             return deleted_runs.find(connection, run_id) is not None
 
+    def get_all(self, run_ids: Sequence[str]) -> dict[str, RunRecord]:
+        """These runs by id, in this order. Raises UnknownRunError where one is not here."""
+        with self._database.read() as connection:
+            return records.get_all(connection, run_ids)
+
     def list(self, wanted: RunFilter) -> Sequence[RunRecord]:
         """Runs that match, newest first."""
         with self._database.read() as connection:

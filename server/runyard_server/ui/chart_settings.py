@@ -9,7 +9,6 @@ from starlette.datastructures import QueryParams
 from runyard_server.services.curves import AXES, STEP
 
 MOST_SMOOTHING = 0.99
-AXIS_NAMES = {"step": "Steps", "elapsed": "Relative time", "time": "Wall time"}
 
 
 @dataclass(frozen=True)

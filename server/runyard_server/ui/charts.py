@@ -84,14 +84,8 @@ class Chart:
         return self.lines[0].last if self.lines else ""
 
 
-def charts(
-    held: Services, run_ids: Sequence[str], names: Sequence[str], settings: ChartSettings, least: int = 2
-) -> list[Chart]:
-    """The pictures of these metrics, each with the curves of all runs that have it.
-
-    Args:
-        least: a metric with fewer numbers has no picture.
-    """
+def charts(held: Services, run_ids: Sequence[str], names: Sequence[str], settings: ChartSettings) -> list[Chart]:
+    """The pictures of the metrics that have two numbers or more, each with the curves of all runs that have it."""
     found = []
     together = [name for name in names if name not in settings.zooms]
     curves: dict[str, list[Curve]] = {name: [] for name in names}
@@ -102,7 +96,7 @@ def charts(
     for name in names:
         if name in settings.zooms:
             curves[name] = held.curves.of(run_ids, [name], width, settings.axis, *settings.zooms[name])
-        if curves[name] and sum(one.count for one in curves[name]) >= least:
+        if curves[name] and sum(one.count for one in curves[name]) >= 2:
             found.append(chart(name, curves[name], run_ids, settings))
     return found
 

@@ -26,7 +26,6 @@ class CodeFile:
     """A file of either run. ``mark`` is "same", "changed", "added" (only this run has it), "removed", or ""."""
 
     path: str
-    size_bytes: int
     mark: str
 
 
@@ -126,15 +125,13 @@ def _files(held: Services, run: RunRecord) -> dict[str, FileEntry]:
 
 
 def _marked(path: str, mine: FileEntry | None, theirs: FileEntry | None, other: RunRecord | None) -> CodeFile:
-    here = mine or theirs
-    assert here is not None
     if other is None:
         mark = ""
     elif mine and theirs:
         mark = "same" if mine.digest == theirs.digest else "changed"
     else:
         mark = "added" if mine else "removed"
-    return CodeFile(path, here.size, mark)
+    return CodeFile(path, mark)
 
 
 def _first(run: RunRecord, files: Sequence[CodeFile]) -> str:

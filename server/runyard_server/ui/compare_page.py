@@ -60,7 +60,7 @@ def look(held: Services, run_ids: Sequence[str], now: float, all_charts: bool, s
     """
     if len(run_ids) > MOST:
         raise UserErrorException(f"{MOST} runs can be compared at once, not {len(run_ids)}. Mark fewer of them.")
-    runs = [held.runs.get(run_id) for run_id in run_ids]
+    runs = list(held.runs.get_all(run_ids).values())
     names = held.metrics.usual_names(run_ids, _MOST_METRICS) if runs else []
     summaries = held.metrics.summaries(run_ids, names) if names else {}
     known = {name: {run.id: one for run in runs if (one := summaries.get(run.id, {}).get(name))} for name in names}

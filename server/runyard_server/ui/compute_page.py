@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from runyard.protocol.compute import ComputeNode, ComputeRecord
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
+from runyard_server.domain.placement import Decision
 from runyard_server.services.container import Services
 from runyard_server.services.runs import RunFilter
 from runyard_server.ui.visits import Page, page, services
@@ -51,14 +52,14 @@ def _look(held: Services, record: ComputeRecord) -> Target:
     nodes = [(node, held.runs.get(node.run_id)) for node in held.computes.nodes(name) if node.run_id]
     wanted = RunFilter(status=RunStatus.QUEUED.value, target=name, include_children=True, limit=MOST_WAITING + 1)
     queued = held.runs.list(wanted)
-    waiting = [_waiting(held, run) for run in queued[:MOST_WAITING]]
+    shown = queued[:MOST_WAITING]
+    waiting = [_waiting(held, run, said) for run, said in zip(shown, held.queue.why_each(shown), strict=True)]
     waiting.sort(key=lambda one: (one.position or MOST_WAITING, one.since))
     unused = max(0, record.spec.max_nodes - len(nodes))
     return Target(record, nodes, unused, waiting, len(queued) > MOST_WAITING)
 
 
-def _waiting(held: Services, run: RunRecord) -> Waiting:
-    decision = held.queue.why(run)
+def _waiting(held: Services, run: RunRecord, decision: Decision | None) -> Waiting:
     since = next(
         (event.at for event in reversed(held.runs.events(run.id)) if event.to_status is RunStatus.QUEUED), None
     )

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from runyard.errors import DatastoreException, FileNotInRunError
 from runyard_server.services.container import Services
+from runyard_server.services.reading import is_log
 from runyard_server.ui import previews
 from runyard_server.ui.previews import Preview
 from runyard_server.ui.rendering import HEADERS
@@ -60,7 +61,7 @@ def run_file(request: Request, run_id: str, path: str) -> HTMLResponse:
         Crumb(run.display_name or f"Run {run.number}", root),
         Crumb("Files", f"{root}#files"),
     ]
-    log = f"{root}/log?name={quote(path, safe='')}" if path.startswith(("azureml-logs/", "logs/")) else ""
+    log = f"{root}/log?name={quote(path, safe='')}" if is_log(path) else ""
     return _looked_at(request, "runs", path, location, size_bytes, crumbs, root, log)
 
 

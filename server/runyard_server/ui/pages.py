@@ -113,7 +113,7 @@ def pictures(request: Request, run: Annotated[list[str], Query()], name: Annotat
             f"{len(run_ids)}."
         )
     found = charts.charts(held, run_ids, name, chart_settings.chosen(request.query_params))
-    labels = [words.run_name(held.runs.get(run_id)) for run_id in run_ids] if len(run_ids) > 1 else []
+    labels = [words.run_name(each) for each in held.runs.get_all(run_ids).values()] if len(run_ids) > 1 else []
     return page(request, "charts_alone.html", "runs", charts=found, labels=labels)
 
 

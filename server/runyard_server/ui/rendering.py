@@ -51,7 +51,8 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for word in (words.number, words.size, words.duration, words.utc, words.iso, words.spaced, words.count):
-        environment.filters[word.__name__ if word is not words.count else "counted"] = word
+    for word in (words.number, words.size, words.duration, words.utc, words.iso, words.spaced, words.run_name):
+        environment.filters[word.__name__] = word
+    environment.filters["counted"] = words.count
     environment.tests["terminal"] = lambda status: RunStatus(status).is_terminal
     return environment

@@ -23,6 +23,7 @@ from runyard_server.api.mlflow.experiments import Tag, find_or_default
 from runyard_server.api.mlflow.failures import exists, invalid
 from runyard_server.api.mlflow.metrics import Parameter, change_parameters
 from runyard_server.api.mlflow.runs import changes_of, checked_tags, parent_of
+from runyard_server.services.models import ModelFilter
 
 router = APIRouter(prefix="/api/2.0")
 
@@ -201,7 +202,7 @@ def model_version(said: ImportedVersion, request: Request) -> Any:
         properties=model_words.properties(said.source, said.run_link, said.model_id),
         description=said.description or None,
     )
-    before = model_versions.numbers(request, name.name)
+    was_here = bool(held.list(ModelFilter(name=name.name, version=number)).models)
     at = words.seconds(said.creation_timestamp) if said.creation_timestamp is not None else None
     try:
         record = held.register(model_versions.with_files(request, said, spec), number, at)
@@ -210,12 +211,12 @@ def model_version(said: ImportedVersion, request: Request) -> Any:
     assert isinstance(record, ModelRecord)
     if record.properties.get(model_words.SOURCE) != said.source:
         raise exists(f"Version {number} of {said.name!r} is here already, and is another one. It stays as it is.")
-    if number in before:
+    if was_here:
         changes = ModelChanges(
             tags=spec.tags, remove_tags=[model_words.STAGE] if stage == "None" else None, description=said.description
         )
         held.change(record.name, number, changes)
-    return {"version": str(number), "is_new": number not in before}
+    return {"version": str(number), "is_new": not was_here}
 
 
 def _check_id(text: str) -> None:

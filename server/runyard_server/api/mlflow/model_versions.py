@@ -104,12 +104,6 @@ def create(said: NewVersion, request: Request) -> Any:
     return {"model_version": model_words.version(record, name)}
 
 
-def numbers(request: Request, name: str) -> set[int]:
-    """The versions of a name that are here."""
-    listed = services(request).models.list(ModelFilter(name=name, limit=MOST_SEARCHED)).models
-    return {record.version for record in listed}
-
-
 def with_files(request: Request, said: NewVersion, spec: ModelSpec) -> ModelSpec:
     """The spec with where its files are: in the files of a run, or listed. Raises MlflowRefusal, PermissionDeniedError."""
     scheme, _, rest = said.source.partition(":/")

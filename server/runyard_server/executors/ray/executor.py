@@ -418,8 +418,11 @@ def _is_taken_back(handle: JobHandle) -> bool:
 
 def _state(handle: JobHandle) -> dict[str, Any]:
     """What the driver has said; nothing before it has begun. A node that comes for its job has no other driver."""
+    told = read_json(str(_base(handle, ".state")))
+    if told:
+        return told
     come = read_json(str(Path(handle.directory, task.WHERE_FILE))) or {}
-    return read_json(str(_base(handle, ".state"))) or ({"begun": True} if "claim" in come else {})
+    return {"begun": True} if "claim" in come else {}
 
 
 def _began(told: dict[str, Any]) -> bool:
