@@ -99,10 +99,10 @@ def _run_files_sent(workspace: "Workspace", source: Path, target: Path) -> Itera
 
 @contextmanager
 def _datastore(workspace: "Workspace", source: Path, target: Path) -> Iterator[Acts]:
-    store = workspace.get_default_datastore()
+    store, place = workspace.get_default_datastore(), f"{source.parent.name}/{source.name}"
     yield (
-        lambda: store.upload(str(source), target_path=source.name, show_progress=False),
-        lambda: store.download(str(target), prefix=source.name, show_progress=False),
+        lambda: store.upload(str(source), target_path=place, show_progress=False),
+        lambda: store.download(str(target), prefix=place, show_progress=False),
     )
 
 

@@ -24,13 +24,13 @@ def _megabytes(bench: Bench) -> int:
 
 def ours(bench: Bench) -> list[Outcome]:
     amount = _megabytes(bench)
-    return through_runyard(bench, lambda folder: large_file(folder, amount), amount, bench.sized(3, 2), also_sent=True)
+    return through_runyard(bench, lambda folder: large_file(folder, amount), amount, bench.sized(7, 2), also_sent=True)
 
 
 def floor(bench: Bench) -> list[Outcome]:
     source, megabytes = bench.folder("source"), _megabytes(bench)
     large_file(source, megabytes)
-    outcomes = copied(bench, source, megabytes, bench.sized(3, 2)) + hashed(bench, source, megabytes, 3)
+    outcomes = copied(bench, source, megabytes, bench.sized(7, 2)) + hashed(bench, source, megabytes, 3)
     bench.discard(source)
     return outcomes
 

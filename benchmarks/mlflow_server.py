@@ -20,10 +20,11 @@ AS_STARTED = (
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers: its address, its process, and the seconds from its start to its first answer."""
+    """A server that answers: its address, its process, its folder, and the seconds from its start to its first answer."""
 
     url: str
     pid: int
+    folder: Path
     started_in_s: float
 
 
@@ -60,7 +61,7 @@ def serving(command: list[str], port_option: str, path: str, folder: Path, patie
             if process.poll() is not None or time.perf_counter() - started_at > patience_s:
                 raise PeerUnavailable(f"its server gave no answer within {patience_s:.0f} s")
             time.sleep(0.002)
-        yield Server(f"http://127.0.0.1:{port}", process.pid, time.perf_counter() - started_at)
+        yield Server(f"http://127.0.0.1:{port}", process.pid, folder, time.perf_counter() - started_at)
 
 
 def _answers(port: int, path: str) -> bool:

@@ -40,6 +40,9 @@ def own_workspace(bench: Bench, database: str = "") -> Iterator["Workspace"]:
     """A new embedded workspace whose server runs, on SQLite or on the database of a URL."""
     from runyard import Workspace
 
+    if bench.workspace is not None and not database:
+        yield bench.workspace
+        return
     with own_home(bench) as folder, _server_on(folder, database) if database else nullcontext():
         yield Workspace.create(NAME, show_output=False)
 

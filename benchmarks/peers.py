@@ -77,11 +77,11 @@ class PeerEnvironments:
 
     def __init__(self, cache: Path, allowed: bool = True) -> None:
         self._cache = cache
-        self._allowed = allowed
+        self.allowed = allowed
 
     def python(self, peer: str) -> Path:
         """The interpreter of the peer's environment. Raises PeerUnavailable where it cannot be made."""
-        if not self._allowed:
+        if not self.allowed:
             raise PeerUnavailable("not measured: run without peers")
         requirements = REQUIREMENTS[peer]
         version = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -8,7 +8,11 @@ from benchmarks.measurement import Absent, Figure, Measure, Outcome, Target
 
 @dataclass(frozen=True)
 class Row:
-    """One benchmark's outcomes. ``ours`` is empty while that part of runyard is not measured."""
+    """One benchmark's outcomes. ``ours`` is empty while that part of runyard is not measured.
+
+    Attributes:
+        earlier: when it was measured, where that was in an earlier run than the rest.
+    """
 
     name: str
     title: str
@@ -17,6 +21,7 @@ class Row:
     ours: tuple[Outcome, ...]
     floor: tuple[Outcome, ...]
     peers: tuple[Outcome, ...]
+    earlier: str = ""
 
     def figure(self, outcomes: tuple[Outcome, ...], measure: Measure) -> Figure | None:
         """The first figure of a measure among ``outcomes``."""
@@ -72,16 +77,17 @@ def markdown(rows: list[Row], machine: dict[str, str], picture: str | None = Non
     """The whole report. ``picture`` is the name of the SVG beside it."""
     parts = [
         "# Benchmarks",
-        "Written by `make bench`: every figure below is from one run on one machine, so compare the ratios, not the "
-        "figures. A figure is the median, in brackets the middle half of its n repetitions (all of them where n < 4). "
-        "*× floor* is the figure beside the floor's; *lead* is how many times better runyard (its first line) does than "
-        "that peer.",
+        "Written by `make bench`: the figures of a row are from one run on one machine, those of all rows that say "
+        "nothing else from the same run; so compare the ratios, not the figures. A figure is the median, in brackets "
+        "the middle half of its n repetitions (all of them where n < 4). *× floor* is the figure beside the floor's; "
+        "*lead* is how many times better runyard (its first line) does than that peer.",
         "\n".join(f"- {name}: {value}" for name, value in machine.items()),
         *([f"![Each measure of runyard and its peers, in times the floor]({picture})"] if picture else []),
         *_summary(rows),
     ]
     for row in rows:
-        parts += [f"## {row.title}", row.method, _table(row), *_notes(row)]
+        earlier = [f"From an earlier run: {row.earlier}."] if row.earlier else []
+        parts += [f"## {row.title}", row.method, *earlier, _table(row), *_notes(row)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -178,7 +184,30 @@ def _row_json(row: Row) -> dict[str, Any]:
         "name": row.name,
         "title": row.title,
         "method": row.method,
+        "earlier": row.earlier,
         "measures": [asdict(measure) for measure in row.measures],
         "outcomes": found,
         "targets": [asdict(verdict) for verdict in verdicts(row)],
     }
+
+
+def rows_of(report: dict[str, Any]) -> list[Row]:
+    """The rows of a report as ``as_json`` gives it, those of its own run with its date and load."""
+    machine = report["machine"]
+    its_own = f"{machine['date']}, load at the start {machine['load at the start']}"
+    return [_row_of(said, said.get("earlier") or its_own) for said in report["benchmarks"]]
+
+
+def _row_of(said: dict[str, Any], earlier: str) -> Row:
+    outcomes: dict[str, list[Outcome]] = {"runyard": [], "floor": [], "peer": []}
+    for one in said["outcomes"]:
+        if "reason" in one:
+            found: Outcome = Absent(one["subject"], one["reason"])
+        else:
+            found = Figure(one["subject"], one["measure"], tuple(one["samples"]), one["note"])
+        outcomes[one["role"]].append(found)
+    measures = tuple(
+        Measure(**{**one, "target": Target(**one["target"]) if one["target"] else None}) for one in said["measures"]
+    )
+    ours, floor, peers = map(tuple, outcomes.values())
+    return Row(said["name"], said["title"], said["method"], measures, ours, floor, peers, earlier)

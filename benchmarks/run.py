@@ -6,6 +6,7 @@ Usage: ``python benchmarks/run.py [--quick] [--only NAME ...] [--without-peers] 
 import argparse
 import importlib
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from benchmarks.machine import describe  # noqa: E402  (the path comes first)
 from benchmarks.measurement import RUNYARD, Absent, Bench, Outcome  # noqa: E402
 from benchmarks.peers import PeerEnvironments  # noqa: E402
 from benchmarks.picture import svg  # noqa: E402
-from benchmarks.report import Row, as_json, markdown, verdicts  # noqa: E402
+from benchmarks.report import Row, as_json, markdown, rows_of, verdicts  # noqa: E402
 
 # They start an engine of their own; the floor is what that does alone, and there are no peers.
 ON_ENGINES = ("slurm_first_line", "ray_first_line", "slurm_queue", "horovod_start")
@@ -39,8 +40,10 @@ BENCHMARKS = (
     "disk_per_run",
     "queued_submissions",
     "crowds",
+    "load",
     "log_follow",
     "finished_runs",
+    "pages_in_a_browser",
     "mpi_launch",
     *ON_ENGINES,
 )
@@ -62,7 +65,7 @@ def measure(name: str, bench: Bench) -> Row:
         print(f"{name}: {part}", file=sys.stderr, flush=True)
         parts[part] = tuple(outcomes_of(getattr(module, part), bench, subject))
     print(f"{name}: {time.monotonic() - started_at:.0f} s", file=sys.stderr, flush=True)
-    return Row(name, module.TITLE, module.METHOD, module.MEASURES, **parts)
+    return Row(name, module.TITLE, module.METHOD, module.MEASURES, parts["ours"], parts["floor"], parts["peers"])
 
 
 def outcomes_of(
@@ -93,16 +96,32 @@ def _limited(limit_s: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+def _kept(report: Path, measured: Sequence[str]) -> list[Row]:
+    """The rows of the report that was there which were not measured now."""
+    if not report.is_file():
+        return []
+    return [row for row in rows_of(json.loads(report.read_text("utf-8"))) if row.name not in measured]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measures runyard beside its peers and beside the floor.")
     parser.add_argument("--quick", action="store_true", help="small sizes and few repetitions: proves that it runs")
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=BENCHMARKS, metavar="NAME")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=BENCHMARKS,
+        default=BENCHMARKS,
+        metavar="NAME",
+        help="these; the others stay in the report as they are there, with the date of their run",
+    )
     parser.add_argument("--without-peers", action="store_true", help="ours and the floor only: installs nothing")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "docs" / "benchmarks.md", help="Markdown; JSON and the picture beside it"
     )
     options = parser.parse_args()
 
+    # An image that forbids it would have every start of ours compile the server anew, as no start of a peer's does.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     cache = ROOT / "build" / "benchmarks"
     cache.mkdir(parents=True, exist_ok=True)
     machine = describe()
@@ -110,8 +129,10 @@ def main() -> int:
         machine["sizes"] = "--quick: the figures prove only that the benchmarks run"
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=cache) as scratch:
         bench = Bench(options.quick, Path(scratch), PeerEnvironments(cache, allowed=not options.without_peers))
-        rows = [measure(name, bench) for name in options.only]
+        measured = [measure(name, bench) for name in options.only]
 
+    rows = [*measured, *_kept(options.output.with_suffix(".json"), options.only)]
+    rows.sort(key=lambda row: BENCHMARKS.index(row.name))
     picture = options.output.with_suffix(".svg")
     report = markdown(rows, machine, picture.name)
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -122,11 +143,11 @@ def main() -> int:
     print(report)
     absent = [
         outcome
-        for row in rows
+        for row in measured
         for outcome in (*row.ours, *row.floor)
         if isinstance(outcome, Absent) and outcome.subject in (RUNYARD, "the floor")
     ]
-    missed = [verdict for row in rows for verdict in verdicts(row) if not verdict.is_met]
+    missed = [verdict for row in measured for verdict in verdicts(row) if not verdict.is_met]
     print(f"{RUNYARD}: {len(missed)} targets missed, {len(absent)} figures absent", file=sys.stderr)
     return 1 if absent else 0
 

@@ -15,19 +15,21 @@ from benchmarks.programs.stopwatch import first_lines
 TITLE = "submit → the script's first line, on Slurm"
 METHOD = (
     "As on this machine, on an idle node of a Slurm of one controller and two nodes, all of it on this machine: once "
-    "with the pauses before a batch job that Slurm has by default (`batch_sched_delay`, three seconds), once without "
-    "any, which lays bare what is ours. The floor is `sbatch` of a batch script that starts `python first_line.py` with "
-    "as many processors, and keeps nothing."
+    "with the pause before batch jobs that Slurm has where nothing is said (`batch_sched_delay`, three seconds), which "
+    "is the promise; once without it, which shows more of what is ours: also then Slurm looks for jobs to start once a "
+    "second, and is met at any moment of that second. The floor is `sbatch` of a batch script that starts "
+    "`python first_line.py` with as many processors, and keeps nothing."
 )
 MEASURES = (
     Measure("first line", "ms", target=Target(factor=1.5)),
-    Measure("without Slurm's pauses", "ms", target=Target(factor=1.5)),
+    Measure("without that pause", "ms"),
 )
 
 _SCRIPT = PROGRAMS / "first_line" / "first_line.py"
 _FLOOR = "sbatch"
-# As the clusters of the tests are, and as Slurm is where nothing is said.
-_PAUSES = {"first line": "SchedulerParameters=batch_sched_delay=3", "without Slurm's pauses": ""}
+_PAUSE_S = 3
+# As Slurm is where nothing is said, and as the clusters of the tests are.
+_PAUSES = {"first line": "SchedulerParameters=batch_sched_delay=3", "without that pause": ""}
 _Submit = Callable[[str], Callable[[], object]]
 
 
@@ -74,7 +76,7 @@ def floor(bench: Bench) -> list[Outcome]:
 
 def _times(bench: Bench, submit: _Submit) -> list[float]:
     folder = bench.folder("moments")
-    return first_lines(submit, folder, bench.sized(20, 1), bench.sized(1, 0))["first line"]
+    return first_lines(submit, folder, bench.sized(20, 1), bench.sized(1, 0), bench.sized(_PAUSE_S, 0))["first line"]
 
 
 def peers(_bench: Bench) -> list[Outcome]:

@@ -52,6 +52,8 @@ def members(cls: type) -> list[tuple[str, str]]:
 def section(name: str) -> str:
     """The part of the page about one public name."""
     thing = getattr(runyard, name)
+    if inspect.isfunction(thing):
+        return f"## `{name}`\n\n`{name}{signature(thing)}`\n\n{first_sentence(thing)}\n"
     if not inspect.isclass(thing):
         return f"## `{name}`\n\nText: {thing!r} in this version.\n"
     if issubclass(thing, Exception):

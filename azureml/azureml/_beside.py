@@ -3,6 +3,9 @@
 Both write into one folder ``azureml/``; whichever was installed last overwrote the other's files, and
 what is imported then is a mixture. A script's job is excepted: there this package stands alone in a
 folder of its own, in front of whatever the interpreter has.
+
+Where theirs came last, ``azureml.core`` is Microsoft's, and imports nothing of ours but its plugins:
+``_overwritten.py`` is one, by an entry point.
 """
 
 import os
@@ -12,18 +15,30 @@ from typing import Iterable, List
 _IN_A_JOB = "RUNYARD_RUN_SPOOL"
 
 
+class Overwritten(BaseException):
+    """Microsoft's packages are used where ours are installed too. No Exception: who loads plugins passes those over."""
+
+
 def refuse_microsofts_packages() -> None:
     """Raises ImportError, with the cure, where a package that owns a folder ``azureml`` can be imported."""
     if _IN_A_JOB in os.environ:
         return
     found = owners(sys.path)
     if found:
-        raise ImportError(
-            "runyard-azureml cannot be used beside Microsoft's {0}: both are the package 'azureml'. Remove theirs and put "
-            "ours back:\n    {1} -m pip uninstall -y {2}\n    {1} -m pip install --force-reinstall --no-deps "
-            "runyard-azureml".format(", ".join(found), os.path.basename(sys.executable) or "python", " ".join(found)),
-            name="azureml",
-        )
+        raise ImportError(_cure(found), name="azureml")
+
+
+def refuse_to_be_a_plugin() -> None:
+    """Raises Overwritten, with the cure: whoever loads plugins of ``azureml.core`` is Microsoft's."""
+    raise Overwritten(_cure(owners(sys.path) or ["azureml-core"]))
+
+
+def _cure(found: List[str]) -> str:
+    return (
+        "runyard-azureml cannot be used beside Microsoft's {0}: both are the package 'azureml'. Remove theirs and put "
+        "ours back:\n    {1} -m pip uninstall -y {2}\n    {1} -m pip install --force-reinstall --no-deps "
+        "runyard-azureml".format(", ".join(found), os.path.basename(sys.executable) or "python", " ".join(found))
+    )
 
 
 def owners(paths: Iterable[str]) -> List[str]:

@@ -1,11 +1,13 @@
 """Beside Microsoft's packages, which have the same import names, ours refuses and says the cure."""
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+import azureml
 from azureml._beside import owners
 
 
@@ -41,6 +43,36 @@ def test_beside_microsofts_packages_the_import_says_how_to_remove_them(tmp_path)
     assert "ImportError: runyard-azureml cannot be used beside Microsoft's azureml-core, azureml-widgets" in done.stderr
     assert "-m pip uninstall -y azureml-core azureml-widgets" in done.stderr
     assert "-m pip install --force-reinstall --no-deps runyard-azureml" in done.stderr
+
+
+# As Microsoft's loads its plugins, from 2019 to 2025: what is wrong with one is logged, and the import goes on.
+THEIR_CORE = """
+try:
+    import azureml._overwritten
+except Exception as fault:
+    print("a plugin could not be loaded", fault)
+VERSION = "1.61.0"
+"""
+
+
+def test_microsofts_core_that_was_installed_over_ours_is_refused_by_a_plugin_of_ours(tmp_path):
+    shutil.copytree(os.path.dirname(azureml.__file__), str(tmp_path / "azureml"))
+    (tmp_path / "azureml" / "__init__.py").write_text("")
+    (tmp_path / "azureml" / "core" / "__init__.py").write_text(THEIR_CORE)
+    installed(tmp_path, "azureml_core-1.61.0.dist-info", {"RECORD": "azureml/core/__init__.py,,\n"})
+
+    done = subprocess.run(
+        [sys.executable, "-c", "import azureml.core; print(azureml.core.VERSION)"],
+        env=dict(os.environ, PYTHONPATH=str(tmp_path)),
+        cwd=str(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Overwritten: runyard-azureml cannot be used beside Microsoft's azureml-core" in done.stderr
+    assert "-m pip uninstall -y azureml-core" in done.stderr
 
 
 def test_a_scripts_job_uses_ours_whatever_its_interpreter_has(tmp_path):

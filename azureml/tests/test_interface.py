@@ -17,7 +17,7 @@ from runyard.errors import NotOfferedError
 
 NAMES = json.loads((Path(__file__).parent / "interface.json").read_text())
 
-RECORDED = 234  # raise it with every name that comes; it never falls
+RECORDED = 235  # raise it with every name that comes; it never falls
 
 # Classes of Azure's that are one class here: the table has their members under its name.
 ONE_CLASS = {

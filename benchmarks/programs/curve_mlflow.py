@@ -1,27 +1,28 @@
-"""Asks an MLflow server for the points of a picture. Arguments: address, points of the curve, points of the picture."""
+"""Asks an MLflow server for the points of pictures.
+
+Arguments: address, its SQLite file, points of the long curve, points of its picture, runs to compare, points of each.
+"""
 
 import sys
-import time
 import urllib.parse
 import urllib.request
 
+from copied_mlflow import copied
 from mlflow import MlflowClient
-from mlflow.entities import Metric
-from stopwatch import call_durations, report
+from stopwatch import call_times, report
 
-url, points, pixels = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+url, database = sys.argv[1:3]
+points, pixels, count, each = (int(word) for word in sys.argv[3:])
 client = MlflowClient(url)
-run = client.create_run(client.create_experiment(f"curves-{time.time_ns()}")).info.run_id
-now = int(time.time() * 1000)
-for first in range(0, points, 1000):
-    client.log_batch(run, [Metric("loss", 1.0 / (i + 1), now, i) for i in range(first, first + 1000)])
 
 
-def ask(_: int) -> None:
-    query = urllib.parse.urlencode({"run_ids": run, "metric_key": "loss", "max_results": pixels})
-    with urllib.request.urlopen(f"{url}/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?{query}") as answer:
+def ask(runs: list[str], most: int) -> None:
+    asked = [*(("run_ids", run) for run in runs), ("metric_key", "loss"), ("max_results", str(most))]
+    address = f"{url}/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?{urllib.parse.urlencode(asked)}"
+    with urllib.request.urlopen(address) as answer:
         answer.read()
 
 
-ask(0)
-report({"whole": [duration / 1e6 for duration in call_durations(ask, 15)]})
+long = copied(client, database, 1, points).runs
+many = copied(client, database, count, each).runs
+report({"whole": call_times(lambda: ask(long, pixels)), "100 runs": call_times(lambda: ask(many, 240))})

@@ -10,6 +10,8 @@ from pathlib import Path
 Log = Callable[[int], None]
 Flush = Callable[[], None]
 
+_GOLDEN = 0.618034  # its multiples, less their whole part, fill the space between 0 and 1 evenly
+
 
 def report(samples: dict[str, list[float]]) -> None:
     """Hands ``{measure name: samples}`` to the benchmark that started this program."""
@@ -45,14 +47,32 @@ def call_durations(log: Log, points: int) -> list[int]:
     return sorted(durations)
 
 
+def call_times(act: Callable[[], object], count: int = 15, patience_s: float = 10.0) -> list[float]:
+    """Milliseconds of each of ``count`` calls, sorted; the first two warm up and are not counted.
+
+    Once ``patience_s`` have passed, that was the last one; where nothing was counted by then, the last one counts.
+    """
+    deadline = time.monotonic() + patience_s
+    taken: list[float] = []
+    while len(taken) < count + 2 and (not taken or time.monotonic() < deadline):
+        taken.append(seconds(act) * 1000)
+    return sorted(taken[2:] or taken[-1:])
+
+
 def first_lines(
-    submit: Callable[[str], Callable[[], object]], folder: Path, repetitions: int, rest_s: float = 1.0
+    submit: Callable[[str], Callable[[], object]],
+    folder: Path,
+    repetitions: int,
+    rest_s: float = 1.0,
+    spread_s: float = 0.0,
 ) -> dict[str, list[float]]:
     """Milliseconds from the call of ``submit(path)`` to the first statement of the script.
 
     The script writes that moment to ``path``; ``submit`` gives a function that waits for its end.
     The first submission warms the client up and is not counted. Between two of them is a rest, as between
-    those of a person: what the last one left to tidy up does not weigh on the next.
+    those of a person: what the last one left to tidy up does not weigh on the next. Rests are longer by up to
+    ``spread_s``, evenly spread: who looks around at intervals, as an engine's scheduler does, is met at any moment of
+    them. Else each subject would meet it at a moment of its own, which says nothing of the subject.
     """
     samples = []
     for i in range(repetitions + 1):
@@ -60,7 +80,7 @@ def first_lines(
         submitted_at = time.time()
         wait = submit(str(moment))
         wait()
-        time.sleep(rest_s)
+        time.sleep(rest_s + spread_s * (i * _GOLDEN % 1))
         samples.append((float(moment.read_text()) - submitted_at) * 1000)
     return {"first line": samples[1:]}
 

@@ -34,6 +34,8 @@ _PLACES = {
     "DataType": "tabular_factory",
     "OutputFileDatasetConfig": "output_dataset",
     "RunDetails": "notebook.run_details",
+    "Tensorboard": "tensorboard",
+    "export_to_tensorboard": "tensorboard_export",
     "ComputeTargetException": "errors",
     "RunyardError": "errors",
 }

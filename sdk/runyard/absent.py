@@ -95,11 +95,6 @@ _AUTOML = Absence(
     "automated machine learning",
     "Train with a library that searches models itself, such as FLAML or auto-sklearn, in a script.",
 )
-_TENSORBOARD = Absence(
-    PLANNED,
-    "metrics written as files of TensorBoard's",
-    "run.get_metrics() gives them, and they are on the run's page; what a script writes below logs Tensorboard(run) shows.",
-)
 _MLFLOW = Absence(
     PLANNED,
     "MLflow's deployments to Azure",
@@ -222,8 +217,6 @@ TABLE: Dict[str, Absence] = {
     "azureml.contrib.fairness": _EXPLANATIONS,
     "azureml.opendatasets": _OPEN_DATASETS,
     "azureml.contrib.opendatasets": _OPEN_DATASETS,
-    "azureml.tensorboard.export": _TENSORBOARD,
-    "azureml.contrib.tensorboard.export": _TENSORBOARD,
     "azureml.contrib.mlflow": _MLFLOW,
     "azureml.contrib.notebook.NotebookRunnerStep": _PIPELINES,
     "azureml.contrib.train": _REINFORCEMENT,

@@ -6,7 +6,7 @@ from typing import Any, Optional, Sequence, Tuple
 
 from runyard.errors import RunEnvironmentException
 from runyard.interactive import Session, copy_into
-from runyard.spool import Spool
+from runyard.spool import HURRY, Spool
 from runyard.transport.base import Transport, url_path
 
 _CURRENT = {}  # type: ignore[var-annotated]  # by process: a forked rank gets its own
@@ -52,20 +52,36 @@ class JobSession(Session):
         writer = os.path.basename(path)[: -len(".metrics")]
         attempt = os.environ.get("RUNYARD_RUN_ATTEMPT", "1")
         writer = writer if attempt == "1" else "{}.attempt-{}".format(writer, attempt)
-        deadline = time.monotonic() + timeout_s
-        pause = 0.01
+        asked_at = time.monotonic()
+        deadline = asked_at + timeout_s
+        pause, before = 0.005, None  # type: Tuple[float, Optional[int]]
         while True:
             # Nothing is sent: an empty piece at offset 0 asks how much is stored.
             query = {"writer": writer, "offset": 0}
             with self._transport.request(
                 "POST", url_path("runs", self._run_id, "metrics"), query=query, body=b""
             ) as answer:
-                if answer.json()["size"] >= wanted:
-                    return True
-            if time.monotonic() > deadline:
+                stored = int(answer.json()["size"])
+            if stored >= wanted:
+                return True
+            now = time.monotonic()
+            if now > deadline:
                 return False
+            self._hurry()
+            if before is None or stored == before:
+                pause = min(pause * 2, 0.2)
+            else:  # the rest will take as long as what came since then
+                pause = min(max((now - asked_at) * (wanted - stored) / (stored - before), 0.01), 0.2)
+            asked_at, before = now, stored
             time.sleep(pause)
-            pause = min(pause * 2, 0.2)
+
+    def _hurry(self) -> None:
+        """Tells the job beside that somebody waits: nothing that it ships rests then."""
+        try:
+            with open(os.path.join(self._folder, HURRY), "wb"):
+                pass  # that it is there says it
+        except OSError:
+            pass  # a disk that is full: rests are short, and a script does not fail by it
 
     def set_aside(self, files: Sequence[Tuple[str, str]]) -> None:
         for name, path in files:

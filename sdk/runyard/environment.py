@@ -471,6 +471,27 @@ class Environment:
         environment.version = record.version
         return environment
 
+    def _repr_html_(self) -> str:
+        from runyard.notebook.cards import card
+
+        named, version = self.python.conda_dependencies, None
+        packages: Optional[str] = self.python.conda_dependencies_file
+        if self.python.user_managed_dependencies:
+            version, packages = self.python.interpreter_path, None
+        elif packages is None and isinstance(named, CondaDependencies):
+            version = named.get_python_version()
+            every = [each for each in named.conda_packages if not _is_python(each)] + named.pip_packages
+            packages = ", ".join(every) or None
+        return card(
+            [
+                ("Name", self.name),
+                ("Version", self.version),
+                ("Python", version),
+                ("Packages", packages),
+                ("Image", self.docker.base_image),
+            ]
+        )
+
     def __repr__(self) -> str:
         return "Environment(Name: {}, Version: {})".format(self.name, self.version)
 

@@ -13,6 +13,8 @@ RunyardError
 │   ├── ModelException             a model that cannot be registered
 │   │   └── ModelNotFoundException
 │   ├── ModelPathNotFoundException a model path that is not in the run's files
+│   ├── RetentionException         a retention rule that cannot be kept, no such rule
+│   │   └── PlanChangedError       other runs would go by now than were shown
 │   ├── RunException               no such run, or it cannot do that now
 │   │   ├── IllegalTransitionError a status that cannot follow the present one
 │   │   ├── AttemptOverError       what an attempt sends that has ended
@@ -130,6 +132,20 @@ class ModelNotFoundException(ModelException):
 
 class ModelPathNotFoundException(UserErrorException):
     code = "model_path_not_found"
+    http_status = 404
+
+
+class RetentionException(UserErrorException):
+    code = "retention"
+
+
+class PlanChangedError(RetentionException):
+    code = "plan_changed"
+    http_status = 409
+
+
+class UnknownRetentionRuleError(RetentionException):
+    code = "unknown_retention_rule"
     http_status = 404
 
 

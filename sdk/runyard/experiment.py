@@ -107,14 +107,33 @@ class Experiment:
         include_children: bool = False,
         status: Optional[str] = None,
         view_type: Any = "ActiveOnly",
+        filter: str = "",
+        order_by: str = "",
     ) -> Iterator[Run]:
         """The experiment's runs, newest first, read page by page as they are asked for.
 
         Args:
             view_type: "ActiveOnly", "ArchivedOnly" or "All".
+            filter: what else has to hold, such as ``metrics.loss < 0.1 and age < 7d``; the same language as that of
+                ``Workspace.search_runs``. Azure's class has none.
+            order_by: such as ``metrics.loss``, or ``-max(metrics.accuracy)`` for the greatest first; Azure's class
+                has none.
+        Raises:
+            UserErrorException: the filter is wrong; says where, and what is allowed there.
         """
-        from runyard.run import list_runs
+        from runyard.run import list_runs, search_runs
+        from runyard.run_filter import filter_of
 
+        if filter or order_by:
+            found = search_runs(
+                self._workspace,
+                filter_of(filter, status, type, tags=pairs(tags), properties=pairs(properties)),
+                order_by,
+                experiment=self.name,
+                include_children="true" if include_children else "false",
+                view=view_of(view_type),
+            )
+            return (run for run, _ in found)
         return list_runs(
             self._workspace,
             self,

@@ -7,19 +7,18 @@ has it, or uv's. A database is copied first, and the copy is brought to the prog
 import contextlib
 import importlib.util
 import os
-import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 from typing import Dict, Iterator, List, Optional
 from urllib.parse import unquote, urlsplit
 
+from runyard.beside import ended_in_order, uv_program
 from runyard.errors import RunyardError, UserErrorException
 
 _HOST = "127.0.0.1"
@@ -72,7 +71,7 @@ def served(uri: str, python: Optional[str] = None, artifacts: Optional[str] = No
         port = _free_port()
         command = [*program, "server", "--backend-store-uri", store, "--host", _HOST, "--port", str(port)]
         command += ["--workers", "1", "--artifacts-destination", kept]
-        with _ended_in_order(), _running(command, place, os.path.join(scratch, "server.txt"), port):
+        with ended_in_order(), _running(command, place, os.path.join(scratch, "server.txt"), port):
             yield "http://{}:{}".format(_HOST, port)
 
 
@@ -118,8 +117,8 @@ def _program(python: Optional[str]) -> List[str]:
         return [os.path.abspath(python) if os.sep in python else python, "-c", _START]
     if importlib.util.find_spec("mlflow") is not None and importlib.util.find_spec("flask") is not None:
         return [sys.executable, "-c", _START]
-    uv = [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") is not None else [shutil.which("uv") or ""]
-    if not uv[0]:
+    uv = uv_program()
+    if uv is None:
         raise UserErrorException(
             "A folder or a database of MLflow is read by MLflow, which is not in this Python, and there is no uv to "
             "fetch it. Name a Python that has it (--python PATH), or install uv ({} -m pip install uv).".format(
@@ -149,18 +148,6 @@ def _run(command: List[str], folder: str) -> None:
         raise UserErrorException("{} cannot be started: {}.".format(command[0], fault.strerror)) from None
     if done.returncode:
         raise _said(done.stdout, command)
-
-
-@contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """A closed terminal and SIGTERM end what is inside as Ctrl+C does: a server is not left behind."""
-    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
-    before = [(number, signal.signal(number, signal.default_int_handler)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from runyard.errors import (
     EnvironmentException,
     ExperimentException,
     ModelException,
+    RetentionException,
     RunException,
     UserErrorException,
     WorkspaceException,
@@ -29,6 +30,7 @@ _COMPUTE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _DATASTORE = re.compile(r"[A-Za-z0-9_]+")
 _DATASET = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._ -]*[A-Za-z0-9._-])?")
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_RETENTION_RULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[^\x00-\x1f\x7f]+")
 
@@ -41,6 +43,7 @@ RULES = {
     "datastore": (_DATASTORE.pattern, 1, LONGEST),
     "dataset": (_DATASET.pattern, 1, LONGEST),
     "environment": (_ENVIRONMENT.pattern, 1, LONGEST),
+    "retention rule": (_RETENTION_RULE.pattern, 1, 64),
 }
 
 
@@ -96,6 +99,12 @@ def check_environment_name(name: Any) -> str:
     """Raises EnvironmentException unless ``name`` may name an environment."""
     rule = "1 to 255 letters, digits, '.', '_' and '-', the first a letter or digit"
     return _check("an environment", name, _ENVIRONMENT, 1, LONGEST, rule, "tf-1.13-cpu", EnvironmentException)
+
+
+def check_retention_rule_name(name: Any) -> str:
+    """Raises RetentionException unless ``name`` may name a retention rule."""
+    rule = "1 to 64 letters, digits, '_' and '-', the first a letter or digit"
+    return _check("a retention rule", name, _RETENTION_RULE, 1, 64, rule, "old-failures", RetentionException)
 
 
 def check_variable_name(name: Any) -> str:

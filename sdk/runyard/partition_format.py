@@ -43,13 +43,26 @@ def values(partition_format: str, path: str) -> Dict[str, Any]:
                 path, partition_format
             )
         )
-    return {name: _value("c{}".format(place), found.groupdict()) for place, name in enumerate(keys(partition_format))}
+    groups = found.groupdict()
+    try:
+        return {name: _value("c{}".format(place), groups) for place, name in enumerate(keys(partition_format))}
+    except ValueError as fault:  # a thirteenth month
+        raise UserErrorException(
+            "The file '{}' has a date in its path that there is not: {}. Name only files whose dates there are, or leave "
+            "partition_format out.".format(path, fault)
+        ) from fault
 
 
 def _pattern(partition_format: str) -> str:
     pattern, position = "", 0
     seen: Set[str] = set()
+    are_dates: Dict[str, bool] = {}
     for hole in _HOLE.finditer(partition_format):
+        if are_dates.setdefault(hole.group("name"), hole.group("date") is not None) != (hole.group("date") is not None):
+            raise UserErrorException(
+                "The column '{}' of partition_format {!r} is a date in one place and a text in another. Give one of them "
+                "another name.".format(hole.group("name"), partition_format)
+            )
         pattern += _literal(partition_format[position : hole.start()])
         name, date = hole.group("name"), hole.group("date")
         group = "c{}".format(keys(partition_format).index(name))
@@ -65,7 +78,7 @@ def _pattern(partition_format: str) -> str:
 
 
 def _literal(text: str) -> str:
-    return "".join("[^/]*" if part == "*" else re.escape(part) for part in re.split(r"(\*)", text))
+    return "".join("[^/]*" if part.startswith("*") else re.escape(part) for part in re.split(r"(\*+)", text))
 
 
 def _date(group: str, date: str, seen: Set[str]) -> str:

@@ -37,10 +37,13 @@ def sized(
     """
     types = cluster.get("available_node_types")
     head = cluster.get("head_node_type")
-    if not isinstance(types, dict) or head not in types:
+    if not isinstance(types, dict) or not isinstance(head, str) or head not in types:
         raise ComputeTargetException(
             "This is no Ray cluster file: it has no available_node_types with its head_node_type among them."
         )
+    for name in types:
+        if not isinstance(name, str) or not isinstance(types[name] or {}, dict):
+            raise ComputeTargetException("Its node type {!r} is not a name with settings below it.".format(name))
     workers = [name for name in types if name != head]
     chosen = node_type if node_type is not None else workers[0] if len(workers) == 1 else None
     if chosen not in workers:
@@ -49,13 +52,13 @@ def sized(
                 ", ".join(workers) or "it has none"
             )
         )
-    kind = dict(types[chosen], min_workers=min_nodes, max_workers=max_nodes)
+    kind = dict(types[chosen] or {}, min_workers=min_nodes, max_workers=max_nodes)
     if machine:
-        provider = str((cluster.get("provider") or {}).get("type"))
-        kind["node_config"] = _with_machine(dict(kind.get("node_config") or {}), provider, machine)
+        provider = str(_settings(cluster, "provider").get("type"))
+        kind["node_config"] = _with_machine(_settings(kind, "node_config"), provider, machine)
     if resources is not None:
-        kind["resources"] = dict(kind.get("resources") or {}, **resources)
-    others = sum(int(types[name].get("max_workers") or 0) for name in workers if name != chosen)
+        kind["resources"] = {**_settings(kind, "resources"), **resources}
+    others = sum(_count(types[name] or {}, "max_workers") for name in workers if name != chosen)
     sizes: Dict[str, Any] = {
         "max_workers": max_nodes + others,
         "available_node_types": dict(types, **{str(chosen): kind}),
@@ -63,6 +66,21 @@ def sized(
     if idle_seconds is not None:
         sizes["idle_timeout_minutes"] = round(idle_seconds / 60.0, 3)
     return dict(cluster, **sizes)
+
+
+def _settings(above: Dict[str, Any], name: str) -> Dict[str, Any]:
+    """What stands below ``name``: a copy, empty where nothing does."""
+    found = above.get(name) or {}
+    if not isinstance(found, dict):
+        raise ComputeTargetException("Its {} is not settings with names, but {!r:.60}.".format(name, found))
+    return dict(found)
+
+
+def _count(above: Dict[str, Any], name: str) -> int:
+    found = above.get(name) or 0
+    if not isinstance(found, int):
+        raise ComputeTargetException("Its {} is no number of nodes, but {!r:.60}.".format(name, found))
+    return found
 
 
 def write(path: str, **sizes: Any) -> str:
@@ -80,7 +98,7 @@ def write(path: str, **sizes: Any) -> str:
     try:
         with open(path, encoding="utf-8") as source:
             cluster = yaml.safe_load(source)
-    except (OSError, ValueError, yaml.YAMLError) as fault:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as fault:
         raise ComputeTargetException("The cluster file {} cannot be read: {}".format(path, fault)) from fault
     if not isinstance(cluster, dict):
         raise ComputeTargetException("{} is no Ray cluster file.".format(path))
@@ -130,7 +148,7 @@ def _with_machine(node_config: Dict[str, Any], provider: str, machine: str) -> D
         )
     inner = node_config
     for key in keys[:-1]:
-        inner[key] = dict(inner.get(key) or {})
+        inner[key] = _settings(inner, key)
         inner = inner[key]
     inner[keys[-1]] = machine
     return node_config

@@ -478,6 +478,20 @@ class Run(MetricLogging):
             if after is None:
                 return found
 
+    def import_tensorboard(self) -> Dict[str, Any]:
+        """Takes the numbers in the event files that the run has written into its metrics, each of them once.
+
+        A tag is a metric of that name, with its steps and times; that of a file in ``logs/train`` is ``train/<tag>``. What
+        the run has logged itself under such a name stays as it is. Not in Azure ML.
+
+        Returns:
+            ``{"files", "points", "metrics", "warnings"}``: how many event files there are and how many numbers were
+            new, which metrics have got some, and what could not be taken.
+        """
+        from runyard.tensorboard_import import take
+
+        return take(self)
+
     # Files
 
     def _get_outputs_datapath(self) -> "RunOutputs":
@@ -545,6 +559,10 @@ class Run(MetricLogging):
             target = os.path.join(target, os.path.basename(name))
         kept = kept_by(self)
         if download(self, kept, {name: target}) == 0:
+            if self._refresh().get("files_removed_at") is not None:
+                raise FileNotInRunError(
+                    "Run {} has no file '{}' any more: a retention rule removed its files.".format(self.id, name)
+                )
             raise FileNotInRunError(
                 "Run {} has no file '{}'. It has: {}.".format(self.id, name, ", ".join(kept.names[:20]) or "none")
             )

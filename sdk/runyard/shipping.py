@@ -3,12 +3,14 @@
 import os
 import threading
 import time
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 from runyard.errors import RunyardError
-from runyard.spool import LOST_SUFFIX, SUFFIX
+from runyard.spool import HURRY, LOST_SUFFIX, SUFFIX
 from runyard.stream import Stream
 from runyard.transport.base import Transport
+
+MUCH_BYTES = 128 << 10  # a piece of that size is worth its request whoever looks
 
 
 class Shipped:
@@ -16,9 +18,11 @@ class Shipped:
 
     Attributes:
         sent_bytes: bytes that the server took.
-        complete: whether all that was seen is now stored (apart from files that it refused for good).
+        complete: whether all that was seen is now stored (apart from files that it refused for good, and what rests).
         reachable: whether the server answered; if not, come back later.
         trouble: the error that kept something back, None where nothing did.
+        is_urgent: whether a script waits for what it has logged, so that nothing rested.
+        rests_s: for how long nothing more is wanted of what was passed over because its rest lasts; 0 where nothing was.
     """
 
     def __init__(self) -> None:
@@ -26,6 +30,8 @@ class Shipped:
         self.complete = True
         self.reachable = True
         self.trouble: Optional[RunyardError] = None
+        self.is_urgent = False
+        self.rests_s = 0.0
 
     def __bool__(self) -> bool:
         return self.sent_bytes > 0
@@ -61,6 +67,7 @@ class Shipper:
         self._monotonic = monotonic
         self._streams: Dict[str, Stream] = {}
         self._held: Dict[str, int] = {}
+        self._rests_until: Dict[str, float] = {}  # by stream, as the server said with the last piece of it
         self._turn = threading.RLock()
 
     def log_name(self, name: str) -> str:
@@ -101,7 +108,7 @@ class Shipper:
         """Sends what is new in the log file at ``path``. ``name``: its path among the run's logs."""
         shipped = Shipped()
         with self._turn:
-            self._stream(self.log_name(name), False).ship(path, shipped)
+            self._ship(self._stream(self.log_name(name), False), path, shipped)
         return shipped
 
     def warnings(self) -> List[str]:
@@ -131,35 +138,47 @@ class Shipper:
         """Sends the whole lines that are new in the spool file at ``path``."""
         shipped = Shipped()
         with self._turn:
-            self._metrics(writer).ship(path, shipped)
+            self._ship(self._metrics(writer), path, shipped)
         return shipped
 
-    def ship_tree(self, folder: str, prefix: str = "") -> Shipped:
-        """Sends what is new in every file below ``folder``, as log ``<prefix><path below folder>``."""
+    def ship_tree(self, folder: str, prefix: str = "", patient: bool = False) -> Shipped:
+        """Sends what is new in every file below ``folder``, as log ``<prefix><path below folder>``.
+
+        Args:
+            patient: as of ``ship_once``.
+        """
         shipped = Shipped()
         with self._turn:
-            self._ship_tree(folder, prefix, shipped)
+            self._ship_tree(folder, prefix, shipped, patient)
         return shipped
 
-    def ship_once(self, directory: str) -> Shipped:
+    def ship_once(self, directory: str, patient: bool = False) -> Shipped:
         """One pass over a job's directory: ``spool/*.metrics``, then all below ``logs/``.
 
         Raises nothing for a server that is away, refuses or is full: the answer tells it.
+
+        Args:
+            patient: what the server can do without for a while is passed over, unless a script waits for it.
         """
         shipped = Shipped()
         with self._turn:
             spool = os.path.join(directory, "spool")
             behind: List[str] = []
             # The shorter name first: what a writer began anew (rank-0-2, rank-0-10) comes after what it left (rank-0).
-            for name, path in sorted(_files(spool, deep=False), key=lambda file: (len(file[0]), file[0])):
+            spooled = sorted(_files(spool, deep=False), key=lambda file: (len(file[0]), file[0]))
+            shipped.is_urgent = any(name == HURRY for name, _ in spooled)
+            if shipped.is_urgent:
+                _remove(os.path.join(spool, HURRY))
+                patient = False
+            for name, path in spooled:
                 if name.endswith(SUFFIX) and shipped.reachable:
-                    self._ship_metrics(name[: -len(SUFFIX)], path, behind, shipped)
+                    self._ship_metrics(name[: -len(SUFFIX)], path, behind, shipped, patient)
                 elif name.endswith(LOST_SUFFIX):
                     self._metrics(name[: -len(LOST_SUFFIX)]).lost = _size(path)
             for name, descriptor in list(self._held.items()):
                 if shipped.reachable:
-                    self._stream(self.log_name(name), False).ship(descriptor, shipped)
-            self._ship_tree(os.path.join(directory, "logs"), "", shipped)
+                    self._ship(self._stream(self.log_name(name), False), descriptor, shipped, patient)
+            self._ship_tree(os.path.join(directory, "logs"), "", shipped, patient)
         return shipped
 
     def drain(self, directory: str, timeout_s: float) -> Shipped:
@@ -177,14 +196,14 @@ class Shipper:
                 self._wait(min(pause, left))
                 pause = min(pause * 2, 1.0)
 
-    def _ship_metrics(self, writer: str, path: str, behind: List[str], shipped: Shipped) -> None:
+    def _ship_metrics(self, writer: str, path: str, behind: List[str], shipped: Shipped, patient: bool) -> None:
         """Ships one spool file, unless an earlier one of its writer's is ``behind``: a metric's points have an order."""
         if any(writer.startswith(earlier + "-") for earlier in behind):
             shipped.complete = False
             return
         stream = self._metrics(writer)
-        stream.ship(path, shipped)
-        if stream.is_behind:
+        is_passed_over = not self._ship(stream, path, shipped, patient)
+        if stream.is_behind or is_passed_over and stream.waiting_bytes(path) > 0:
             behind.append(writer)
 
     def _metrics(self, writer: str) -> Stream:
@@ -196,12 +215,31 @@ class Shipper:
             stream = self._streams[name] = Stream(self.transport, self.run_id, name, is_metrics)
         return stream
 
-    def _ship_tree(self, folder: str, prefix: str, shipped: Shipped) -> None:
+    def _ship_tree(self, folder: str, prefix: str, shipped: Shipped, patient: bool) -> None:
         for name, path in _files(folder, deep=True):
             if not shipped.reachable:
                 return
             if prefix + name not in self._held:
-                self._stream(self.log_name(prefix + name), False).ship(path, shipped)
+                self._ship(self._stream(self.log_name(prefix + name), False), path, shipped, patient)
+
+    def _ship(self, stream: Stream, path: Union[str, int], shipped: Shipped, patient: bool = False) -> bool:
+        """Ships one stream; False where it is passed over, as its rest lasts."""
+        left_s = self._rests_until.get(stream.name, 0.0) - self._monotonic() if patient else 0.0
+        if left_s > 0.0 and stream.waiting_bytes(path) < MUCH_BYTES:
+            shipped.rests_s = min(shipped.rests_s or left_s, left_s)
+            return False
+        before = shipped.sent_bytes
+        stream.ship(path, shipped)
+        if shipped.sent_bytes > before:
+            self._rests_until[stream.name] = self._monotonic() + stream.rest_s
+        return True
+
+
+def _remove(path: str) -> None:
+    try:
+        os.remove(path)
+    except OSError:
+        pass  # the run's directory goes; or its disk takes no change: then nothing rests any more
 
 
 def _size(path: str) -> int:

@@ -24,6 +24,7 @@ from runyard.errors import UserErrorException
 
 SUFFIX = ".metrics"
 LOST_SUFFIX = ".lost"
+HURRY = "hurry"  # a file beside the spools: a script waits until what it has logged is stored
 NAME_LENGTH = 255
 LINE_BYTES = 15 << 20  # the server takes 16 MiB at once
 _CACHED_NAMES = 10000

@@ -38,10 +38,12 @@ class Stream:
         refused: why the server will never take it.
         rewritten: whether the file was cut or replaced; what was shipped before is all that the server gets.
         lost: bytes that a full disk kept from the file.
+        rest_s: for how long the server, which knows who looks, can do without the next piece.
     """
 
     def __init__(self, transport: Transport, run_id: str, name: str, is_metrics: bool) -> None:
         self.name = name
+        self.rest_s = 0.0
         self.refused: Optional[RunyardError] = None
         self.rewritten = False
         self.lost = 0
@@ -64,6 +66,13 @@ class Stream:
     def written(self) -> int:
         """Bytes that were written to it as far as can be stored, and those that a full disk did not take."""
         return self.lost + (self._offset if self._unfinished_at == self._size else self._size)
+
+    def waiting_bytes(self, path: Union[str, int]) -> int:
+        """How much of the file is not stored, as far as can be seen without reading it."""
+        try:
+            return os.stat(path).st_size - self._offset
+        except OSError:
+            return 0
 
     def doubt(self) -> None:
         """Asks anew, when it is shipped next, how much of it is stored."""
@@ -140,7 +149,9 @@ class Stream:
             query = {"offset": offset}
         try:
             with self._transport.request(method, path, query=query, body=body) as answer:
-                return int(answer.json()["size"])
+                said = answer.json()
+            self.rest_s = float(said.get("rest_s", 0.0))
+            return int(said["size"])
         except OffsetGapError as gap:
             size = int(gap.details["size"])
             if size >= offset:

@@ -40,7 +40,10 @@ class UrlMap:
         Raises:
             urllib.error.URLError: the map names a file that is not there, or ``address`` leads out of its folder.
         """
-        plain = _plain(address)
+        try:
+            plain = _plain(address)
+        except ValueError:  # no address: whoever opens it says what is wrong with it
+            return None
         if plain in self._entries and not plain.endswith("/"):
             path, line = self._entries[plain]
             return self._there(address, path, line)
@@ -71,7 +74,13 @@ class UrlMap:
         found = _LINE.fullmatch(line)
         if found is None:
             raise self._wrong(number, "{!r} is not 'address = path', with a space on both sides of '='".format(line))
-        address, path = _plain(found.group(1)), found.group(2)
+        path = found.group(2)
+        try:
+            address = _plain(found.group(1))
+        except ValueError as fault:
+            raise self._wrong(number, "{!r} is no address: {}".format(found.group(1), fault)) from fault
+        if "\x00" in path:
+            raise self._wrong(number, "a path has no NUL character")
         if urlsplit(address).scheme not in _SCHEMES or not urlsplit(address).netloc:
             raise self._wrong(
                 number, "{!r} is no address: it begins with http://, https:// or ftp://".format(found.group(1))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runyard.environment import Environment
     from runyard.experiment import Experiment
     from runyard.model import Model
+    from runyard.retention import Retention
     from runyard.run import Run
 
 
@@ -346,6 +347,13 @@ class Workspace:
         from runyard.model import Model
 
         return {model.name: model for model in Model.list(self, latest=True)}
+
+    @property
+    def retention(self) -> "Retention":
+        """The rules by which old runs go. Azure's classes have no such thing."""
+        from runyard.retention import Retention
+
+        return Retention(self)
 
     def get_default_datastore(self) -> "Datastore":
         """The datastore that is meant where none is named: a folder that the server keeps."""

@@ -543,11 +543,14 @@ def test_an_interpreter_is_found_from_here_and_left_untouched(project):
     )
 
 
-def test_several_processes_are_counted_over_all_nodes(project):
-    spec = spec_of("--nodes", "2", "--processes", "3", "--distributed", "pytorch", "train.py")
+@pytest.mark.parametrize("gpu, backend", [([], "gloo"), (["--gpu"], "nccl")])
+def test_several_processes_are_counted_over_all_nodes_and_speak_through_nccl_where_they_have_gpus(
+    project, gpu, backend
+):
+    spec = spec_of("--nodes", "2", "--processes", "3", "--distributed", "pytorch", *gpu, "train.py")
 
     assert (spec.node_count, spec.distribution.kind) == (2, "torch")
-    assert (spec.distribution.process_count, spec.distribution.communication_backend) == (6, "gloo")
+    assert (spec.distribution.process_count, spec.distribution.communication_backend) == (6, backend)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,23 @@ channels: [conda-forge, defaults]
 """
 
 
+def test_a_cell_that_ends_with_an_environment_shows_what_is_in_it():
+    environment = Environment("cards<b>")
+    environment.python.conda_dependencies = CondaDependencies.create(
+        python_version="3.7", conda_packages=["numpy"], pip_packages=["tensorflow==1.13.1"]
+    )
+    environment.docker.base_image = "mine:1"
+    shown = environment._repr_html_()
+    for fact in ("cards&lt;b&gt;", ">3.7<", "numpy, tensorflow==1.13.1", "mine:1"):
+        assert fact in shown
+    environment.python.user_managed_dependencies = True
+    environment.python.interpreter_path = "/usr/bin/python3"
+    assert "/usr/bin/python3" in environment._repr_html_() and "numpy" not in environment._repr_html_()
+    environment.python.user_managed_dependencies = False
+    environment.python.conda_dependencies_file = "is-not-there.yml"  # it is read when a run needs it
+    assert "is-not-there.yml" in environment._repr_html_()
+
+
 class FakeTransport:
     """Keeps what is sent, gives what was prepared."""
 

@@ -17,6 +17,7 @@ from runyard.runconfig import (
     Gloo,
     Mpi,
     MpiConfiguration,
+    Nccl,
     ParameterServer,
     PyTorchConfiguration,
     TensorflowConfiguration,
@@ -300,19 +301,22 @@ def test_parameter_servers_are_asked_for_in_four_ways(source, given):
 
 
 @pytest.mark.parametrize(
-    "given",
+    "given, backend",
     [
-        {"distributed_training": PyTorchConfiguration("Gloo")},
-        {"distributed_training": Gloo()},
-        {"distributed_backend": "gloo"},
+        ({"distributed_training": PyTorchConfiguration("Gloo")}, "gloo"),
+        ({"distributed_training": Gloo()}, "gloo"),
+        ({"distributed_backend": "gloo"}, "gloo"),
+        ({"distributed_training": PyTorchConfiguration()}, "nccl"),
+        ({"distributed_training": Nccl()}, "nccl"),
+        ({"distributed_backend": "nccl"}, "nccl"),
     ],
 )
-def test_torch_counts_its_processes_by_nodes(source, given):
+def test_torch_counts_its_processes_by_nodes(source, given, backend):
     spec = spec_of(
         PyTorch(source, entry_script="train.py", compute_target="c", node_count=2, process_count_per_node=2, **given)
     )
     assert (spec.distribution.kind, spec.distribution.process_count) == ("torch", 4)
-    assert (spec.distribution.process_count_per_node, spec.distribution.communication_backend) == (2, "gloo")
+    assert (spec.distribution.process_count_per_node, spec.distribution.communication_backend) == (2, backend)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        self._thread.join(10)
+        self._thread.join(60)
         self._socket.close()
         assert not self._thread.is_alive(), "the client did not come as often as expected"
 
@@ -89,7 +89,7 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again():
     with Server([answer(b"1")], [answer(b"2")]) as server:
         client = transport(server)
         assert client.call("GET", "/a") == 1
-        assert server.has_closed.wait(10)
+        assert server.has_closed.wait(60)
         # A body that can be sent once only shows that nothing was sent into the dead connection.
         with client.request("POST", "/b", body=iter([b"once"])) as answered:
             assert answered.json() == 2

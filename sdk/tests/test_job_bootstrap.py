@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+import runyard
 from runyard.job import bootstrap
 
 AWAY = """
@@ -20,28 +22,32 @@ def make_directory(given, root):
     if os.path.exists(os.path.join(root, "full")):
         raise OSError(28, "No space left on device")
     return root
-def run(told, given, root, sdk, directory):
-    print(json.dumps([told["node"], given["token"], root, sdk]))
+def run(told, given, root, sdk, directory, holder):
+    print(json.dumps([told["node"], given["token"], root, sdk, holder]))
     return 5
+"""
+
+DRIVER = """
+def run(told, given):
+    print(given["token"])
+    return 6
 """
 
 
 class Played:
     """A server that answers what a test says, and keeps what it was told."""
 
-    def __init__(self):
+    def __init__(self, modules):
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as archive:
-            for name, text in (
-                ("runyard/__init__.py", ""),
-                ("runyard/job/__init__.py", ""),
-                ("runyard/job/away.py", AWAY),
-            ):
+            for name, text in modules:
                 archive.writestr(name, text)
         self.archive = packed.getvalue()
         self.digest = hashlib.sha256(self.archive).hexdigest()
         self.refusal = None
         self.away_for = 0  # requests that a proxy in front of a server that is away answers
+        self.task = {}
+        self.before_it_begins = lambda: None
         self.told = []
         played = self
 
@@ -67,7 +73,9 @@ class Played:
                     code, name = played.refusal
                     self.answer(code, json.dumps({"error": {"code": name, "message": "not you"}}).encode())
                 else:
-                    self.answer(200, b'{"token": "the-token", "claim": "c", "wanted": "", "task": {}}')
+                    played.before_it_begins()
+                    given = {"token": "the-token", "claim": "c", "wanted": "", "task": played.task}
+                    self.answer(200, json.dumps(given).encode())
 
             def log_message(self, *_):
                 pass
@@ -83,7 +91,17 @@ class Played:
 
 @pytest.fixture
 def played():
-    server = Played()
+    stand_ins = (("away.py", AWAY), ("ray_gang_away.py", DRIVER), ("__init__.py", ""))
+    server = Played([("runyard/__init__.py", "")] + [("runyard/job/" + name, text) for name, text in stand_ins])
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def real():
+    """One that has the SDK as it is."""
+    package = pathlib.Path(runyard.__file__).parent
+    server = Played([(str(path.relative_to(package.parent)), path.read_text()) for path in package.rglob("*.py")])
     yield server
     server.close()
 
@@ -113,11 +131,22 @@ def test_a_node_comes_with_its_ticket_brings_the_sdk_and_becomes_the_job(played,
     code, said, complaint = run(played, tmp_path)
     assert (code, complaint) == (5, "")
     sdk = os.path.join(own(tmp_path), "sdk", played.digest[:16])
-    assert json.loads(said) == [3, "the-token", own(tmp_path), sdk]
+    assert json.loads(said) == [3, "the-token", own(tmp_path), sdk, os.getpid()]
     (path, shown, arrival), (archive, shown_then, _) = played.told
     assert (path, shown) == ("/api/v1/runs/r/attempts/2/nodes/3/begin", "Bearer the-ticket")
     assert arrival["step"] == "12.0" and arrival["claim"]
     assert (archive, shown_then) == ("/api/v1/job-archive/" + played.digest, "Bearer the-token")
+
+
+def test_a_gangs_driver_comes_with_its_own_ticket_and_drives(played, tmp_path):
+    assert run(played, tmp_path, node=None) == (6, "the-token\n", "")
+    assert played.told[0][:2] == ("/api/v1/runs/r/attempts/2/driver/begin", "Bearer the-ticket")
+
+
+def test_a_driver_without_a_disk_leaves_its_words_to_its_engine(played):
+    code, _, complaint = run(played, "/proc/no/such", node=None)
+    assert code == 127 and "scratch='/proc/no/such'" in complaint
+    assert [path for path, _, _ in played.told] == ["/api/v1/runs/r/attempts/2/driver/begin"]
 
 
 def test_a_disk_that_is_full_when_the_job_begins_is_told_to_the_server(played, tmp_path):
@@ -176,6 +205,30 @@ def test_a_server_that_is_not_reached_is_named_with_the_address(played, tmp_path
 def test_a_server_that_comes_back_soon_is_waited_for(played, tmp_path):
     played.away_for = 3
     assert run(played, tmp_path)[0] == 5
+
+
+def test_a_job_does_not_begin_whose_holder_went_while_it_came(real, tmp_path):
+    began = tmp_path / "began"
+    assignment = {"run_id": "r", "attempt": 2, "node": 3, "build": None, "addresses": [], "gpus": [], "node_count": 1}
+    env = {"RUNYARD_JOB": "r/2/3"}
+    real.task = {"argv": ["touch", str(began)], "env": env, "assignment": assignment}
+    told = {"server_url": real.url, "run_id": "r", "attempt": 2, "node": 3, "ticket": "the-ticket", "held": True}
+    told.update(archive=real.digest, scratch=str(tmp_path))
+    line = tmp_path / "line"
+    line.write_text(json.dumps(told) + "\n")
+    holds = 'line=$1; shift; "$@" < "$line" & wait'
+    command = [sys.executable, "-S", bootstrap.__file__]
+    holder = subprocess.Popen(["sh", "-c", holds, "sh", str(line)] + command, stderr=subprocess.PIPE)
+
+    def goes():
+        holder.kill()
+        holder.wait()
+
+    real.before_it_begins = goes
+    complaint = holder.stderr.read().decode()  # to the end of what it held
+    holder.stderr.close()
+    assert "nothing is begun" in complaint and not began.exists()
+    assert os.listdir(os.path.join(own(tmp_path), "runs")) == []
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,22 @@ def test_of_a_second_nodes_files_only_those_that_clash_are_kept_beside_and_the_r
     ]
 
 
+def test_logs_of_two_nodes_are_all_kept_those_that_clash_beside_each_other(node, run, tmp_path):
+    other = Node(tmp_path, node.transport, number=1)
+    node.write("logs/notes.txt", "of node 0"), node.write("logs/deep/own-0", "0")
+    other.write("logs/notes.txt", "of node 1"), other.write("logs/deep/own-1", "1")
+    assert node.collect() is None and other.collect() is None
+    assert stored(run) == {
+        "logs/notes.txt": "of node 0",
+        "logs/node-1/notes.txt": "of node 1",
+        "logs/deep/own-0": "0",
+        "logs/deep/own-1": "1",
+    }
+    assert other.notes == [
+        "Node 1 wrote logs/notes.txt with other bytes than a node before it: its own is logs/node-1/notes.txt."
+    ]
+
+
 def test_a_later_node_that_collects_again_keeps_what_it_has_beside(node, run, tmp_path):
     other = Node(tmp_path, node.transport, number=1)
     node.write("outputs/a", "of node 0"), other.write("outputs/a", "of node 1")

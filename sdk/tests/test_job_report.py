@@ -3,18 +3,19 @@
 import io
 import json
 import threading
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from runyard.errors import AttemptOverError
-from runyard.job.report import Reporter
+from runyard.job.report import BUSY_S, CROWDED_S, Reporter, rest_s
 from runyard.job.spawn import Stop
 from runyard.protocol.jobs import JobAssignment, RankReport
 from runyard.protocol.runs import RunError
-from runyard.shipping import Shipper
+from runyard.shipping import MUCH_BYTES, Shipped, Shipper
 from runyard.transport.base import Answer, Transport
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 class Server(Transport):
@@ -26,11 +27,17 @@ class Server(Transport):
     def __init__(self, *answers):
         self.answers = list(answers) or [{}]
         self.reports = []
+        self.pieces = []
+        self.rest_s = 0.0
         self.told = threading.Condition()
 
     def send(self, method, path, body, headers, stream, timeout_s):
         if not path.endswith("/report"):  # a log or metrics: all of it is stored
-            return Answer(200, {}, io.BytesIO(json.dumps({"size": len(body)}).encode()))
+            end = int(parse_qs(urlsplit(path).query)["offset"][0]) + len(body)
+            with self.told:
+                self.pieces.append(body)
+                self.told.notify_all()
+            return Answer(200, {}, io.BytesIO(json.dumps({"size": end, "rest_s": self.rest_s}).encode()))
         with self.told:
             answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
             if isinstance(answer, Exception):
@@ -172,3 +179,38 @@ def test_nobody_waits_for_the_others_of_an_attempt_that_is_over(make):
     reporter.start()
     reporter.collecting(None)
     assert not reporter.wait_for_the_others()
+
+
+def test_what_the_server_lets_rest_rests_while_the_ranks_run_and_no_longer(make, tmp_path):
+    server = Server()
+    server.rest_s = 3600.0
+    reporter, _ = make(server)
+    (tmp_path / "spool").mkdir()
+    spool = tmp_path / "spool" / "rank-0.metrics"
+    spool.write_bytes(b"1\n")
+    reporter.start()
+    reporter.running()
+    server.wait_for(lambda _: server.pieces == [b"1\n"])
+    spool.write_bytes(b"1\n2\n")
+    so_far = len(server.reports)
+    server.wait_for(lambda reports: len(reports) >= so_far + 4)  # each with a pass over the files
+    assert server.pieces == [b"1\n"]
+    reporter.collecting(None)
+    server.wait_for(lambda _: server.pieces == [b"1\n", b"2\n"])
+
+
+def passed(sent_bytes, complete=True):
+    shipped = Shipped()
+    shipped.sent_bytes, shipped.complete = sent_bytes, complete
+    return shipped
+
+
+def test_a_server_that_takes_long_for_a_little_is_come_to_less_often():
+    assert rest_s([passed(100)], 0.001) == BUSY_S
+    assert rest_s([passed(100), passed(0)], 0.05) == 0.1
+    assert rest_s([passed(100)], 60.0) == CROWDED_S
+
+
+def test_a_server_that_takes_long_for_much_is_come_to_as_soon_as_ever():
+    assert rest_s([passed(MUCH_BYTES)], 60.0) == 0.0
+    assert rest_s([passed(100), passed(100, complete=False)], 60.0) == BUSY_S

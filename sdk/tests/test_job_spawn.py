@@ -32,7 +32,7 @@ class Node:
 
     def run(self, program, count=1, data=None, started=lambda: None, **changes):
         (self.folder / "code" / "train.py").write_text(program)
-        given = {"script": "train.py", "python": sys.executable, "grace_s": 5.0}
+        given = {"script": "train.py", "python": sys.executable, "grace_s": 60.0}
         if count > 1:
             given.update(
                 distribution=DistributionSpec(kind="torch", process_count_per_node=count),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,15 @@ def end_of(process):
 
 def written(directory, name="exit.json"):
     return json.loads((directory / name).read_text())
+
+
+def test_what_python_compiles_of_a_job_is_kept_for_the_next_one_whatever_its_user_wants_for_scripts(tmp_path):
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(os.path.join(SDK, "runyard"), str(tmp_path / "runyard"), ignore=ignored)
+    environment = dict(os.environ, PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+    job = [sys.executable, "-S", "-m", "runyard.job"]
+    assert subprocess.run(job, env=environment, stdin=subprocess.DEVNULL, cwd=str(tmp_path)).returncode == 0
+    assert list((tmp_path / "runyard" / "job" / "__pycache__").glob("node.*.pyc"))
 
 
 def test_the_job_gets_its_assignment_with_the_nodes_and_gpus_that_the_engine_gave(lay_out):

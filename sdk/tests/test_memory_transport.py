@@ -84,7 +84,7 @@ def test_an_answer_is_streamed_line_by_line_and_may_be_left(open_transport):
     with transport.request("GET", "/follow", stream=True) as answer:
         assert [answer.readline() for _ in range(3)] == [b"line\n"] * 3
         assert answer.read(4) == b"line"
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 def test_an_error_answer_becomes_its_class(open_transport):

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from runyard import mlflow_serving
+from runyard import beside, mlflow_serving
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_ends_an_import_in_order(number):
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
-        with mlflow_serving._ended_in_order():
+        with beside.ended_in_order():
             os.kill(os.getpid(), number)
             signal.pause()
     assert signal.getsignal(number) is before

@@ -12,16 +12,20 @@ import pytest
 
 from runyard.errors import ServerUnavailableError, UnknownRunError, UserErrorException
 from runyard.experiment import Experiment
-from runyard.notebook import as_html, as_text, picture
+from runyard.notebook import as_html, as_text, exhibit_card, markup, picture
 from runyard.notebook.cards import card
+from runyard.notebook.images import LARGEST_BYTES, Images
 from runyard.notebook.run_details import RunDetails
 from runyard.notebook.run_view import Curve, RunView, Stage, look, plain
 from runyard.notebook.screen import NotebookScreen, TextScreen, screen
 from runyard.notebook.wording import duration, number
+from runyard.protocol.exhibits import Exhibit, Matrix, MatrixCell, MatrixRow, Picture, Plot, Sheet, Stroke
+from runyard.protocol.pictures import picture_type
 from runyard.run import Run
 from runyard.transport.base import Answer, Transport
 
 NAN, INFINITY = float("nan"), float("inf")
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -41,6 +45,35 @@ def view(**other):
     }
     given.update(other)
     return RunView(**given)
+
+
+def exhibits(text):
+    """One of each kind, all of whose words are this text."""
+    return [
+        Exhibit(text, text, text, text, pictures=[Picture(text, 9, text, 1.5), Picture("", 0, text, 1.5)]),
+        Exhibit(
+            text,
+            text,
+            text,
+            plots=[Plot(text, text, [Stroke(text, [0.0, 1.0], [1.0, NAN]), Stroke(text, [0.0, 1.0], [2.0, 3.0])])],
+            sheet=Sheet([text, text], [[text, text]], [False, True]),
+        ),
+        Exhibit(text, text, "", matrix=matrix(2, text)),
+        Exhibit(text, text, "", matrix=matrix(25, text)),
+    ]
+
+
+def matrix(classes, label="cat"):
+    """Nine tenths of each class are taken for what they are."""
+    rows = [
+        MatrixRow(
+            label,
+            [MatrixCell("90", 9, True) if at == of else MatrixCell("1", 1, False) for at in range(classes)],
+            "90 %",
+        )
+        for of in range(classes)
+    ]
+    return Matrix([label] * classes, rows)
 
 
 # As HTML
@@ -67,11 +100,12 @@ def test_what_a_script_wrote_is_text_and_never_markup():
             metrics=[(evil, evil)],
             curves=[Curve(evil + '"', [0.0, 1.0], [1.0, 2.0])],
             children=[(evil, "Completed", evil)],
+            exhibits=exhibits(evil + '"'),
             log=(evil, [evil]),
         )
     )
     assert "<script" not in shown and "&lt;script&gt;" in shown
-    assert set(re.findall(r"<(\w+)", shown)) <= {"div", "span", "b", "a", "pre", "table", "tr", "td", "img"}
+    assert set(re.findall(r"<(\w+)", shown)) <= {"div", "span", "b", "a", "pre", "table", "tr", "th", "td", "img"}
 
 
 def test_an_address_that_is_none_of_the_web_is_no_link():
@@ -103,22 +137,149 @@ def test_what_is_left_out_is_counted():
     assert "5 more metrics" in shown
 
 
+def everything():
+    """A view that has all there is to show."""
+    return view(
+        status="Failed",
+        tags={"data": "mnist"},
+        warnings=["no GPU"],
+        error={"message": "exit code 1", "traceback": "ValueError: no"},
+        metrics=[("final", "1")],
+        more={"curves": 1, "children": 1},
+        curves=[Curve("loss", [0.0, 1.0], [1.0, 2.0]), Curve("lost", [0.0], [NAN])],
+        children=[("c", "Canceled", "")],
+        exhibits=exhibits("samples"),
+        images={"samples": "data:image/png;base64,iVBO"},
+        log=("70_driver_log.txt", ["epoch 1"]),
+    )
+
+
+def contrast(colour, ground):
+    """How well one colour stands out from another, as WCAG 2 reckons it; colours as #rrggbb."""
+
+    def light(hexadecimal):
+        shares = [int(hexadecimal[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05
+
+    pair = sorted((light(colour), light(ground)))
+    return pair[1] / pair[0]
+
+
+STATUSES = sorted(as_html._COLOURS) + ["Preparing"]
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_status_is_white_on_a_colour_that_is_read(status):
+    assert "background:{};color:#ffffff".format(as_html.colour(status)) in as_html.pill(status)
+    assert contrast("#ffffff", as_html.colour(status)) >= 4.5
+
+
+@pytest.mark.parametrize("colour", [as_html.colour(status) for status in STATUSES] + list(picture.COLOURS))
+@pytest.mark.parametrize("ground", ["#ffffff", "#f8f8f8", "#1f1f1f", "#111111", "#000000"])
+def test_every_stroke_is_seen_on_light_and_dark_grounds(colour, ground):
+    assert contrast(colour, ground) >= 3
+
+
+def test_text_and_grounds_are_the_notebooks_own():
+    shown = as_html.whole(everything())
+    for pill in (as_html.pill("Failed"), as_html.pill("Canceled")):
+        assert pill in shown
+        shown = shown.replace(pill, "")
+    styles = ";".join(re.findall("style=[\"']([^\"']*)", shown)).split(";")
+    grounds = [style.split(":")[1] for style in styles if style.startswith("background:")]
+    named = dict(style.split(":") for style in styles if re.match("(color|fill)", style.strip()))
+    veils = {"rgba(128,128,128,0.12)"} | {
+        exhibit_card._VEIL.format(share) for share in (0.05, exhibit_card._MOST_VEILED)
+    }
+    assert {named.pop("color")} == {"inherit"}
+    assert set(grounds) == veils | {"none"} and not named
+    assert shown.count("<tr") == shown.count('<tr style="background:none"') > 1
+    assert "style" not in markup.link("http://host/", "Page")
+
+
+def test_a_notebooks_own_margins_push_no_table_and_no_curve_away_from_its_words():
+    boxes = re.findall(r"<(?:table|img|pre)\b[^>]*>", as_html.whole(everything()))
+    assert len(boxes) > 3
+    assert [box for box in boxes if not re.search(r"\bmargin:0[;\"]", box)] == []
+
+
+def test_nothing_has_to_be_run_or_fetched_for_the_display():
+    shown = as_html.whole(everything())
+    assert not re.search(r"<(script|style|link|iframe|object)\b|\son\w+=|url\(|javascript:|<svg", shown)
+    assert all(source.startswith("data:") for source in re.findall('src="([^"]*)', shown))
+    assert "<text" not in picture.svg([Curve("loss", [0.0, 1.0], [1.0, 2.0])])
+
+
+def test_a_curve_stands_between_its_ends():
+    shown = as_html.sections(view(curves=[Curve("loss", [0.0, 5.0, 10.0], [2.0, 0.25, 0.5])]))["metrics"]
+    assert re.findall(r"<span>([^<]*)</span>", shown) == ["2", "0.25", "0", "10"]
+    assert 'alt="loss: 3 points, last 0.5"' in shown
+    assert "no finite number" in as_html.sections(view(curves=[Curve("loss", [0.0, 1.0], [NAN, NAN])]))["metrics"]
+
+
+@pytest.mark.parametrize(("text", "ground"), [("#000000", "#ffffff"), ("#ffffff", "#000000"), ("#cccccc", "#111111")])
+def test_the_number_of_a_cell_is_read_through_its_shade(text, ground):
+    red, green, blue, share = map(float, re.findall(r"[\d.]+", exhibit_card._VEIL.format(exhibit_card._MOST_VEILED)))
+    under = [int(ground[at : at + 2], 16) for at in (1, 3, 5)]
+    mixed = [round(below + (above - below) * share) for below, above in zip(under, (red, green, blue))]
+    assert contrast(text, "#{:02x}{:02x}{:02x}".format(*mixed)) >= 4.5
+
+
+def test_a_picture_stands_in_the_output_itself_and_a_large_one_is_a_link():
+    seen = Exhibit(
+        "samples", "image", "", pictures=[Picture("a.png", 9, "no. 1", 1.5), Picture("b.png", 1 << 30, "no. 2", 1.5)]
+    )
+    shown = as_html.sections(view(exhibits=[seen], images={"a.png": "data:image/png;base64,iVBO"}))["exhibits"]
+    assert '<img alt="samples, no. 1" src="data:image/png;base64,iVBO"' in shown
+    assert re.search('<a href="http://[^"]*"[^>]*>b.png</a>', shown)
+
+
+def test_of_a_table_that_grows_the_last_rows_are_shown():
+    rows = [[str(row), "x" * 50] for row in range(100)]
+    sheet = Sheet(["epoch", "text"], rows, [True, False], "the last 100 of 150 rows", from_end=True)
+    shown = as_html.sections(view(exhibits=[Exhibit("rows", "table", "", sheet.note, sheet=sheet)]))["exhibits"]
+    assert ">99</td>" in shown and ">92</td>" in shown and ">91</td>" not in shown
+    assert re.search("the last 8 rows; <a [^>]*>more on the run&#x27;s page</a>", shown) and "the last 100" not in shown
+    assert "x" * 39 + "…" in shown
+
+
+def test_a_matrix_has_its_numbers_and_one_of_many_classes_its_shades_alone():
+    few = as_html.sections(view(exhibits=[Exhibit("m", "confusion matrix", "", "90 % right", matrix=matrix(3))]))[
+        "exhibits"
+    ]
+    assert few.count(">90</td>") == 3 and few.count("outline:1px") == 3 and "90 % right" in few
+    many = as_html.sections(view(exhibits=[Exhibit("m", "confusion matrix", "", matrix=matrix(25))]))["exhibits"]
+    assert ">90</td>" not in many and many.count('title="90"') == 25
+
+
+def test_lines_of_one_picture_have_names_in_their_colours():
+    lines = [Stroke(name, [0.0, 1.0], [at, at + 1.0]) for at, name in enumerate(("train", "test"))]
+    shown = as_html.sections(view(exhibits=[Exhibit("loss", "table", "", plots=[Plot("loss", "epoch", lines)])]))[
+        "exhibits"
+    ]
+    names = re.findall("border-bottom:2px solid (#\\w+)[^>]*>(\\w+)<", shown)
+    assert names == [(picture.COLOURS[0], "train"), (picture.COLOURS[1], "test")]
+    drawn = ElementTree.fromstring(picture.svg([Curve(line.label, line.xs, line.ys) for line in lines]))
+    assert [line.get("stroke") for line in drawn.findall(SVG + "polyline")] == list(picture.COLOURS[:2])
+
+
 # As a picture
 
 
-def test_a_curve_is_a_picture_with_its_ends_labelled():
+def test_a_curve_is_a_picture_of_its_line():
     curve = Curve("loss", [0.0, 5.0, 10.0], [2.0, 1.0, 0.5])
-    drawn = ElementTree.fromstring(picture.svg(curve))
+    drawn = ElementTree.fromstring(picture.svg([curve]))
     (line,) = drawn.findall(SVG + "polyline")
     points = [tuple(map(float, point.split(","))) for point in line.get("points").split()]
     assert len(points) == 3
     assert [y for _, y in points] == sorted(y for _, y in points)  # the loss falls: down is more in SVG
-    assert {text.text for text in drawn.findall(SVG + "text")} == {"2", "0.5", "0", "10"}
-    assert picture.address(curve).startswith("data:image/svg+xml;base64,")
+    assert len(drawn.findall(SVG + "circle")) == 1
+    assert picture.address([curve]).startswith("data:image/svg+xml;base64,")
 
 
 def test_a_value_that_is_no_finite_number_breaks_the_line():
-    drawn = ElementTree.fromstring(picture.svg(Curve("a", [0, 1, 2, 3, 4], [1.0, 2.0, NAN, 1.0, INFINITY])))
+    drawn = ElementTree.fromstring(picture.svg([Curve("a", [0, 1, 2, 3, 4], [1.0, 2.0, NAN, 1.0, INFINITY])]))
     assert [len(line.get("points").split()) for line in drawn.findall(SVG + "polyline")] == [2, 1]
 
 
@@ -126,7 +287,7 @@ def test_a_value_that_is_no_finite_number_breaks_the_line():
     "values", [[NAN, NAN], [3.0, 3.0], [-1.7e308, 1.7e308], [5e-324, 0.0], [1.0], [INFINITY, -INFINITY, NAN]]
 )
 def test_a_strange_curve_is_drawn_within_its_frame(values):
-    drawn = ElementTree.fromstring(picture.svg(Curve("a", [float(at) for at in range(len(values))], values)))
+    drawn = ElementTree.fromstring(picture.svg([Curve("a", [float(at) for at in range(len(values))], values)]))
     for line in drawn.findall(SVG + "polyline"):
         for point in line.get("points").split():
             x, y = map(float, point.split(","))
@@ -150,6 +311,32 @@ def test_the_text_has_the_stages_the_metrics_and_the_end_of_the_log():
     assert "█▆▃▁ 1" in shown and "final" in shown and "child c1 Completed evaluation" in shown
     assert "epoch 29" in shown and "epoch 19" not in shown
     assert "Web View: http://127.0.0.1:8000/" in shown
+
+
+def test_what_is_no_number_is_text_where_there_is_no_html():
+    rows = [["1", "0.5"], ["2", "0.25"]]
+    shown = as_text.text(
+        view(
+            exhibits=[
+                Exhibit(
+                    "samples", "image", "", pictures=[Picture("a.png", 9, "no. 1", 1.5), Picture("", 0, "no. 2", 1.5)]
+                ),
+                Exhibit(
+                    "epochs",
+                    "table",
+                    "",
+                    plots=[Plot("loss", "epoch", [Stroke("loss", [1.0, 2.0], [0.5, 0.25])])],
+                    sheet=Sheet(["epoch", "loss"], rows, [True, True]),
+                ),
+                Exhibit("confusion", "confusion matrix", "", "90 % right", matrix=matrix(2)),
+                Exhibit("large", "confusion matrix", "", matrix=matrix(25)),
+            ]
+        )
+    )
+    assert "samples (image)\n    no. 1: a.png\n    no. 2: its file is not here\n" in shown
+    assert "█▁ 0.25" in shown and "    epoch  loss\n        1   0.5\n        2  0.25\n" in shown
+    assert "confusion (confusion matrix): 90 % right\n         cat  cat  found\n    cat   90    1   90 %\n" in shown
+    assert "large (confusion matrix): drawn on the run's page" in shown
 
 
 def test_a_long_curve_has_as_many_bars_as_fit():
@@ -200,7 +387,7 @@ class FrontEnd:
             self.sent.append(bundle["text/html"])
             self._came.notify_all()
 
-    def until(self, html, timeout_s=30.0):
+    def until(self, html, timeout_s=120.0):
         """Whether a piece on show holds ``html``, waited for."""
 
         def there():
@@ -216,9 +403,20 @@ def test_only_a_section_that_has_changed_is_sent_again():
     there.show({"head": "a", "metrics": "", "log": "x"}, "text")
     there.show({"head": "a", "metrics": "m", "log": "x"}, "text")
     there.show({"head": "b", "metrics": "m", "log": "x"}, "text 2")
-    assert front.sent == ["a", "", "x", "m", "b"]
-    assert [bundle["text/html"] for bundle in front.pieces.values()] == ["b", "m", "x"]
-    assert [bundle["text/plain"] for bundle in front.pieces.values()] == ["text 2", "", ""]
+    assert front.sent == ["a", "", "x", "", "m", "b"]
+    assert [bundle["text/html"] for bundle in front.pieces.values()] == ["b", "m", "x", ""]
+    assert [bundle["text/plain"] for bundle in front.pieces.values()] == ["text 2", "", "", ""]
+
+
+def test_the_piece_that_comes_last_is_never_updated():
+    front = FrontEnd()
+    there = NotebookScreen(front.display)
+    for time in range(3):
+        there.show({"head": "head {}".format(time), "log": "log {}".format(time)}, "text")
+        if time == 0:
+            *_, last = front.pieces
+            del front.pieces[last]  # an update of it would be taken for one of a piece that nobody knows
+    assert sorted(bundle["text/html"] for bundle in front.pieces.values()) == ["head 2", "log 2"]
 
 
 def test_without_a_notebook_the_text_is_printed(capsys):
@@ -233,6 +431,8 @@ class Server(Transport):
 
     def __init__(self):
         self.coming = []
+        self.exhibits = []
+        self.read = []
         self.logs = [
             {"name": "azureml-logs/65_job_prep-0.txt", "size": 9},
             {"name": "azureml-logs/70_driver_log.txt", "size": 9},
@@ -280,10 +480,14 @@ class Server(Transport):
             }
             if "drawable" not in path
             else {"metrics": [{"name": "loss"}], "count": 1, "next": None},
+            "runs/exp_1_abc/metrics/exhibits": {"shown": self.exhibits, "more": 0},
             "metrics/curves": {"curves": [{"name": "loss", "xs": [1, 2, 3], "values": [2.0, "NaN", 1.0]}]},
             "runs/exp_1_abc/logs": self.logs,
             "runs": [{"id": "c{}".format(at), "status": "Canceled", "display_name": None} for at in range(21)],
         }.get(route)
+        if route.startswith("runs/exp_1_abc/files/"):
+            self.read.append(route.rpartition("/")[2])
+            return Answer(200, {}, io.BytesIO(PNG))
         content = b"\x1b[1mepoch 1\x1b[0m\n" if answer is None else json.dumps(answer).encode("utf-8")
         return Answer(200, {}, io.BytesIO(content))
 
@@ -295,6 +499,10 @@ class Workspace:
 
     def __init__(self):
         self.transport = Server()
+
+
+def logged_picture(path, size_bytes):
+    return {"path": path, "size_bytes": size_bytes, "caption": path, "at": 1.5}
 
 
 @pytest.fixture
@@ -333,6 +541,44 @@ def test_a_look_gathers_what_there_is_to_see(run):
     assert seen.metrics == [("once", "7"), ("rows", "columns: x, y")]
     assert seen.log == ("azureml-logs/70_driver_log.txt", ["epoch 1"])
     assert (len(seen.children), seen.more) == (20, {"children": 1})
+
+
+def test_a_picture_is_fetched_once_however_often_one_looks(run):
+    there = run.experiment.workspace.transport
+    small = [logged_picture("{}.png".format(at), 28) for at in range(4)]
+    there.exhibits = [
+        {
+            "name": "rows",
+            "kind": "table",
+            "description": "",
+            "sheet": {"titles": ["x"], "rows": [["1"]], "numeric": [True]},
+        },
+        {"name": "samples", "kind": "image", "description": "", "pictures": small},
+        {"name": "large", "kind": "image", "description": "", "pictures": [logged_picture("l.png", LARGEST_BYTES + 1)]},
+    ]
+    images = Images()
+    for _ in range(3):
+        seen = look(run, 50.0, images)
+    assert there.read == ["1.png", "2.png", "3.png"] == sorted(seen.images)  # the newest three
+    assert all(address.startswith("data:image/png;base64,iVBORw0KGgo") for address in seen.images.values())
+    assert seen.metrics == [("once", "7")]  # what is drawn is not told a second time
+    assert look(run, 50.0).images == {} and len(there.read) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (PNG, "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF0000WEBPVP8 ", "image/webp"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'>", None),
+        (b"RIFF0000WAVE", None),
+        (b"", None),
+    ],
+)
+def test_what_a_picture_is_its_bytes_say_and_not_its_name(content, kind):
+    assert picture_type(content) == kind
 
 
 def test_of_several_ranks_a_look_shows_the_end_of_each_with_its_name(run):
@@ -394,7 +640,7 @@ def test_the_data_of_the_display_has_azures_keys(run):
 def wait_for_threads(name):
     for thread in threading.enumerate():
         if thread.name == name:
-            thread.join(30)
+            thread.join(120)
             assert not thread.is_alive()
 
 

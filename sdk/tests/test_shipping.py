@@ -15,7 +15,7 @@ from runyard.errors import (
     StorageFullError,
     UserErrorException,
 )
-from runyard.shipping import Shipper
+from runyard.shipping import MUCH_BYTES, Shipper
 from runyard.spool import Spool
 from runyard.transport.base import Answer, Transport
 
@@ -29,6 +29,7 @@ class StreamServer(Transport):
         self.failing = []
         self.losing_answers = False
         self.refused_lines = ()
+        self.rest_s = 0.0
 
     def send(self, method, path, body, headers, stream, timeout_s):
         parts = urlsplit(path)
@@ -53,7 +54,7 @@ class StreamServer(Transport):
         self.streams[name] = stored
         if self.losing_answers:
             raise ServerUnavailableError("it died after it had stored")
-        return Answer(200, {}, io.BytesIO(json.dumps({"size": len(stored)}).encode()))
+        return Answer(200, {}, io.BytesIO(json.dumps({"size": len(stored), "rest_s": self.rest_s}).encode()))
 
 
 class Clock:
@@ -393,3 +394,71 @@ def test_a_server_that_came_back_with_older_records_gets_again_what_it_lost(serv
     server.requests = []
     shipper.ship_once(str(job))
     assert server.requests == []
+
+
+def test_a_stream_rests_for_as_long_as_the_server_says_and_goes_with_what_has_come_meanwhile(
+    job, server, shipper, clock
+):
+    server.rest_s = 0.5
+    log = job / "logs" / "azureml-logs" / "70_driver_log.txt"
+    log.write_bytes(b"one\n")
+    assert shipper.ship_once(str(job), patient=True)
+    log.write_bytes(b"one\ntwo\n")
+    clock.now += 0.2
+    passed = shipper.ship_once(str(job), patient=True)
+    assert not passed and passed.rests_s == pytest.approx(0.3)
+    log.write_bytes(b"one\ntwo\nthree\n")
+    clock.now += 0.3
+    assert shipper.ship_once(str(job), patient=True)
+    assert server.streams == {"azureml-logs/70_driver_log.txt": b"one\ntwo\nthree\n"}
+    assert len(server.requests) == 2
+
+
+def test_a_rest_ends_where_a_script_waits_for_what_it_has_logged_or_the_run_ends(job, server, shipper):
+    server.rest_s = 3600.0
+    spool = job / "spool" / "rank-0.metrics"
+    spool.write_bytes(b"1\n")
+    shipper.ship_once(str(job), patient=True)
+    spool.write_bytes(b"1\n2\n")
+    assert not shipper.ship_once(str(job), patient=True)
+    (job / "spool" / "hurry").touch()
+    assert shipper.ship_once(str(job), patient=True)
+    assert not (job / "spool" / "hurry").exists()
+    spool.write_bytes(b"1\n2\n3\n")
+    assert not shipper.ship_once(str(job), patient=True)
+    assert shipper.ship_once(str(job))
+    assert server.streams == {"metrics/rank-0": b"1\n2\n3\n"}
+
+
+def test_a_rest_ends_where_much_is_waiting(job, server, shipper):
+    server.rest_s = 3600.0
+    spool = job / "spool" / "rank-0.metrics"
+    spool.write_bytes(b"1\n")
+    shipper.ship_once(str(job), patient=True)
+    spool.write_bytes(b"1\n" + (MUCH_BYTES // 2 - 1) * b"2\n")
+    assert not shipper.ship_once(str(job), patient=True)
+    spool.write_bytes(b"1\n" + MUCH_BYTES // 2 * b"2\n")
+    assert shipper.ship_once(str(job), patient=True)
+    assert server.streams == {"metrics/rank-0": spool.read_bytes()}
+
+
+def test_what_a_writer_began_anew_does_not_overtake_what_it_left_and_rests(job, server, shipper, clock):
+    server.rest_s = 0.5
+    (job / "spool" / "rank-0.metrics").write_bytes(b"1\n")
+    shipper.ship_once(str(job), patient=True)
+    (job / "spool" / "rank-0.metrics").write_bytes(b"1\n2\n")
+    (job / "spool" / "rank-0-2.metrics").write_bytes(b"3\n")
+    assert not shipper.ship_once(str(job), patient=True)
+    clock.now += 0.5
+    shipper.ship_once(str(job), patient=True)
+    assert [name for name, _, _ in server.requests] == ["metrics/rank-0", "metrics/rank-0", "metrics/rank-0-2"]
+
+
+def test_what_a_writer_began_anew_does_not_wait_for_what_it_left_and_is_stored(job, server, shipper):
+    server.rest_s = 3600.0
+    (job / "spool" / "rank-0.metrics").write_bytes(b"1\n")
+    shipper.ship_once(str(job), patient=True)
+    (job / "spool" / "rank-0-2.metrics").write_bytes(b"2\n")
+    passed = shipper.ship_once(str(job), patient=True)
+    assert passed.complete
+    assert server.streams == {"metrics/rank-0": b"1\n", "metrics/rank-0-2": b"2\n"}

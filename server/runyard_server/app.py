@@ -4,22 +4,25 @@ import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
+from starlette.routing import BaseRoute
 
 import runyard
 from runyard.protocol.compute import ComputeRecord
 from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.files import Manifest
-from runyard.protocol.runs import DataReferenceSpec
+from runyard.protocol.runs import DataReferenceSpec, RunRecord
 from runyard.protocol.version import API_PREFIX, VERSION
 from runyard_server import ui
 from runyard_server.api import (
     auth,
     cleaning,
+    coalescing,
     computes,
     datasets,
     datastores,
@@ -29,15 +32,19 @@ from runyard_server.api import (
     experiments,
     files,
     follow,
+    found_route,
     lanes,
     logs,
     metrics,
     models,
     nodes,
     objects,
+    retention,
     run_table,
     runs,
+    short_way,
     snapshots,
+    tensorboard,
     workspace,
 )
 from runyard_server.api.bodies import JsonRoute
@@ -46,9 +53,11 @@ from runyard_server.api.mlflow import experiments as mlflow_experiments
 from runyard_server.api.mlflow import imports as mlflow_imports
 from runyard_server.api.mlflow import inputs as mlflow_inputs
 from runyard_server.api.mlflow import logged_models as mlflow_logged_models
+from runyard_server.api.mlflow import metric_histories as mlflow_metric_histories
 from runyard_server.api.mlflow import metrics as mlflow_metrics
 from runyard_server.api.mlflow import model_names as mlflow_model_names
 from runyard_server.api.mlflow import model_versions as mlflow_model_versions
+from runyard_server.api.mlflow import parts as mlflow_parts
 from runyard_server.api.mlflow import run_search as mlflow_run_search
 from runyard_server.api.mlflow import runs as mlflow_runs
 from runyard_server.api.mlflow import server as mlflow_server
@@ -70,15 +79,18 @@ from runyard_server.services.closing import ClosingService
 from runyard_server.services.computes import ComputeService
 from runyard_server.services.container import Services
 from runyard_server.services.curves import CurveService
+from runyard_server.services.daily import Daily
 from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.deletion import DeletionService
 from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
+from runyard_server.services.exhibits import ExhibitService
 from runyard_server.services.experiments import ExperimentService
 from runyard_server.services.fence import Fence
 from runyard_server.services.files import FileService
 from runyard_server.services.given_files import GivenFiles
+from runyard_server.services.given_runs import GivenRuns
 from runyard_server.services.hub import Hub
 from runyard_server.services.job_archive import JobArchive
 from runyard_server.services.logs import LogService
@@ -88,20 +100,27 @@ from runyard_server.services.models import ModelService
 from runyard_server.services.named_tokens import NamedTokens
 from runyard_server.services.nodes import NodeService
 from runyard_server.services.objects import ObjectService
+from runyard_server.services.pace import Pace
 from runyard_server.services.pages import PageService
 from runyard_server.services.planning import PlanningService
 from runyard_server.services.queue import QueueService
 from runyard_server.services.ranks import RankService
 from runyard_server.services.reading import ReadingService
+from runyard_server.services.retention import RetentionService
 from runyard_server.services.run_table import RunTableService
 from runyard_server.services.runs import RunService
 from runyard_server.services.snapshots import SnapshotService
+from runyard_server.services.tensorboard import TensorboardService
 from runyard_server.services.tokens import TokenService
+from runyard_server.services.uploads import UploadService
 from runyard_server.services.verification import VerificationService
 from runyard_server.services.workspace import WorkspaceService
 from runyard_server.settings import Secrets, Settings
 
+# They are tried in this order: what jobs ask all the time comes first.
 ROUTERS = [
+    logs.router,
+    metrics.router,
     document.router,
     workspace.router,
     experiments.router,
@@ -113,13 +132,13 @@ ROUTERS = [
     datastores.router,
     environments.router,
     files.router,
-    logs.router,
-    metrics.router,
+    tensorboard.router,
     models.router,
     nodes.router,
     objects.router,
     snapshots.router,
     cleaning.router,
+    retention.router,
 ]
 # Those of MLflow's API, with MLflow's addresses.
 MLFLOW_ROUTERS = [
@@ -128,8 +147,12 @@ MLFLOW_ROUTERS = [
     mlflow_runs.router,
     mlflow_run_search.router,
     mlflow_metrics.router,
+    mlflow_metric_histories.router,
+    mlflow_metric_histories.of_pages,
     mlflow_inputs.router,
+    mlflow_inputs.of_pages,
     mlflow_artifacts.router,
+    mlflow_parts.router,
     mlflow_logged_models.router,
     mlflow_model_names.router,
     mlflow_model_versions.router,
@@ -159,15 +182,18 @@ class Server:
     database: Database
     executors: dict[str, Executor]
     store: FolderStore
+    daily: Daily
 
     def start(self) -> None:
         """Begins to move runs on."""
         self.lifecycle.start()
+        self.daily.start()
         for executor in self.executors.values():
             executor.prepare()
 
     def close(self) -> None:
         """Ends everything that this process holds; jobs go on."""
+        self.daily.stop()
         self.lifecycle.stop()
         for executor in self.executors.values():
             executor.close()
@@ -208,17 +234,17 @@ def build(
         "slurm": create_executor("slurm"),
         "ray": create_executor("ray", tokens=home / "ray-tokens.json"),
     }
-    woken: list[Callable[[str | None], None]] = []
+    woken: list[Callable[[str | None, RunRecord | None], None]] = []
 
-    def wake(run_id: str | None = None) -> None:
+    def wake(run_id: str | None = None, run: RunRecord | None = None) -> None:
         for tell in woken:
-            tell(run_id)
+            tell(run_id, run)
 
     def gpu_count() -> int:
         return len(executors["local"].inventory().gpus)
 
     fence = Fence(database)
-    tokens = TokenService(secrets.token, secrets.signing_key, clock, NamedTokens(home / "tokens.json"))
+    tokens = TokenService(secrets.token, secrets.signing_key, clock, NamedTokens(home / "tokens.json"), fence.knows)
     store = FolderStore(home / "objects")
     file_service = FileService(database, clock, store)
     log_service = LogService(home / "logs", database, hub)
@@ -253,7 +279,7 @@ def build(
     run_service = RunService(database, clock, hub, admission.check, wake, lambda run_id: metric_service.settle(run_id))
     metric_service = MetricService(database, hub, run_service.apply_spooled)
     queue = QueueService(database, executors, compute_service.room)
-    archive = JobArchive(sdk_path, lambda: environments_here.uv)
+    archive = JobArchive(sdk_path, lambda: environments_here.uv, environments_here.wheel)
     assignments = AssignmentService(
         runs_folder=home / "runs",
         workspace=settings.workspace,
@@ -267,14 +293,22 @@ def build(
         public_address=settings.public_url,
         lock=environment_service.lock_by_key,
         archive=lambda: archive.digest,
+        wheels=environments_here.wheels_of,
     )
-    closing = ClosingService(database, log_service, file_service, assignments, dataset_service, metric_service)
+    tensorboard_service = TensorboardService(database, clock, log_service, file_service, metric_service)
+    closing = ClosingService(
+        database, log_service, file_service, assignments, dataset_service, metric_service, tensorboard_service
+    )
+    cleaning_service = CleaningService(database, clock, store, snapshot_service.forget)
+    given_runs = GivenRuns()
+    deletion = DeletionService(database, clock, hub, given_runs, closing.clear)
     services = Services(
         instance=uuid.uuid4().hex,
         hub=hub,
         tokens=tokens,
+        uploads=UploadService(store, clock),
         fence=fence,
-        pages=PageService(address, tokens),
+        pages=PageService(address, tokens, settings.public_url),
         planning=PlanningService(executors, compute_service.asked, assignments),
         workspace=WorkspaceService(database, clock, settings.workspace),
         experiments=ExperimentService(database, clock),
@@ -284,13 +318,14 @@ def build(
         ranks=RankService(database, clock, log_service),
         admission=admission,
         verification=VerificationService(database, log_service, file_service),
-        cleaning=CleaningService(database, clock, store, snapshot_service.forget),
+        cleaning=cleaning_service,
         computes=compute_service,
         datasets=dataset_service,
         datastores=datastore_service,
-        deletion=DeletionService(database, clock, hub, closing.clear),
+        deletion=deletion,
         environments=environment_service,
         environment_builds=EnvironmentBuildService(environment_service),
+        exhibits=ExhibitService(metric_service, file_service),
         files=file_service,
         given_files=GivenFiles(run_service, file_service),
         logs=log_service,
@@ -300,8 +335,11 @@ def build(
         model_names=ModelNameService(database, clock),
         nodes=NodeService(assignments, tokens, archive),
         objects=ObjectService(store),
+        pace=Pace(hub),
         reading=ReadingService(log_service, file_service),
+        retention=RetentionService(database, clock, hub, deletion, given_runs, closing.clear),
         snapshots=snapshot_service,
+        tensorboard=tensorboard_service,
     )
 
     def append_log(run_id: str, name: str, text: str) -> None:
@@ -326,7 +364,8 @@ def build(
     )
     woken.append(lifecycle.wake)
     app = application(services, settings.hosts)
-    return Server(app, services, lifecycle, database, executors, store)
+    daily = Daily(services.retention, cleaning_service, services.uploads)
+    return Server(app, services, lifecycle, database, executors, store, daily)
 
 
 def application(services: Services, hosts: list[str]) -> FastAPI:
@@ -345,20 +384,16 @@ def application(services: Services, hosts: list[str]) -> FastAPI:
         max_body_size=None,  # files come in bodies of any size; JSON ones are limited below
     )
     app.state.services = services
-    app.router.route_class = JsonRoute
-    for prefix, routers in ((API_PREFIX, ROUTERS), ("", MLFLOW_ROUTERS)):
-        for route in [route for router in routers for route in router.routes]:
-            # One by one: a router that is included whole keeps its routes from the guard's sight.
-            assert isinstance(route, APIRoute)
-            most_bytes = MOST_JSON_BYTES if route.body_field is not None else None
-            methods = sorted(route.methods or ())
-            app.add_api_route(prefix + route.path, route.endpoint, methods=methods, max_body_size=most_bytes)
+    app.router.routes.extend(_api_routes())
     ui.install(app)
     errors.install(app)
     missing = auth.undeclared(app.router.routes)
     if missing:
         raise RuntimeError(f"Routes without a row in api/roles.py: {', '.join(missing)}")
+    found_route.install(app)
+    app.add_middleware(short_way.ShortWay)
     app.add_middleware(lanes.Lanes, page=ui.refused)  # inside the guard: who may not come in waits in no line
+    app.add_middleware(coalescing.Coalescing)
     app.add_middleware(
         auth.Guard,
         tokens=services.tokens,
@@ -368,6 +403,20 @@ def application(services: Services, hosts: list[str]) -> FastAPI:
         page=ui.refused,
     )
     return app
+
+
+@cache
+def _api_routes() -> list[BaseRoute]:
+    """Those of the API. They hold nothing of a server, so that all servers of a process, as its tests start, share them."""
+    api = APIRouter(route_class=JsonRoute)
+    for prefix, routers in ((API_PREFIX, ROUTERS), ("", MLFLOW_ROUTERS)):
+        for route in [route for router in routers for route in router.routes]:
+            # One by one: a router that is included whole keeps its routes from the guard's sight.
+            assert isinstance(route, APIRoute)
+            most_bytes = MOST_JSON_BYTES if route.body_field is not None else None
+            methods = sorted(route.methods or ())
+            api.add_api_route(prefix + route.path, route.endpoint, methods=methods, max_body_size=most_bytes)
+    return api.routes
 
 
 class Places:

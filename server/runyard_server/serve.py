@@ -24,6 +24,9 @@ from runyard_server.records.migrate import SHIPPED, Migrations
 from runyard_server.settings import Settings, secrets_of
 
 CHECK_IDLE_S = 10.0
+# Between two threads that compute. Python's own 5 ms would be the wait of a short answer at each of its some ten turns
+# (to the loop, to a thread, to the database and back) while a page is made.
+TURN_S = 0.001
 CANNOT_LISTEN = 3
 CANNOT_OPEN = 4  # the home: made by a newer runyard, or its records could not be migrated
 PORT_FILE = "port"
@@ -36,6 +39,7 @@ def serve(settings: Settings, migrations: Migrations = SHIPPED, clock: Clock | N
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     os.umask(0o077)
     keep_large_blocks()
+    sys.setswitchinterval(TURN_S)
     try:
         made_by.refuse_newer(settings.home, migrations)
     except ServiceException as fault:

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.engine import URL, Engine
 
 from runyard_server.records.engine import Database, create_all
+from runyard_server.testing.empty_tables import write_empty
 
 # How long making an example takes says how busy the machine is.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -74,11 +75,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a database with empty tables: SQLite's in one turn, PostgreSQL's in the other."""
     if request.param == "postgres":
         return str(request.getfixturevalue("postgres_url"))
-    url = f"sqlite:///{tmp_path}/records.db"
-    database = Database(url)
-    create_all(database.engine)
-    database.close()
-    return url
+    write_empty(tmp_path / "records.db")
+    return f"sqlite:///{tmp_path}/records.db"
 
 
 @pytest.fixture

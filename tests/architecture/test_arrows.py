@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[2]
 SDK_FILES = sorted((ROOT / "sdk" / "runyard").rglob("*.py"))
 AZUREML_FILES = sorted((ROOT / "azureml" / "azureml").rglob("*.py"))
 
-IN_THE_CLUSTERS_PYTHON = {"sdk/runyard/job/ray_gang.py": {"ray"}}  # runs where its engine's own library is
+IN_THE_CLUSTERS_PYTHON = {  # runs where its engine's own library is
+    "sdk/runyard/job/ray_gang.py": {"ray"},
+    "sdk/runyard/job/ray_notice.py": {"ray"},
+}
 
 
 def _imported(path):

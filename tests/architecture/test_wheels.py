@@ -60,3 +60,11 @@ def test_the_client_runs_on_python_3_7_and_needs_nothing(build):
 def test_azureml_needs_the_client_alone(build):
     with build("azureml") as wheel:
         assert (_metadata(wheel)["Requires-Python"], _needs(wheel)) == (">=3.7", ["runyard"])
+
+
+def test_microsofts_core_finds_a_plugin_of_ours_which_refuses_it(build):
+    with build("azureml") as wheel:
+        (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+        plugins = wheel.read(name).decode().split()
+        assert "azureml/_overwritten.py" in wheel.namelist()
+    assert plugins == ["[azureml_run_type_providers]", "runyard", "=", "azureml._overwritten"]

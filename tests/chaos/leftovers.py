@@ -1,4 +1,4 @@
-"""What is left of runs in a home: processes, ports, locks, and files that are neither records nor anybody's property."""
+"""What is left of runs: processes, ports, locks, and files that are neither records nor anybody's property."""
 
 import fcntl
 import os
@@ -14,6 +14,7 @@ _KEPT = [
     r"spool",
     r"cache(/digests(/[0-9a-f]+\.json)?)?",
     r"environments",
+    r"environments/bytecode(/[0-9a-f]{64}(/.*)?)?",
     r"environments/locks(/[0-9a-f]{40}\.lock)?",
     r"environments/[0-9a-f]{40}(/ready\.json|/requirements\.txt|/used|/\d+(/venv(/.*)?|/files\.txt)?)?",
     r"sdk(/[0-9a-f]{16}(/.*)?)?",
@@ -111,6 +112,11 @@ def held_locks(home: Path) -> Iterator[Path]:
                 continue
             except OSError:
                 yield path
+
+
+def temporary_files(folder: Path) -> Iterator[Path]:
+    """What lies in the system's folder for temporary files, which is this yard's own: all of it was left behind."""
+    return (path.relative_to(folder) for path in sorted(folder.rglob("*")))
 
 
 def stray_files(home: Path, is_served: bool) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from typing import Any
 
 MARKER = "chaos"  # @pytest.mark.chaos("kill -9 of the script", "Running")
 COLUMNS = ("outcome", "seconds", "history", "left", "next_run")
+TRUE_WITHIN_S = 10.0  # what is promised: the true state, so long after the next look
 
 
 class Row:

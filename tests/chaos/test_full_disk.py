@@ -4,12 +4,14 @@ The home lies on a file system of a few megabytes; the witness's journal lies el
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runyard import Experiment
+from runyard.errors import StorageFullError
 from runyard.run_files import log_pieces
 from runyard_server.testing.wheels import make_wheel
 from tests.chaos.holds import Gate, eventually
@@ -152,6 +154,51 @@ def test_outputs_that_do_not_fit_wait_for_room_and_say_so(yard: Yard, disk: Ball
     ends_well(yard, row, run, witness)
 
 
+@pytest.mark.chaos("the disk is full while a client uploads its code", "not yet there")
+def test_code_that_does_not_fit_is_refused_with_the_cure_and_goes_once_there_is_room(
+    yard: Yard, disk: Ballast, row: Row
+) -> None:
+    assert yard.workspace.name
+    script = "w.lines(10); w.points(10); w.file('outputs/a')\n"
+    large = "# " + os.urandom(3 * MIB).hex()
+    disk.fill(leave_bytes=3 * MIB)
+    with pytest.raises(StorageFullError, match="room"):
+        yard.submit(script + large, yard.witness_folder())
+    assert list(Experiment(yard.workspace, "chaos").get_runs()) == []
+    disk.throw_off()
+    witness = yard.witness_folder()
+    run = yard.submit(script + large, witness)
+    row.seconds = None
+    row.outcome = "refused with the cure, no run; once there is room: Completed"
+    ends_well(yard, row, run, witness)
+
+
+@pytest.mark.chaos("the disk is full while a client uploads to a datastore", "not yet there")
+def test_data_that_does_not_fit_is_refused_and_what_came_whole_is_kept_whole(
+    yard: Yard, disk: Ballast, row: Row, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    contents = {f"part-{number}": os.urandom(MIB // 4) for number in range(20)}
+    contents["whole"] = os.urandom(4 * MIB)
+    for name, content in contents.items():
+        (data / name).write_bytes(content)
+    datastore = yard.workspace.get_default_datastore()
+    disk.fill(leave_bytes=4 * MIB)
+    with pytest.raises(StorageFullError, match="room"):
+        datastore.upload(str(data), "given", show_progress=False)
+    place = yard.folder / "datastores" / datastore.name / "given"
+    kept = {path.name: path.read_bytes() for path in place.iterdir()} if place.is_dir() else {}
+    assert kept.items() <= contents.items() and len(kept) < len(contents)
+    disk.throw_off()
+    datastore.upload(str(data), "given", show_progress=False)
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == contents
+    row.seconds = None
+    row.outcome = "refused with the cure; once there is room the rest is sent"
+    row.history = "what came whole is kept whole"
+    nothing_is_left(yard, row)
+
+
 @pytest.mark.chaos("the disk is full while an environment is built", "Preparing")
 def test_an_environment_that_does_not_fit_fails_with_the_cure_and_is_built_once_there_is_room(
     yard: Yard, disk: Ballast, row: Row
@@ -162,7 +209,7 @@ def test_an_environment_that_does_not_fit_fails_with_the_cure_and_is_built_once_
     assert yard.workspace.name
     disk.fill(leave_bytes=4 * MIB)
     run = yard.submit("w.lines(1)\n", witness, packages=packages)
-    row.seconds = yard.end_of(run, within_s=60.0)
+    row.seconds = yard.end_of(run)
     cause = yard.cause(run)
     assert (run.get_status(), cause["code"]) == ("Failed", "environment_failed")
     assert "no room for the environment" in cause["message"]

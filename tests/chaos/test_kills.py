@@ -76,7 +76,7 @@ def starting(yard: Yard, from_a_client: bool = False) -> Iterator[Held]:
         run, client = submitter(yard, from_a_client)(SOME + MORE, witness)
         yard.until(run, "Starting")
         yield Held(run, witness, disk.release, client)
-    yard.end_of(blocking, within_s=60.0)
+    yard.end_of(blocking)
     assert blocking.get_status() == "Completed", blocking.get_details()
 
 
@@ -88,7 +88,7 @@ def preparing(yard: Yard, from_a_client: bool = False, half_built: bool = False)
     packages = ["--no-index", f"--find-links {wheel.parent}", f"{name}==1.0"]
     if half_built:  # with the lock at hand, the wheel is opened by the build itself
         first = yard.submit("", packages=packages)
-        yard.end_of(first, within_s=60.0)
+        yard.end_of(first)
         assert first.get_status() == "Completed", first.get_details()
         shutil.rmtree(yard.home / "environments" / first._refresh()["environment_key"])
         shutil.rmtree(yard.cache)
@@ -112,7 +112,7 @@ def queued(yard: Yard, from_a_client: bool = False) -> Iterator[Held]:
     run, client = submitter(yard, from_a_client)(SOME + MORE, witness, target=target)
     yard.until(run, "Queued")
     yield Held(run, witness, gate.open, client)
-    yard.end_of(holder, within_s=60.0)
+    yard.end_of(holder)
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from tests.chaos.yard import Yard
 
 SOME = "w.lines(50); w.points(30); w.file('outputs/before', 70_000)\n"
 TAKE_EVERYTHING = "taken = []\nwhile True:\n    taken.append(bytearray(b'x' * (1 << 20)))\n"
+# In pieces of so many that what does not fit leaves room for the traceback.
+TAKE_MUCH = TAKE_EVERYTHING.replace("1 << 20", "32 << 20")
 
 
 @pytest.fixture
@@ -48,9 +50,11 @@ def test_a_script_that_the_kernel_ends_for_lack_of_memory_is_told_as_that(yard: 
 def test_a_script_that_meets_its_limit_of_memory_fails_with_its_own_words(yard: Yard, row: Row) -> None:
     witness = yard.witness_folder()
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))\n"
-    run = yard.submit(SOME + limit + "sys.stderr = None\n" + TAKE_EVERYTHING, witness)
+    run = yard.submit(SOME + limit + TAKE_MUCH, witness)
     row.seconds = yard.end_of(run)
     cause = yard.cause(run)
     assert (run.status, cause["code"], cause["exit_code"]) == ("Failed", "script_failed", 1)
-    row.outcome = "Failed: exit code 1"
-    all_is_well(yard, row, run, witness)
+    assert cause["message"] == "The script ended with exit code 1: MemoryError"
+    assert "taken.append" in cause["traceback"]
+    row.outcome = "Failed: exit code 1: MemoryError"
+    all_is_well(yard, row, run, witness, behind=cause["traceback"] + "\n")

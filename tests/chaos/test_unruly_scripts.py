@@ -47,13 +47,15 @@ def stored_bytes(run: Run) -> int:
 def test_the_last_of_a_million_lines_before_a_hard_exit_is_kept(yard: Yard, row: Row) -> None:
     witness = yard.witness_folder()
     run = yard.submit(
-        "w.points(1000, each=False); w.file('outputs/model')\nw.lines(1_000_000, each=False)\n"
-        "w.wait('written')\nos._exit(1)\n",
+        "w.points(1000, each=False); w.file('outputs/model')\n"
+        "w.wait('begins')\nw.lines(1_000_000, each=False)\nos._exit(1)\n",
         witness,
     )
-    gate = Gate(witness, "written")
+    gate = Gate(witness, "begins")
     gate.reached()
+    script = yard.script_pid(run)
     gate.open()
+    eventually(lambda: not processes.is_alive(script), "the script's end", within_s=300.0)
     row.seconds = yard.end_of(run)
     cause = yard.cause(run)
     assert (run.status, cause["code"], cause["exit_code"]) == ("Failed", "script_failed", 1)

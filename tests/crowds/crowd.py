@@ -1,12 +1,23 @@
 """A crowd of client processes at one workspace, and what its server is asked to hold."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runyard import AmlCompute, ComputeTarget, Environment, Experiment, Run, ScriptRunConfig, Workspace
+from runyard import (
+    AmlCompute,
+    ComputeTarget,
+    Environment,
+    Experiment,
+    PyTorchConfiguration,
+    Run,
+    ScriptRunConfig,
+    Workspace,
+)
 from runyard.following import events
 
 CLIENT = Path(__file__).with_name("client.py")
@@ -71,8 +82,16 @@ class Crowd:
         ComputeTarget.create(self.workspace, name, shape)
         return name
 
-    def submit(self, text: str, target: str) -> Run:
-        config = ScriptRunConfig(self.source(text), "train.py", compute_target=target, environment=self.environment)
+    def submit(self, text: str, target: str, arguments: Sequence[str] = (), nodes: int = 1, priority: int = 0) -> Run:
+        config = ScriptRunConfig(
+            self.source(text),
+            "train.py",
+            arguments=list(arguments),
+            compute_target=target,
+            environment=self.environment,
+            distributed_job_config=PyTorchConfiguration(node_count=nodes) if nodes > 1 else None,
+        )
+        config.run_config.priority = priority
         return Experiment(self.workspace, "crowd").submit(config)
 
     def run(self, run_id: str) -> Run:
@@ -80,9 +99,16 @@ class Crowd:
 
     def server_bytes(self) -> int:
         """The server's resident memory."""
-        pid = json.loads((self.folder / "server.json").read_text())["pid"]
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{self._server_pid()}/status").read_text()
         return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+    def server_cpu_s(self) -> float:
+        """What the server has computed so far: unlike a time, it is the same on a busy machine."""
+        fields = Path(f"/proc/{self._server_pid()}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _server_pid(self) -> int:
+        return int(json.loads((self.folder / "server.json").read_text())["pid"])
 
     def complaints(self) -> str:
         """What the server wrote into its log: it writes nothing where all goes well."""

@@ -20,7 +20,7 @@ class Visitor:
 
     def __init__(self, url: str, token: str, request: str, headers: str = "") -> None:
         place = urlsplit(url)
-        self.socket = socket.create_connection((place.hostname, place.port), timeout=60)
+        self.socket = socket.create_connection((place.hostname, place.port), timeout=240)
         head = f"{request} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {token}\r\n{headers}\r\n"
         self.socket.sendall(head.encode())
 
@@ -47,7 +47,7 @@ def test_whoever_does_not_fit_in_is_told_when_to_come_again_and_the_sdk_does(cro
     ]
     asking = [Visitor(said["url"], said["token"], "GET /api/v1/workspace") for _ in range(limits.in_line + BEYOND)]
     refused: set[Visitor] = set()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(refused) < BEYOND and time.monotonic() < deadline:
         refused.update(select.select(asking, [], [], 1)[0])
     answers = [visitor.answer() for visitor in refused]
@@ -66,10 +66,10 @@ def test_whoever_does_not_fit_in_is_told_when_to_come_again_and_the_sdk_does(cro
 
     with ThreadPoolExecutor(1) as pool:
         waits = pool.submit(HttpTransport(lambda: said["url"], token).call, "GET", "/workspace")
-        assert came_again.wait(60)  # it was refused as they were, and tries again by itself
+        assert came_again.wait(240)  # it was refused as they were, and tries again by itself
         for visitor in in_work:
             visitor.socket.close()
-        assert waits.result(60)["name"] == crowd.workspace.name
+        assert waits.result(240)["name"] == crowd.workspace.name
     assert tries[1] - tries[0] >= 1.0  # not sooner than it was told
     assert [visitor.answer()[0] for visitor in asking if visitor not in refused] == [200] * limits.in_line
     for visitor in asking:

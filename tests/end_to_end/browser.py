@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, TimeoutError, syn
 # A name: width and height in pixels, and the colours that the reader prefers.
 SCREENS = {"light": (1200, 800, "light"), "dark": (1200, 800, "dark"), "phone": (390, 844, "light")}
 WORST = ("serious", "critical")
-PATIENCE_MS = 60_000  # a machine that builds and tests beside this is slow
+PATIENCE_MS = 180_000  # a machine that builds and tests beside this is slow
 
 
 def chromium_path() -> str:
@@ -40,7 +40,8 @@ def started_chromium() -> Iterator[Browser]:
     path = chromium_path()
     sandboxed = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*sandboxed, "--disable-dev-shm-usage"])
+        arguments = [*sandboxed, "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments, timeout=PATIENCE_MS)
         yield browser
         browser.close()
 

@@ -6,6 +6,7 @@ What only this can show is that the parts fit: client, server, job and script ar
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,12 @@ from tests.end_to_end.compile_horovod import wheel_cache
 from tests.end_to_end.training_on_nodes import Trained, trained_here
 
 ROOT = Path(__file__).parents[2]
+_PATIENCE_S = 300.0  # with a run that was to come this far, on a machine that runs other tests too
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests last that share one Ray: from its start to the session's end its idle daemons use a fifth of a core."""
+    items.sort(key=lambda item: "ray_cluster" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -87,10 +94,29 @@ def until() -> Callable[[Run, str], None]:
     def until(run: Run, wanted: str) -> None:
         from runyard.following import events
 
-        for kind, said in events(run, logs=True):
-            if (kind == "status" and said["status"] == wanted) or (kind == "log" and wanted in said["text"]):
-                return
-        raise AssertionError(f"{run.id} ended as {run.get_status()} without {wanted!r}: {run.get_details()}")
+        stands: dict[str, str] = {}
+
+        def give_up() -> None:  # with the run's end there is nothing more to follow
+            try:
+                stands.update(run.get_stacks())
+            except Exception as fault:  # it may not be so far
+                stands["nowhere"] = str(fault)
+            run.cancel()
+
+        impatience = threading.Timer(_PATIENCE_S, give_up)
+        impatience.daemon = True
+        impatience.start()
+        seen: dict[str, str] = {}
+        try:
+            for kind, said in events(run, logs=True):
+                if kind == "log":  # a line may come in pieces: an unbuffered print writes each of its words by itself
+                    seen[said["name"]] = seen.get(said["name"], "") + said["text"]
+                if wanted in seen.get(said["name"], "") if kind == "log" else said["status"] == wanted:
+                    return
+        finally:
+            impatience.cancel()
+        logs = [f"--- {name}\n{text[-2000:]}" for name, text in (seen | stands).items()]
+        raise AssertionError("\n".join([f"{run.id} ended as {run.get_status()} without {wanted!r}", *logs]))
 
     return until
 
@@ -112,11 +138,21 @@ def python37() -> str:
 @pytest.fixture(scope="session")
 def mlflow_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Python that has MLflow and scikit-learn, with the pins of requirements/mlflow.txt."""
-    folder = tmp_path_factory.mktemp("mlflow") / "venv"
-    pins = str(ROOT / "requirements" / "mlflow.txt")
+    return _python_with("mlflow", tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture(scope="session")
+def tensorboard_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Python that has TensorBoard and a writer of its files, with the pins of requirements/tensorboard.txt."""
+    return _python_with("tensorboard", tmp_path_factory.mktemp("tensorboard"))
+
+
+def _python_with(pins: str, parent: Path) -> str:
+    folder = parent / "venv"
+    file = str(ROOT / "requirements" / f"{pins}.txt")
     for command in (
         ["venv", "--quiet", "--python", sys.executable, str(folder)],
-        ["pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes", "-r", pins],
+        ["pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), "--require-hashes", "-r", file],
     ):
         done = subprocess.run([sys.executable, "-m", "uv", *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ TRAIN = """\
 import os, sys
 from runyard import Run
 run = Run.get_context()
-print("training with", sys.argv[1:])
+sys.stdout.write("training with %s\\n" % sys.argv[1:])  # in one piece
 for step in range(5):
     run.log("loss", 1 / (step + 1))
 os.makedirs("outputs/model", exist_ok=True)
@@ -137,7 +137,7 @@ def test_a_server_in_the_foreground_serves_until_it_is_told_to_stop(runyard: Com
     assert second.code == 2
     assert said["url"] in second.err
     assert runyard.ok("down") == "Stopped.\n"
-    assert server.communicate(timeout=10)[0] == ""
+    assert server.communicate(timeout=120)[0] == ""
     assert server.returncode == 0
     assert runyard("status").code == 3
 
@@ -206,7 +206,7 @@ def test_a_failed_run_exits_with_1_and_why_shows_its_traceback(runyard: Commands
     assert runyard("run", "wait", "@last").code == 1
 
 
-def test_a_run_is_followed_and_canceled_from_elsewhere(runyard: Commands, submit: Submit) -> None:
+def test_a_run_is_followed_looked_into_and_canceled_from_elsewhere(runyard: Commands, submit: Submit) -> None:
     run_id = submit("wait.py").out.strip()
     follower = runyard.start("run", "wait", "-f", run_id)
     assert follower.stdout is not None
@@ -214,9 +214,18 @@ def test_a_run_is_followed_and_canceled_from_elsewhere(runyard: Commands, submit
 
     assert run_id in runyard.ok("run", "list", "--status", "unfinished")
     assert "1 Running" in runyard.ok("status")
+    assert "<module> (wait.py:3)" in runyard.ok("run", "stacks", run_id, "--timeout", "120")
+    said = json.loads(runyard.ok("run", "stacks", run_id, "--rank", "0", "--timeout", "120", "--json"))
+    assert (said["id"], said["silent"], list(said["stacks"])) == (run_id, [], ["0"])
+    assert "<module> (wait.py:3)" in said["stacks"]["0"]
+    assert runyard("run", "stacks", run_id, "--rank", "7").code == 1  # nothing came of it
     assert runyard.ok("run", "cancel", run_id, "--wait") == f"{run_id} is Canceled.\n"
-    assert follower.communicate(timeout=10)[0].rstrip().endswith("Status: Canceled")
+    assert follower.communicate(timeout=120)[0].rstrip().endswith("Status: Canceled")
     assert follower.returncode == 5
+    ended = runyard("run", "stacks", run_id, "--json")
+    assert (ended.code, ended.out) == (2, "")
+    assert run_id in json.loads(ended.err)["error"]["message"]
+    assert "azureml-logs/stacks/" in runyard.ok("run", "logs", run_id, "--list")
 
 
 def test_a_rerun_runs_the_same_again(runyard: Commands, trained: str) -> None:
@@ -302,6 +311,30 @@ def test_what_would_go_with_a_run_is_told_before_it_is_deleted(runyard: Commands
     assert refused.code != 0 and model in refused.err and "--with-logged-models" in refused.err
     gone = json.loads(runyard.ok("run", "delete", run_id, "--yes", "--with-logged-models", "--json"))["deleted"]
     assert sorted(gone) == sorted([run_id, child, model])
+
+
+def test_a_workspace_is_backed_up_while_its_server_runs_and_restored_and_verified(
+    runyard: Commands, trained: str, tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup"
+    server = runyard("status", "--json").document["pid"]
+    assert "were copied now" in runyard.ok("backup", str(backup))
+    again = json.loads(runyard.ok("backup", str(backup), "--json"))
+    assert again["objects"] > 0 and again["copied_objects"] == 0
+    assert runyard("status", "--json").document["pid"] == server
+
+    assert "Everything is as it was stored." in runyard.ok("--workspace", "again", "restore", str(backup), "--verify")
+    try:
+        assert "What was written is stored." in runyard.ok("--workspace", "again", "run", "verify", trained)
+    finally:
+        runyard.ok("--workspace", "again", "down")
+    assert runyard("--workspace", "again", "restore", str(backup)).code == 2  # it is there, and stays as it is
+
+    (weights,) = [path for path in (backup / "objects").rglob("*") if path.is_file() and path.read_bytes() == b"1 2 3"]
+    weights.chmod(0o600)
+    weights.write_bytes(b"1 2 4")
+    damaged = runyard("--workspace", "damaged", "restore", str(backup), "--verify", "--json")
+    assert damaged.code == 1 and any(trained in fault for fault in damaged.document["faults"])
 
 
 def test_every_list_is_one_document(runyard: Commands) -> None:

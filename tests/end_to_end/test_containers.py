@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ import pytest
 from runyard import Environment, Run, Workspace
 from runyard.job.processes import processes_of, variable_in
 from runyard.runconfig import DockerConfiguration, PyTorchConfiguration
+from runyard_server.testing import left_behind
 from runyard_server.testing.container_host import BASE, ContainerHost
 from runyard_server.testing.wheels import make_wheel
+from tests.end_to_end.in_an_image import in_an_image
+from tests.end_to_end.meeting import MEETING
 
 pytestmark = pytest.mark.containers
 
@@ -41,15 +45,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def packages(wheels: Path) -> Callable[..., Environment]:
     """An environment with these pip packages, from the folder alone, in the base image."""
-
-    def packages(*lines: str) -> Environment:
-        environment = Environment("in-an-image")
-        environment.docker.base_image = BASE
-        options = ["--no-index", f"--find-links {wheels}"]
-        environment.python.conda_dependencies.set_pip_requirements([*options, *lines])
-        return environment
-
-    return packages
+    return partial(in_an_image, wheels)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +95,8 @@ def test_an_image_is_made_of_base_and_lock_and_the_next_run_finds_it(
     assert said(second) == said(first)
     assert key_of(second) == key_of(first)
     assert BUILD_LOG not in second.get_file_names()
-    assert of(first, containers) == of(second, containers) == []
+    for run in (first, second):
+        until_gone(containers, run)
 
 
 def test_a_host_that_lacks_the_image_has_it_from_the_registry(
@@ -122,14 +119,17 @@ def test_a_user_managed_environment_is_its_image_as_it_is(submit: Submit, as_it_
     assert "Building" not in run._read_log(BUILD_LOG)
 
 
-def test_a_new_image_under_an_old_name_is_another_environment(submit: Submit, containers: ContainerHost) -> None:
-    name = "localhost/of-mine:latest"
+def test_an_image_of_ones_own_stands_for_a_name_that_nobody_has_and_a_new_one_is_another_environment(
+    submit: Submit, containers: ContainerHost
+) -> None:
     keys = []
     for text in ("first", "second"):
         containers.call("create", "--name", "changed", BASE, "true")
-        containers.call("commit", "--quiet", "--change", f"ENV WHICH={text}", "changed", name)
+        containers.call("commit", "--quiet", "--change", f"ENV WHICH={text}", "changed", "of-mine")
         containers.call("rm", "changed")
-        run = submit("import os\nprint(os.environ['WHICH'])\n", environment=Environment.from_docker_image(None, name))
+        containers.call("tag", "localhost/of-mine", "docker.io/nobody/has-this")
+        environment = Environment.from_docker_image(None, "nobody/has-this")
+        run = submit("import os\nprint(os.environ['WHICH'])\n", environment=environment)
         assert said(run) == text
         keys.append(key_of(run))
     assert keys[0] != keys[1]
@@ -148,7 +148,7 @@ def test_what_a_script_is_told_is_on_no_command_line_and_in_no_image(
     assert "PASSWORD" not in shown
     token = next(filter(None, (variable_in(pid, "AZUREML_RUN_TOKEN") for pid in processes_of(f"{run.id}/1/0"))))
     assert token not in shown
-    assert "<module> (train.py:3)" in run.get_stacks(90)["0"]
+    assert "<module> (train.py:3)" in run.get_stacks(120)["0"]
     settings = json.loads(shown)[0]["HostConfig"]
     assert settings["Privileged"] is False
     assert settings["NetworkMode"] == "host"
@@ -176,25 +176,9 @@ def test_a_mounted_folder_is_read_and_written_at_its_own_path(
     assert (tmp_path / "back" / "given, 'here'" / "found.txt").read_text() == "more"
 
 
-MEETS = """
-import os, socket
-host, port, rank = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["RANK"])
-if rank == 0:
-    server = socket.create_server((host, port))
-    server.accept()[0].sendall(b"hello")
-else:
-    while True:
-        try:
-            with socket.create_connection((host, port)) as connection:
-                print("heard", connection.recv(99).decode())
-                break
-        except ConnectionRefusedError:
-            pass
-"""
-
-
 def test_the_ranks_of_a_gang_in_containers_find_each_other(submit: Submit, as_it_is: Environment) -> None:
-    run = submit(MEETS, environment=as_it_is, distributed_job_config=PyTorchConfiguration(process_count=2))
+    script = MEETING + "print('heard', heard('hello'))\n"
+    run = submit(script, environment=as_it_is, distributed_job_config=PyTorchConfiguration(process_count=2))
     run.wait_for_completion()
     assert "heard hello" in run._read_log("azureml-logs/70_driver_log_1.txt")
 
@@ -260,7 +244,7 @@ def test_cancelling_reaches_the_script_and_leaves_neither_container_nor_process(
     run.cancel()
     until(run, "asked to end")
     assert ended(run)["status"] == "Canceled"
-    assert processes_of(f"{run.id}/1/0") == []
+    left_behind.until_gone(run.id)
     until_gone(containers, run)
 
 
@@ -273,7 +257,7 @@ def test_a_job_that_is_killed_takes_its_container_with_it(
     job = int(json.loads(handle.read_text())["handle"]["job_id"].split("/")[0].split(":")[0])
     os.kill(job, signal.SIGKILL)
     assert ended(run)["status"] == "Failed"
-    assert processes_of(f"{run.id}/1/0") == []
+    left_behind.until_gone(run.id)
     until_gone(containers, run)
     assert "up" in run._read_log(DRIVER_LOG)
 
@@ -305,7 +289,7 @@ def test_an_image_that_is_nowhere_fails_the_run_and_says_where_it_was_sought(
     environment = Environment.from_docker_image("nowhere", f"{containers.registry}/nobody/has:this")
     error = ended(submit("print(1)", environment=environment))["error"]
     assert "cannot be had" in error["message"]
-    assert "podman login" in error["message"]
+    assert "podman login" in error["message"] and "podman tag IMAGE" in error["message"]
 
 
 def test_a_python_that_the_image_lacks_and_that_cannot_be_fetched_is_named(

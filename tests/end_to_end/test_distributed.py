@@ -6,16 +6,18 @@ and that nothing of a process manager stays behind.
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from runyard import AmlCompute, ComputeTarget, Environment, Run, ScriptRunConfig, Workspace
-from runyard.job.processes import all_processes, marker_in
 from runyard.runconfig import MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
+from runyard_server.testing.left_behind import until_gone
 
 Submit = Callable[..., Run]
 Until = Callable[[Run, str], None]
@@ -77,20 +79,21 @@ def logs_of(run: Run) -> dict[str, str]:
     }
 
 
-def left_of(run: Run) -> list[int]:
-    """Processes that carry the run's mark."""
-    return [pid for pid in all_processes() if (marker_in(pid) or "").startswith(run.id + "/")]
-
-
-def until_ended(run: Run, ranks: list[int]) -> None:
-    """Waits until the server knows that these ranks have ended, and others go on."""
-    while [rank["state"] for rank in run.get_details()["ranks"] if rank["rank"] in ranks] != ["ended"] * len(ranks):
+def until_known(run: Run, ranks: range, state: str) -> None:
+    """Waits until the server knows that these ranks have come to a state, and the run goes on."""
+    while [rank["state"] for rank in run.get_details()["ranks"] if rank["rank"] in ranks] != [state] * len(ranks):
         assert run.get_status() in ("Starting", "Preparing", "Queued", "Running")
 
 
 def cause_of(run: Run) -> dict[str, object]:
     (cause,) = run.get_details()["error"]["error"]["details"]
     return dict(cause)
+
+
+def assert_ended_soon(run: Run, rank: int) -> None:
+    """The gang has ended soon after the rank that failed; by themselves the others would have stayed for minutes."""
+    failed = run._call("GET", "ranks")[rank]
+    assert run._refresh()["ended_at"] - failed["ended_at"] < 60
 
 
 @pytest.mark.parametrize(("workers", "servers"), [(2, 1), (3, 2)])
@@ -105,7 +108,7 @@ def test_workers_find_their_parameter_servers_which_end_when_the_workers_have(
         f"worker_{number}": f"worker {number} served\n" * servers for number in range(workers)
     }
     assert {f"outputs/worker-{number}.txt" for number in range(workers)} <= set(run.get_file_names())
-    assert left_of(run) == []
+    until_gone(run.id)
 
 
 @pytest.mark.parametrize("node_count", [1, 3])
@@ -122,7 +125,7 @@ def test_a_chiefs_end_is_the_runs_and_its_workers_and_servers_are_ended(
     details = run.wait_for_completion()
     assert details["status"] == "Completed"
     assert logs_of(run) == {"chief_0": "chief 0 served\n" * 3}
-    assert left_of(run) == []
+    until_gone(run.id)
 
 
 def test_a_failed_worker_ends_the_others_and_the_servers(submit: Submit, nodes: str) -> None:
@@ -132,7 +135,33 @@ def test_a_failed_worker_ends_the_others_and_the_servers(submit: Submit, nodes: 
     cause = cause_of(run)
     assert (cause["code"], cause["rank"], cause["exit_code"]) == ("script_failed", 1, 1)
     assert "ValueError: no luck" in str(cause["message"])
-    assert left_of(run) == []
+    assert str(cause["traceback"]).startswith("Traceback (most recent call last):")
+    assert str(cause["traceback"]).endswith("ValueError: no luck")
+    assert_ended_soon(run, 1)
+    until_gone(run.id)
+
+
+@pytest.mark.parametrize("node_count", [1, 2])
+def test_cancelled_workers_and_parameter_servers_leave_no_process_and_no_port(
+    submit: Submit, nodes: str, until: Until, node_count: int
+) -> None:
+    waiting = "server = socket.create_server((host, int(port)))\nprint(json.dumps(cluster), flush=True)\n"
+    configuration = TensorflowConfiguration(worker_count=2, parameter_server_count=1)
+    config = ScriptRunConfig(".", compute_target=nodes, distributed_job_config=configuration).run_config
+    config.node_count = node_count
+    run = submit(TASK + waiting + "import signal\nsignal.pause()\n", run_config=config)
+    until(run, '{"')
+    run.cancel()
+    run.wait_for_completion(raise_on_error=False)
+    assert run.get_status() == "Canceled"
+    until_gone(run.id)
+    said = next(line for text in logs_of(run).values() for line in text.splitlines() if line.startswith("{"))
+    addresses = [address for of_kind in json.loads(said).values() for address in of_kind]
+    assert len(addresses) == 3
+    for address in addresses:
+        host, port = address.split(":")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)))
 
 
 @pytest.mark.network
@@ -155,7 +184,7 @@ def test_mpi_brings_the_ranks_of_all_nodes_together(
     }
     assert run.get_metrics() == {"total": [size * (size + 1) // 2] * size}
     assert run.verify()["ok"]
-    assert left_of(run) == []
+    until_gone(run.id)
 
 
 @pytest.mark.network
@@ -192,7 +221,8 @@ def test_one_ranks_failure_ends_an_mpi_run_and_is_its_cause(
     assert (cause.get("exit_code"), cause.get("signal")) == (exit_code, signal)
     if fault.startswith("raise"):
         assert str(cause["traceback"]).rstrip().endswith("ValueError: no luck")
-    assert left_of(run) == []
+    assert_ended_soon(run, 1)
+    until_gone(run.id)
 
 
 @pytest.mark.network
@@ -207,7 +237,7 @@ def test_a_cancelled_mpi_run_leaves_no_process(submit: Submit, nodes: str, with_
     run.cancel()
     run.wait_for_completion(raise_on_error=False)
     assert run.get_status() == "Canceled"
-    assert left_of(run) == []
+    until_gone(run.id)
 
 
 def test_an_mpi_run_without_mpich_says_what_to_add(submit: Submit, nodes: str) -> None:
@@ -252,7 +282,7 @@ def test_all_ranks_have_one_folder_of_outputs_which_is_stored_once_and_whole(
         distributed_job_config=PyTorchConfiguration("Gloo", 2 * node_count, node_count),
     )
     if node_count > 1:
-        until_ended(run, [0, 1])
+        until_known(run, range(2), "ended")
     held.unlink()
     assert run.wait_for_completion()["status"] == "Completed"
     ranks = range(2 * node_count)
@@ -266,7 +296,7 @@ def test_all_ranks_have_one_folder_of_outputs_which_is_stored_once_and_whole(
         f"of rank {rank}".encode() for rank in ranks
     ]
     assert run.verify()["ok"]
-    assert left_of(run) == []
+    until_gone(run.id)
 
 
 HANGS = """
@@ -279,7 +309,7 @@ waits_for_ever(threading.Event().wait if os.environ["RUNYARD_RUN_RANK"] == "1" e
 
 
 def assert_the_stacks_are_told_and_kept(run: Run, ranks: range) -> None:
-    stacks = run.get_stacks()
+    stacks = run.get_stacks(120)
     assert list(stacks) == [str(rank) for rank in ranks]
     for rank in ranks:
         assert "waits_for_ever (train.py:5)" in stacks[str(rank)]
@@ -299,6 +329,7 @@ def test_a_run_that_hangs_shows_where_and_which_of_its_ranks_is_silent(
     run = submit(HANGS, compute_target=nodes, distributed_job_config=PyTorchConfiguration("Gloo", 2, node_count))
     for rank in range(2):
         until(run, f"here {rank}")
+    until_known(run, range(2), "running")  # what a rank prints may be there before its job's report of it
     ranks = run.get_details()["ranks"]
     assert [(rank["name"], rank["node"], rank["state"]) for rank in ranks] == [
         (str(rank), rank * (node_count - 1), "running") for rank in range(2)
@@ -334,7 +365,9 @@ def test_what_the_ranks_print_is_followed_as_one_text_of_whole_lines(
     for rank in range(4):
         mine = [line for line in shown if line.startswith(f"[{rank}] ")]
         assert mine == [f"[{rank}] line {number}" for number in range(300)] + [f"[{rank}] end"]
-    assert shown.count("Streaming azureml-logs/70_driver_log_*.txt") == 1
+    titles = [line for line in shown if line.startswith("Streaming ")]
+    assert "Streaming azureml-logs/70_driver_log_*.txt" in titles
+    assert all(title != last for title, last in pairwise(titles))  # one title each time another log has its say
     words = [sys.executable, "-m", "runyard", "run", "logs", run.id, "--rank", "2", "--tail", "2"]
     words += ["--workspace", run.experiment.workspace.name]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "line 299\nend"
@@ -373,7 +406,7 @@ def test_the_ranks_of_pytorch_meet_where_they_are_told(
     assert {label: json.loads(text) for label, text in logs_of(run).items()} == {
         str(rank): [rank, size, rank % per_node, per_node, rank // per_node, rank // per_node] for rank in range(size)
     }
-    assert left_of(run) == []
+    until_gone(run.id)
 
 
 def test_the_log_says_once_that_ranks_on_one_machine_get_one_thread_each(submit: Submit, nodes: str) -> None:
@@ -408,9 +441,8 @@ def test_one_rank_of_pytorchs_that_fails_ends_all_within_seconds_and_is_the_caus
     cause = cause_of(run)
     assert (cause["code"], cause["rank"]) == (code, 1)
     assert (cause.get("exit_code"), cause.get("signal")) == (exit_code, signal)
-    failed = run._call("GET", "ranks")[1]
-    assert run._refresh()["ended_at"] - failed["ended_at"] < 10
-    assert left_of(run) == []
+    assert_ended_soon(run, 1)
+    until_gone(run.id)
 
 
 def test_a_cancelled_run_of_pytorchs_leaves_no_process(submit: Submit, nodes: str, until: Until) -> None:
@@ -424,4 +456,4 @@ def test_a_cancelled_run_of_pytorchs_leaves_no_process(submit: Submit, nodes: st
     run.cancel()
     run.wait_for_completion(raise_on_error=False)
     assert run.get_status() == "Canceled"
-    assert left_of(run) == []
+    until_gone(run.id)

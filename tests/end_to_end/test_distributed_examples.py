@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runyard import Experiment, Run, Workspace
-from runyard.job.processes import all_processes, marker_in
+from runyard_server.testing.left_behind import until_gone
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -56,11 +56,6 @@ def weights_of_two(run: Run, kind: str, label: str) -> list[str]:
     return [each[1] for each in found if each]
 
 
-def left_of(run: Run) -> list[int]:
-    """Processes that carry the run's mark."""
-    return [pid for pid in all_processes() if (marker_in(pid) or "").startswith(run.id + "/")]
-
-
 @pytest.mark.tensorflow
 def test_a_chief_trains_through_its_workers_what_lies_on_parameter_servers(submitted: Callable[[str], Run]) -> None:
     run = submitted("parameter_server")
@@ -73,7 +68,7 @@ def test_a_chief_trains_through_its_workers_what_lies_on_parameter_servers(submi
     assert metrics["steps"] == 300  # counted on a parameter server, by whichever worker did one
     assert metrics["accuracy"] > 0.95
     assert "outputs/model.npz" in run.get_file_names()
-    assert left_of(run) == []
+    until_gone(run.id)
 
 
 @pytest.mark.tensorflow
@@ -103,7 +98,7 @@ def test_tensorflow_1s_workers_share_the_steps_that_their_parameter_server_count
     assert 600 <= sum(steps.values()) <= 602  # each of the two may have begun one when the last was done
     assert run.get_metrics()["accuracy"] > 0.95
     assert any(name.startswith("outputs/checkpoints/model.ckpt") for name in run.get_file_names())
-    assert left_of(run) == []
+    until_gone(run.id)
 
 
 @pytest.mark.tensorflow

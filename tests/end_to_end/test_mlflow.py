@@ -10,9 +10,14 @@ import pytest
 
 from runyard import Environment, Workspace
 from runyard.run import Run
+from tests.end_to_end.mlflow_jobs import QUIET, SCRIPTS
 
-SCRIPTS = Path(__file__).parent / "mlflow_scripts"
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+# The client sends its 2 MB in seven parts.
+IN_PARTS = {
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true",
+    "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "1000000",
+    "MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE": "300000",
+}
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -22,7 +27,7 @@ def test_mlflows_client_tracks_searches_and_registers_here(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "")
     uri = workspace.get_mlflow_tracking_uri()
-    environment = {**os.environ, **QUIET, "MLFLOW_TRACKING_URI": uri}
+    environment = {**os.environ, **QUIET, **IN_PARTS, "MLFLOW_TRACKING_URI": uri}
     assert environment["MLFLOW_TRACKING_TOKEN"]
 
     done = subprocess.run(
@@ -40,7 +45,8 @@ def test_mlflows_client_tracks_searches_and_registers_here(
     assert run.get_status() == "Completed"
     metrics = run.get_metrics()
     assert metrics["loss"] == [1.0, 0.5, 1 / 3, 0.25, 0.2]
-    assert "model/weights é.bin" in run.get_file_names()
+    assert {"model/weights é.bin", "weights é.bin"} <= set(run.get_file_names())
+    assert run.verify()["files"]["damaged"] == []
     assert run.get_properties()["mlflow.param.lr"] == "0.1"
 
 

@@ -12,6 +12,7 @@ import pytest
 import azureml.core
 from runyard import AmlCompute, ComputeTarget, Datastore, Environment, Experiment, Run, ScriptRunConfig, Workspace
 from runyard.dataset import Dataset
+from runyard.model import Model
 from runyard.notebook.run_details import RunDetails
 from runyard.output_dataset import OutputFileDatasetConfig
 
@@ -24,6 +25,12 @@ run = Run.get_context()
 for loss in (1.0, 0.5, 0.25):
     run.log("loss", loss)
 run.log("final", 0.98)
+with open("sample.png", "wb") as out:
+    out.write(b"\\x89PNG\\r\\n\\x1a\\n")
+run.log_image("samples", path="sample.png")
+run.log_table("classes", {"class": ["cat", "dog"], "pictures": [90, 110]})
+data = {"class_labels": ["cat", "dog"], "matrix": [[81, 9], [11, 99]]}
+run.log_confusion_matrix("confusion", {"schema_type": "confusion_matrix", "data": data})
 run.flush()
 print("trained <b>well</b>", flush=True)
 with open(sys.argv[1]) as gate:
@@ -59,7 +66,7 @@ class FrontEnd:
             return html in "".join(bundle["text/html"] for bundle in self.pieces.values())
 
         with self._came:
-            assert self._came.wait_for(shown, 60), [bundle["text/html"] for bundle in self.pieces.values()]
+            assert self._came.wait_for(shown, 240), [bundle["text/html"] for bundle in self.pieces.values()]
 
 
 @pytest.fixture
@@ -93,6 +100,10 @@ def test_a_runs_details_are_shown_while_it_goes_on_and_when_it_is_over(
         "<b>loss</b>",
         "data: mnist",
         "data:image/svg+xml",
+        "data:image/png;base64,iVBORw0KGgo=",
+        ">110</td>",
+        ">81</td>",
+        "90 % right",
     ):
         front_end.until(shown)
     gate.write_text("")
@@ -100,6 +111,7 @@ def test_a_runs_details_are_shown_while_it_goes_on_and_when_it_is_over(
     front_end.until("evaluation")
     text = next(iter(front_end.pieces.values()))["text/plain"]
     assert "Starting" in text and "> Completed" in text and "█▃▁ 0.25" in text
+    assert "samples (image)" in text and "cat          90" in text and "cat   81    9   90 %" in text
 
 
 def test_outside_a_notebook_the_details_are_printed(submit: Submit, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,13 +123,25 @@ def test_outside_a_notebook_the_details_are_printed(submit: Submit, capsys: pyte
     assert "Failed" in said and "ValueError: a <bad> thing" in said and "Web View: http" in said
 
 
-def test_a_cell_that_ends_with_an_object_shows_what_it_is(workspace: Workspace, submit: Submit) -> None:
+def test_a_cell_that_ends_with_an_object_shows_what_it_is(workspace: Workspace, submit: Submit, tmp_path: Path) -> None:
     run = submit("print(1)", experiment="cards")
     run.wait_for_completion()
     assert run.id in run._repr_html_() and "Details Page</a>" in Run.get(workspace, run.id)._repr_html_()
     assert "cards" in run.experiment._repr_html_()
     assert workspace.name in workspace._repr_html_()
-    assert "workspaceblobstore" in Datastore.get_default(workspace)._repr_html_()
+    store = Datastore.get_default(workspace)
+    assert "workspaceblobstore" in store._repr_html_()
+    (tmp_path / "weights").write_text("1 2 3")
+    model = Model.register(workspace, str(tmp_path / "weights"), "cards")
+    shown = model._repr_html_()
+    assert ">cards<" in shown and ">1<" in shown and workspace.name in shown
+    target = ComputeTarget(workspace, "local")
+    assert all(fact in target._repr_html_() for fact in ("local", target.type, "Succeeded", workspace.name))
+    store.upload_files([str(tmp_path / "weights")], target_path="cards/<b>", show_progress=False)
+    dataset = Dataset.File.from_files((store, "cards/<b>"))
+    assert "workspaceblobstore" in dataset._repr_html_() and "cards/&lt;b&gt;" in dataset._repr_html_()
+    dataset.register(workspace, "kept-cards")
+    assert "kept-cards" in Dataset.get_by_name(workspace, "kept-cards")._repr_html_()
 
 
 def test_a_script_reads_a_dataset_and_fills_an_output(workspace: Workspace, submit: Submit, tmp_path: Path) -> None:

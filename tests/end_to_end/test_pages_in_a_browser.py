@@ -6,12 +6,13 @@ RUNYARD_PICTURES_OF=all those of every page on every screen, to look at.
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Locator, Page
 
 from runyard import AmlCompute, ComputeTarget, Environment, Experiment, Run, ScriptRunConfig, Workspace
 from tests.end_to_end import browser as browsers
@@ -65,7 +66,14 @@ json.dump({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, 
 run = Run.get_context()
 for n in range(30):
     run.log("loss", 1 / (n + 1))
+    run.log_row("by epoch", epoch=n, train=1 / (n + 1), test=1.2 / (n + 1))
     print("epoch", n)
+run.log_image("samples", path="outputs/picture.png")
+digits = list(map(str, range(10)))
+right = [[90 + true if true == taken else (true * taken) % 7 for taken in range(10)] for true in range(10)]
+run.log_confusion_matrix("digits mistaken", {"schema_type": "confusion_matrix", "schema_version": "1.0.0",
+    "data": {"class_labels": digits, "matrix": right}})
+run.log_table("<i>slowest</i>", {"picture": ["one.png", "two.png"], "seconds": [3.5, 0.25]})
 """
 
 
@@ -133,6 +141,7 @@ def yard(
     failed.wait_for_completion(raise_on_error=False)
     trains = submit("trains", TRAINS, "--rate", 0.05, target="one-node")
     waits = submit("done", WRITES, target="one-node")
+    workspace.retention.add("old-tries", "delete", "experiment in (digits, rates)", older_than_days=0)
     yield Yard(workspace, trains, waits, done, done_again, failed, stop)
     stop.touch()
     for run in (trains, waits):
@@ -157,7 +166,11 @@ VIEWS = [
     View("runs", lambda yard: "/runs", ("digits", "Running", "Queued", "Failed", "Columns")),
     View("runs-filtered", lambda yard: "/runs?filter=status%20=%20Failed", ("rates", "Keep this view")),
     View("run", lambda yard: f"/runs/{yard.trains.id}", ("Running", "loss", "epoch", "Details", "Cancel or rerun…")),
-    View("run-done", lambda yard: f"/runs/{yard.done.id}", ("Completed", "outputs/picture.png", "optimizer", "Made")),
+    View(
+        "run-done",
+        lambda yard: f"/runs/{yard.done.id}",
+        ("Completed", "outputs/picture.png", "optimizer", "Made", "Pictures and tables", "<i>slowest</i>"),
+    ),
     View("run-failed", lambda yard: f"/runs/{yard.failed.id}", ("Script failed", "the <rate> is too high")),
     View("run-waits", lambda yard: f"/runs/{yard.waits.id}", ("Queued", "one-node")),
     View("log", lambda yard: f"/runs/{yard.trains.id}/log", ("is over", "100% of the pictures", "following")),
@@ -173,13 +186,17 @@ VIEWS = [
         ("changed", "for n in range(40):", "for n in range(30):"),
     ),
     View("environment", lambda yard: f"/runs/{yard.done.id}/environment", ("Its owner keeps it",)),
-    View("compare", lambda yard: f"/compare?run={yard.done.id}&run={yard.done_again.id}", ("What differs", "rate")),
+    View(
+        "compare",
+        lambda yard: f"/compare?run={yard.done.id}&run={yard.done_again.id}",
+        ("What differs", "rate", "What became of what"),
+    ),
     View("experiments", lambda yard: "/experiments", ("digits", "rates", "2 going on")),
     View("models", lambda yard: "/models", ("digits", "The better one.")),
     View("model-versions", lambda yard: "/models/digits", ("The better one.", "trial")),
     View("model", lambda yard: "/models/digits/1", ("network.json", "There is a newer one", "train.py")),
     View("model-file", lambda yard: "/models/digits/1/files/network.json", ("layers",)),
-    View("compute", lambda yard: "/compute", ("one-node", "1 of 1", "in use by")),
+    View("compute", lambda yard: "/compute", ("one-node", "1 of 1", "in use by digits #3")),
     View("datastores", lambda yard: "/datastores", ("workspaceblobstore", "default")),
     View("datastore", lambda yard: "/datastores/workspaceblobstore?folder=digits/raw", ("labels.csv",)),
     View(
@@ -187,7 +204,12 @@ VIEWS = [
         lambda yard: "/datastores/workspaceblobstore/files/digits/raw/labels.csv",
         ("first.png", "label"),
     ),
-    View("settings", lambda yard: "/settings", ("This browser", "Let this browser act")),
+    View("settings", lambda yard: "/settings", ("This browser", "Let this browser act", "old-tries", "deletes")),
+    View(
+        "retention",
+        lambda yard: "/settings/retention/old-tries",
+        ("the model digits:1 was registered from it", "it has not ended"),
+    ),
     View("notice", lambda yard: "/no-such-page", ("Nothing here by that name",)),
 ]
 
@@ -233,6 +255,161 @@ def test_colours_and_progress_bars_are_drawn_and_other_sequences_do_nothing(chro
         assert visit.page.locator(".logview b").count() == 0
 
 
+def test_what_was_logged_is_drawn(chromium: Browser, yard: Yard) -> None:
+    with browsers.visiting(chromium, yard.done.get_portal_url()) as visit:
+        page = visit.page
+        picture = page.get_by_role("img", name="samples, no. 1")
+        picture.scroll_into_view_if_needed()  # it is loaded when it is looked at
+        page.wait_for_function("(picture) => picture.naturalWidth === 160", arg=picture.element_handle())
+        matrix = page.get_by_role("region", name="digits mistaken as a matrix")
+        shades = matrix.locator("td.right").first.evaluate("(cell) => getComputedStyle(cell).backgroundColor")
+        assert shades != matrix.locator("td.h0").first.evaluate("(cell) => getComputedStyle(cell).backgroundColor")
+        chart = page.get_by_role("region", name="by epoch", exact=True).locator("figure.chart")
+        chart.locator("svg").first.hover()
+        chart.locator(".hover", has_text="train").wait_for()
+        assert visit.complaints == []
+
+
+def test_several_runs_curves_are_told_under_the_pointer(chromium: Browser, yard: Yard) -> None:
+    with browsers.visiting(chromium, yard.portal_url) as visit:
+        page = visit.page
+        visit.go(f"/compare?run={yard.done.id}&run={yard.done_again.id}")
+        chart = page.locator('figure.chart[data-name="loss"]')
+        names = [f"digits #{run.number}" for run in (yard.done, yard.done_again)]
+        hover_at(page, chart, 0.5)
+        told = chart.locator(".hover .key")
+        assert {(told.nth(place).text_content() or "").rpartition(" ")[0] for place in range(2)} == set(names)
+        assert told.count() == chart.locator(".dot").count() == 2
+        where = chart.locator("output").inner_text()
+        value = f"{1 / int(where):.3g}"  # they were logged without a step, and stand in their order
+        assert all(value in (told.nth(place).text_content() or "") for place in range(2))
+        page.mouse.move(0, 0)
+        chart.locator(".hover").wait_for(state="hidden")
+        assert visit.complaints == []
+
+
+def test_a_chart_is_read_and_looked_at_closely_by_keyboard(chromium: Browser, yard: Yard) -> None:
+    with browsers.visiting(chromium, yard.done.get_portal_url()) as visit:
+        page = visit.page
+        chart = page.locator('figure.chart[data-name="loss"]')
+        told = chart.locator("output")
+        chart.locator("svg").first.focus()
+        page.keyboard.press("ArrowRight")
+        assert told.inner_text() == "1: 1"
+        page.keyboard.press("ArrowRight")
+        assert told.inner_text() == "2: 0.5"
+        page.keyboard.press("PageDown")
+        assert told.inner_text().startswith("12: 0.083")
+        page.keyboard.press("ArrowLeft")
+        assert told.inner_text().startswith("11: 0.09")
+        whole = limits(chart)
+        page.keyboard.press("+")
+        page.wait_for_url("**zoom=*")
+        closer = redrawn(chart, whole)
+        assert whole[0] <= closer[0] < 11 < closer[1] < whole[1]
+        page.keyboard.press("-")  # the fresh chart has the focus
+        assert redrawn(chart, closer)[1] > closer[1]
+        page.keyboard.press("Escape")
+        chart.get_by_role("button", name="Show all").wait_for(state="hidden")
+        page.wait_for_function("() => !location.search.includes('zoom')")
+        assert limits(chart) == whole
+        assert visit.complaints == []
+
+
+def test_charts_are_smoothed_scaled_and_looked_at_closely_by_mouse(chromium: Browser, yard: Yard) -> None:
+    with browsers.visiting(chromium, yard.done.get_portal_url()) as visit:
+        page = visit.page
+        chart = page.locator('figure.chart[data-name="loss"]')
+        assert chart.locator(".smoothed").count() == 0
+        page.get_by_label("Smoothing").fill("0.6")
+        chart.locator(".smoothed").wait_for(state="attached")
+        assert page.locator("[data-chart-controls] output").inner_text() == "0.60"
+        linear = chart.locator("text.y").all_text_contents()
+        page.get_by_label("log y").check()
+        page.wait_for_function(
+            "(linear) => [...document.querySelectorAll('figure[data-name=loss] text.y')].map((tick) => tick.textContent)"
+            ".join() !== linear",
+            arg=",".join(linear),
+        )
+        page.get_by_label("Over").select_option("elapsed")
+        page.locator('figure.chart[data-name="loss"][data-axis="elapsed"]').wait_for()
+        shared = page.url
+        assert all(said in shared for said in ("smooth=0.6", "scale=y", "x=elapsed"))
+        whole = limits(chart)
+        drag(page, chart, 0.4, 0.6)
+        closer = redrawn(chart, whole)
+        assert whole[0] < closer[0] < closer[1] < whole[1]
+        chart.get_by_role("button", name="Show all").click()
+        redrawn(chart, closer)
+        assert limits(chart) == whole
+        page.goto(shared)  # the view is its address
+        assert chart.locator(".smoothed").count() == 1 and chart.get_attribute("data-axis") == "elapsed"
+        assert page.get_by_label("log y").is_checked()
+        assert visit.complaints == []
+
+
+def limits(chart: Locator) -> tuple[float, float]:
+    """From where to where a chart is drawn."""
+    return float(chart.get_attribute("data-low") or "nan"), float(chart.get_attribute("data-high") or "nan")
+
+
+def redrawn(chart: Locator, before: tuple[float, float]) -> tuple[float, float]:
+    """Waits until a chart is drawn from and to elsewhere."""
+    said = f'[data-low="{chart.get_attribute("data-low")}"][data-high="{chart.get_attribute("data-high")}"]'
+    if limits(chart) == before:
+        chart.page.locator(f'figure.chart[data-name="loss"]{said}').wait_for(state="detached")
+    return limits(chart)
+
+
+def place_on(chart: Locator, share: float) -> tuple[float, float]:
+    """A point of the page that is that far along a chart's curves, which are in view."""
+    chart.scroll_into_view_if_needed()
+    box = chart.locator("svg.plot").bounding_box()
+    assert box is not None
+    return box["x"] + share * box["width"], box["y"] + box["height"] / 2
+
+
+def hover_at(page: Page, chart: Locator, share: float) -> None:
+    """Points at a chart."""
+    page.mouse.move(*place_on(chart, share))
+    chart.locator(".cross:not([hidden])").wait_for(state="attached")
+
+
+def drag(page: Page, chart: Locator, start: float, end: float) -> None:
+    """Draws a range on a chart."""
+    page.mouse.move(*place_on(chart, start))
+    page.mouse.down()
+    page.mouse.move(*place_on(chart, end), steps=4)
+    page.mouse.up()
+
+
+def test_pictures_that_are_drawn_stay_when_another_one_comes(chromium: Browser, yard: Yard, tmp_path: Path) -> None:
+    shown = Path(__file__).parents[2] / "docs" / "images" / "runs-phone.png"
+    run = Experiment(yard.workspace, "pictures").start_logging(outputs=None, snapshot_directory=None)
+    for _ in range(2):
+        run.log_image("samples", path=str(shown))
+    run.flush(60)
+    with browsers.visiting(chromium, yard.portal_url) as visit:
+        page = visit.page
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if "/pictures/" in request.url else None)
+        visit.go(f"/runs/{run.id}")
+        drawn = "(n) => [...document.querySelectorAll('.gallery img')].filter((image) => image.naturalWidth > 0).length === n"
+        page.get_by_role("img", name="samples, no. 1").scroll_into_view_if_needed()
+        page.wait_for_function(drawn, arg=2, timeout=browsers.PATIENCE_MS)
+        page.evaluate("document.querySelectorAll('.gallery img').forEach((image) => (image.wasHere = true))")
+        run.log_image("samples", path=str(shown))
+        run.log_table("beside them", {"n": [1, 2]})
+        page.get_by_role("img", name="samples, no. 3").scroll_into_view_if_needed(timeout=browsers.PATIENCE_MS)
+        page.wait_for_function(drawn, arg=3, timeout=browsers.PATIENCE_MS)
+        visit.sees("beside them")
+        stayed = "[...document.querySelectorAll('.gallery img')].map((image) => image.wasHere === true)"
+        assert page.evaluate(stayed) == [True, True, False]
+        assert len(asked) == len(set(asked)) == 3
+        assert visit.complaints == []
+    run.complete()
+
+
 WRITES_100_MB = """
 import os
 os.makedirs("logs", exist_ok=True)
@@ -260,6 +437,15 @@ def test_a_log_of_100_mb_is_searched_and_jumped_about_in(
         page.locator(".logview .hit", has_text="line 00800000").wait_for()
         assert page.locator(".found").inner_text() == "1 of 1"
         shared = page.url
+        page.get_by_role("searchbox").fill("line 0000000")
+        for key, told in (
+            ("Enter", "1 of 10"),
+            ("Enter", "2 of 10"),
+            ("Shift+Enter", "1 of 10"),
+            ("Shift+Enter", "10 of 10"),
+        ):
+            page.get_by_role("searchbox").press(key)
+            page.locator(".found", has_text=re.compile(f"^{told}$")).wait_for()
         page.get_by_role("button", name="Begin").click()
         page.locator(".logview .chunk > div", has_text="line 00000000").wait_for()
         page.locator(".logview pre").focus()
@@ -296,27 +482,164 @@ def test_a_view_is_kept_under_a_name_and_forgotten(chromium: Browser, yard: Yard
         assert visit.complaints == []
 
 
+def test_a_table_of_runs_shows_new_ones_and_their_ends_by_itself(chromium: Browser, yard: Yard) -> None:
+    with browsers.visiting(chromium, yard.portal_url) as visit:
+        page = visit.page
+        visit.go("/runs?experiment=later")
+        visit.sees("No run is like that")
+        assert not page.get_by_role("button", name="Compare the marked runs").is_visible()
+        page.evaluate("window.isTheSamePage = true")
+        run = Experiment(yard.workspace, "later").start_logging(
+            outputs=None, snapshot_directory=None, display_name="first"
+        )
+        page.get_by_role("row", name="Running").get_by_role("link", name="first").wait_for()
+        page.get_by_label("Mark first").check()
+        visit.sees("1 marked")
+        run.complete()
+        page.get_by_role("row", name="Completed").get_by_role("link", name="first").wait_for()
+        assert page.get_by_label("Mark first").is_checked()
+        # All of them have ended: a table at rest hears of the next one, too.
+        second = Experiment(yard.workspace, "later").start_logging(
+            outputs=None, snapshot_directory=None, display_name="second"
+        )
+        page.get_by_role("row", name="Running").get_by_role("link", name="second").wait_for()
+        second.complete()
+        assert page.evaluate("window.isTheSamePage")
+        assert visit.complaints == []
+
+
+def stands_up(visit: Visit, axe: str) -> None:
+    """What is open now is easy to use, in the dark too, and on a phone."""
+    page, said = visit.page, visit.hard_to_use(axe)
+    page.emulate_media(color_scheme="dark")
+    said = [*said, *visit.hard_to_use(axe, "color-contrast")]
+    page.emulate_media(color_scheme="light")
+    wide = dict(page.viewport_size or {})
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert (said, visit.wide_by()) == ([], 0), page.url
+    page.set_viewport_size(wide)  # type: ignore[arg-type]
+
+
+def test_runs_are_marked_by_keyboard_and_mouse_and_archived_and_restored_together(
+    chromium: Browser, yard: Yard, workspace: Workspace, axe: str
+) -> None:
+    with browsers.visiting(chromium, yard.portal_url) as visit:
+        page = visit.page
+        visit.go("/settings")
+        let_act(page, workspace)
+        visit.go("/runs?status=Completed&sort=submitted")
+        boxes = page.locator('input[form="marked"]')
+        boxes.first.focus()
+        page.keyboard.press("Space")
+        visit.sees("1 marked")
+        boxes.nth(1).click(modifiers=["Shift"])
+        visit.sees("2 marked")
+        stands_up(visit, axe)
+        marked = [boxes.nth(place).input_value() for place in range(2)]
+        page.get_by_role("button", name="Archive", exact=True).focus()
+        page.keyboard.press("Enter")
+        page.locator(f'input[value="{marked[0]}"]').wait_for(state="detached")
+        visit.go("/runs?view=archived&sort=submitted")
+        assert [box.input_value() for box in boxes.all()] == marked
+        page.get_by_label("mark all").check()
+        visit.sees("2 marked")
+        page.get_by_role("button", name="Delete…").click()
+        visit.sees("for good")
+        stands_up(visit, axe)
+        page.go_back()
+        page.get_by_label("mark all").check()
+        page.get_by_role("button", name="Tag…").click()
+        page.get_by_label("Tag", exact=True).wait_for()
+        stands_up(visit, axe)
+        page.get_by_label("Tag", exact=True).fill("keep")
+        page.get_by_role("button", name="Set this tag").click()
+        page.wait_for_url("**/runs?*view=archived*")
+        page.get_by_label("mark all").check()
+        page.get_by_role("button", name="Restore").click()
+        visit.sees("No run is like that")
+        visit.go(f"/runs/{marked[0]}")
+        visit.sees("keep", "Archive")
+        assert visit.complaints == []
+
+
+def test_marks_stay_while_one_pages_and_all_that_is_found_is_compared(
+    chromium: Browser, yard: Yard, workspace: Workspace, axe: str
+) -> None:
+    for number in range(102):
+        tags = {"rate": f"{number % 7}"}
+        said = {"experiment": "many", "id": f"many-{number:03d}", "display_name": f"try-{number:03d}", "tags": tags}
+        workspace.transport.call("POST", "/interactive-runs", json=said)
+        points = "".join(f'["s","loss",{1 / (step + number + 1)},1.5,{step}]\n' for step in range(3))
+        body, query = points.encode(), {"writer": "w", "offset": "0"}
+        workspace.transport.request("POST", f"/runs/many-{number:03d}/metrics", body=body, query=query).close()
+        workspace.transport.call("POST", f"/runs/many-{number:03d}/complete")
+    with browsers.visiting(chromium, yard.portal_url) as visit:
+        page = visit.page
+        visit.go("/runs?experiment=many&sort=name")
+        for number in (3, 5):
+            page.get_by_label(f"Mark try-{number:03d}").check()
+        page.get_by_role("link", name="Older").click()
+        visit.sees("try-101", "2 marked, 2 not on this page")
+        page.get_by_label("Mark try-101").check()
+        visit.sees("3 marked, 2 not on this page")
+        page.get_by_role("button", name="Compare the marked runs").click()
+        visit.sees("3 runs compared")
+        assert set(page.locator("thead a.key").all_text_contents()) == {"try-003", "try-005", "try-101"}
+        page.go_back()
+        visit.sees("3 marked, 2 not on this page")
+        page.get_by_role("link", name="Newest").click()
+        visit.sees("3 marked, 1 not on this page")
+        assert page.get_by_label("Mark try-005").is_checked()
+        page.get_by_title("Sort by Run").click()
+        page.wait_for_url("**sort=-name**")
+        page.get_by_role("link", name="Compare all that are found").click()
+        visit.sees("102 runs compared", "All that the", "loss")
+        stands_up(visit, axe)
+        page.get_by_role("link", name="table of runs").click()
+        visit.sees("3 marked")
+        visit.go("/runs?experiment=digits")  # other runs have marks of their own
+        assert page.get_by_role("button", name="Unmark all").is_hidden()
+        page.go_back()
+        page.get_by_role("button", name="Unmark all").click()
+        page.locator("#marked output", has_text=re.compile("^mark all$")).wait_for()
+        page.reload()
+        assert not page.get_by_label("Mark try-101").is_checked()
+        assert visit.complaints == []
+
+
+def let_act(page: Page, workspace: Workspace) -> None:
+    """Shows the workspace's token on the page Settings."""
+    assert workspace.folder is not None
+    known = json.loads((Path(workspace.folder) / "secrets.json").read_text())
+    page.get_by_label("The workspace's token").fill(known["token"])
+    page.get_by_role("button", name="Let this browser act").click()
+
+
 def test_a_run_is_run_again_and_cancelled_by_a_browser_that_may_act(
-    chromium: Browser, yard: Yard, workspace: Workspace
+    chromium: Browser, yard: Yard, workspace: Workspace, axe: str
 ) -> None:
     with browsers.visiting(chromium, yard.done.get_portal_url()) as visit:
         page = visit.page
         page.get_by_role("link", name="Run again…").click()
-        assert workspace.folder is not None
-        known = json.loads((Path(workspace.folder) / "secrets.json").read_text())
-        page.get_by_label("The workspace's token").fill(known["token"])
-        page.get_by_role("button", name="Let this browser act").click()
+        let_act(page, workspace)
+        page.get_by_role("button", name="Run again").wait_for()
+        stands_up(visit, axe)
         page.get_by_role("button", name="Run again").click()
         page.wait_for_url(lambda address: f"/runs/{yard.done.id}" not in address)
         visit.sees("again of")
         visit.go(f"/runs/{yard.waits.id}")
         page.get_by_text("Cancel…").click()
+        stands_up(visit, axe)
         page.get_by_role("button", name="Yes, cancel this run").click()
         visit.sees("Canceled")
+        visit.go("/settings/retention/old-tries")
+        page.get_by_text("Apply now…").click()
+        stands_up(visit, axe)
         visit.go("/settings")
         page.get_by_label("Name").fill("a robot")
         page.get_by_role("button", name="Make a token").click()
         visit.sees("It is shown this once")
+        stands_up(visit, axe)
         page.get_by_role("button", name="Revoke a robot").click()
         visit.sees("Nobody has made one")
         page.get_by_role("button", name="Only read from now on").click()
@@ -326,14 +649,27 @@ def test_a_run_is_run_again_and_cancelled_by_a_browser_that_may_act(
 
 # What the documentation shows, by screen.
 IN_DOCS = {
-    "light": ("runs", "run", "log", "code-beside", "notebook", "compare", "models", "model", "compute"),
+    "light": (
+        "runs",
+        "run",
+        "log",
+        "code-beside",
+        "notebook",
+        "compare",
+        "models",
+        "model",
+        "compute",
+        "settings",
+        "retention",
+    ),
     "dark": ("run",),
     "phone": ("runs",),
 }
+WHOLE = ("compare", "settings", "retention")  # what matters of them is below, too
 
 
 def _take_picture(visit: Visit, name: str, screen: str) -> None:
     folder = os.environ.get("RUNYARD_PICTURES")
     if folder and (name in IN_DOCS[screen] or os.environ.get("RUNYARD_PICTURES_OF") == "all"):
         file = f"{name}.png" if screen == "light" else f"{name}-{screen}.png"
-        visit.page.screenshot(path=str(Path(folder) / file))
+        visit.page.screenshot(path=str(Path(folder) / file), full_page=name in WHOLE)

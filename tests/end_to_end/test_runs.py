@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from runyard import Experiment, Run, Workspace
+from runyard import Environment, Experiment, Run, Workspace
 from runyard.errors import ActivityFailedException, RunException, SnapshotException, UserErrorException
 from runyard.job.processes import command_of, processes_of
 
@@ -58,6 +60,33 @@ def test_a_run_passes_every_stage_and_keeps_what_its_script_wrote(submit: Submit
     run.download_file("outputs/model/weights", str(tmp_path / "w"))
     assert (tmp_path / "w").read_text() == "1 2 3"
     assert run.verify()["ok"]
+
+
+def test_what_its_node_does_is_measured_while_a_run_goes_on(submit: Submit, this_python: Environment) -> None:
+    measured = Environment("measured")
+    measured.python.user_managed_dependencies = True
+    measured.python.interpreter_path = this_python.python.interpreter_path
+    measured.environment_variables = {"RUNYARD_SYSTEM_METRICS": "0.5"}
+    run = submit(
+        "import threading\n"
+        "from runyard import Run\n"
+        "run = Run.get_context()\n"
+        "run.log('loss', 1)\n"
+        "while not run.get_system_metrics():\n"
+        "    threading.Event().wait(0.2)\n",
+        environment=measured,
+    )
+    run.wait_for_completion()
+
+    (node,) = run.get_system_metrics().values()
+    assert {"cpu_percent", "memory_bytes", "memory_percent", "disk_bytes", "disk_percent"} <= set(node)
+    record = run._refresh()
+    for what, said in node.items():
+        assert len(said["times"]) == len(said["values"]) > 0
+        assert all(record["started_at"] <= at <= record["ended_at"] for at in said["times"]), what
+    assert all(0 <= value <= 100 for what in ("cpu_percent", "memory_percent") for value in node[what]["values"])
+    assert all(value > 1 << 20 for value in node["memory_bytes"]["values"])
+    assert run.get_metrics() == {"loss": 1}
 
 
 def test_a_failing_script_leaves_its_traceback_exit_code_and_rank(submit: Submit) -> None:
@@ -273,7 +302,10 @@ def test_the_printed_stream_is_the_log_once_and_in_order(submit: Submit, capsys:
     run = submit("for i in range(200): print('line', i, 'ü')\n")
     run.wait_for_completion(show_output=True)
     said = capsys.readouterr().out
-    assert said.count("Streaming azureml-logs/70_driver_log.txt") == 1
-    assert "".join(f"line {i} ü\n" for i in range(200)) in said
+    _, *parts = re.split(r"\nStreaming (\S+)\n=+\n\n", said)
+    titles, texts = parts[::2], parts[1::2]
+    assert all(title != last for title, last in pairwise(titles))  # one title each time another log has its say
+    own = "".join(text for title, text in zip(titles, texts, strict=True) if title.endswith("70_driver_log.txt"))
+    assert own.startswith("".join(f"line {i} ü\n" for i in range(200)))
     assert f"RunId: {run.id}" in said
     assert "Execution Summary" in said

@@ -131,6 +131,6 @@ def test_an_embedded_server_with_nothing_to_do_ends_by_itself(tmp_path: Path) ->
     environment = {**os.environ, "RUNYARD_IDLE_S": "0.2", "RUNYARD_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "runyard_server", "--home", str(home), "--embedded"]
     server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    _, said = server.communicate(timeout=60)
+    _, said = server.communicate(timeout=180)
     assert server.returncode == 0, said
     assert not (home / "server.json").exists()

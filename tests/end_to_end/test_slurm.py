@@ -3,21 +3,24 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runyard import ComputeTarget, Environment, SlurmCompute
+from runyard import ComputeTarget, Environment, Experiment, ScriptRunConfig, SlurmCompute
 from runyard.errors import ComputeTargetException
-from runyard.job.processes import all_processes, marker_in
+from runyard.following import wait
 from runyard.run import Run
 from runyard.runconfig import PyTorchConfiguration, TensorflowConfiguration
 from runyard_server.testing.slurm_yard import SlurmYard
+from tests.end_to_end.meeting import MEETING
+from tests.end_to_end.waiting import WAITS, WAITS_FOR_GO
 
 pytestmark = pytest.mark.slurm
 
@@ -31,21 +34,13 @@ os.makedirs("outputs", exist_ok=True)
 open("outputs/model.txt", "w").write("weights")
 print("trained on", os.environ["SLURMD_NODENAME"], "with", sys.argv[1])
 """
-WAITS = "import signal\nprint('up', flush=True)\nsignal.pause()\n"
 
 
 @pytest.fixture
 def submit(slurm_yard: SlurmYard, this_python: Environment, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Submits a script given as text to the cluster; what is left of its runs at the end is cancelled."""
-    made: list[Run] = []
-
-    def submit(text: str, **config: Any) -> Run:
-        made.append(slurm_yard.submit(tmp_path / f"source-{len(made)}", text, this_python, **config))
-        return made[-1]
-
-    yield submit
-    for run in made:
-        run.cancel()
+    with slurm_yard.submitting(tmp_path, this_python) as submit:
+        yield submit
     slurm_yard.cluster.clear()
 
 
@@ -79,21 +74,9 @@ import json, os, socket
 names = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "TF_CONFIG")
 print(json.dumps({name: os.environ[name] for name in names if name in os.environ}), os.environ["SLURMD_NODENAME"])
 """
-MEETS = """
-import os, socket
-host, port, rank = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["RANK"])
-if rank == 0:
-    server = socket.create_server((host, port))
-    other = server.accept()[0]
-    other.sendall(b"hello from " + os.environ["SLURMD_NODENAME"].encode())
-else:
-    while True:
-        try:
-            with socket.create_connection((host, port)) as connection:
-                print(os.environ["SLURMD_NODENAME"], "heard", connection.recv(99).decode())
-                break
-        except ConnectionRefusedError:
-            pass
+MEETS = f"""{MEETING}
+node = os.environ["SLURMD_NODENAME"]
+print(node, "heard", heard("hello from " + node))
 os.makedirs("outputs", exist_ok=True)
 open("outputs/rank-%d.txt" % rank, "w").write(str(rank))
 """
@@ -106,21 +89,23 @@ def test_the_ranks_of_two_nodes_find_each_other(slurm_yard: SlurmYard, submit: S
     assert {"outputs/rank-0.txt", "outputs/rank-1.txt"} <= set(torch.get_file_names())
 
 
-def test_tf_config_names_the_nodes(slurm_yard: SlurmYard, submit: Submit) -> None:
-    run = submit(ENVIRONMENT, distributed_job_config=TensorflowConfiguration(worker_count=2, parameter_server_count=1))
+def test_tf_config_names_three_nodes_to_each_of_them(slurm_yard: SlurmYard, submit: Submit) -> None:
+    run = submit(ENVIRONMENT, distributed_job_config=TensorflowConfiguration(worker_count=3, parameter_server_count=1))
     assert slurm_yard.end(run)["status"] == "Completed", slurm_yard.end(run)
-    said, _, node = run._read_log("azureml-logs/70_driver_log_worker_1.txt").rpartition(" ")
-    config = json.loads(json.loads(said)["TF_CONFIG"])
-    hosts = {task: [address.split(":")[0] for address in found] for task, found in config["cluster"].items()}
-    assert hosts == {"worker": ["n1", "n2"], "ps": ["n1"]}
-    assert node.strip() == "n2"
+    for number in range(3):
+        said, _, node = run._read_log(f"azureml-logs/70_driver_log_worker_{number}.txt").rpartition(" ")
+        config = json.loads(json.loads(said)["TF_CONFIG"])
+        hosts = {task: [address.split(":")[0] for address in found] for task, found in config["cluster"].items()}
+        assert hosts == {"worker": ["n1", "n2", "n3"], "ps": ["n1"]}
+        assert config["task"] == {"type": "worker", "index": number}
+        assert node.strip() == f"n{number + 1}"
 
 
 def test_a_failed_rank_ends_those_on_other_nodes_and_is_the_cause(slurm_yard: SlurmYard, submit: Submit) -> None:
     fails = "import os, signal\nif os.environ['RANK'] == '1':\n    raise SystemExit(4)\nsignal.pause()\n"
     run = submit(fails, distributed_job_config=PyTorchConfiguration(node_count=2))
     assert slurm_yard.error(run)["exit_code"] == 4
-    assert remains_of(run) == []
+    slurm_yard.until_gone(run)
 
 
 def test_a_run_waits_in_slurms_queue_with_slurms_reason_and_can_be_taken_out(
@@ -132,13 +117,21 @@ def test_a_run_waits_in_slurms_queue_with_slurms_reason_and_can_be_taken_out(
     slurm_yard.until(lambda: "(Resources)" in slurm_yard.why(second), "Slurm's reason")
     assert second.get_status() == "Queued"
     assert "waits for nodes to become free" in slurm_yard.why(second)
+    said: list[str] = []
+    follower = threading.Thread(target=wait, args=(second, True, said.append))
+    follower.start()
+    slurm_yard.until(lambda: any(line.startswith("Queued since ") for line in said), "the reason in the followed log")
     second.cancel()
     assert slurm_yard.end(second)["status"] == "Canceled"
+    follower.join()
+    queued_at = next(event["at"] for event in second._call("GET", "events") if event["to_status"] == "Queued")
+    since = time.strftime("Queued since %H:%M:%S: ", time.localtime(queued_at))
+    assert any(line.startswith(since) and "waits for nodes to become free (Resources)" in line for line in said), said
     counts = slurm_yard.compute.get_status().serialize()["nodeStateCounts"]
     assert counts["runningNodeCount"] == 3
     first.cancel()
     assert slurm_yard.end(first)["status"] == "Canceled"
-    assert remains_of(first) == []
+    slurm_yard.until_gone(first)
     slurm_yard.until(lambda: slurm_yard.cluster.call("squeue", "-h", "-t", "PENDING,RUNNING") == "", "an empty queue")
 
 
@@ -156,23 +149,19 @@ def test_a_killed_rank_and_a_killed_job_are_told_as_such(slurm_yard: SlurmYard, 
     rank, job = submit(WAITS), submit(WAITS)
     until(rank, "up")
     until(job, "up")
-    for pid in remains_of(rank):
-        if b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
-    for pid in remains_of(job):
-        if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"-m\0runyard.job\0"):
-            os.kill(pid, signal.SIGKILL)
+    slurm_yard.kill(rank, lambda command: "train.py" in "".join(command))
+    slurm_yard.kill(job, lambda command: command[-2:] == ["-m", "runyard.job"])
     assert slurm_yard.error(rank)["code"] == "signaled"
     error = slurm_yard.error(job)
     assert error["code"] == "job_lost" and "SIGKILL" in error["message"]
     assert "up" in job._read_log("azureml-logs/70_driver_log.txt")
-    assert remains_of(rank) == remains_of(job) == []
+    slurm_yard.until_gone(rank, job)
 
 
 def test_a_server_that_is_killed_finds_its_runs_in_slurm_again(
     slurm_yard: SlurmYard, submit: Submit, until: Until
 ) -> None:
-    running = submit("import os\nprint('up', flush=True)\nwhile not os.path.exists('../../go'): pass\nprint('done')\n")
+    running = submit(WAITS_FOR_GO)
     until(running, "up")
     waiting = submit("print('after all')", distributed_job_config=PyTorchConfiguration(node_count=3))
     slurm_yard.until(lambda: "Slurm's job" in slurm_yard.why(waiting), "Slurm's word of the second run")
@@ -187,14 +176,14 @@ def test_a_server_that_is_killed_finds_its_runs_in_slurm_again(
 
 
 def test_a_controller_that_is_away_costs_nothing(slurm_yard: SlurmYard, submit: Submit, until: Until) -> None:
-    run = submit("import os\nprint('up', flush=True)\nwhile not os.path.exists('../../go'): pass\nprint('done')\n")
+    run = submit(WAITS_FOR_GO)
     until(run, "up")
     slurm_yard.cluster.stop_controller()
     late = submit("print('late')")
     slurm_yard.until(lambda: "does not answer" in slurm_yard.why(late), "the reason why the second run waits")
     (attempt,) = Path(slurm_yard.folder, "runs", run.id).iterdir()
     (attempt / "go").touch()
-    slurm_yard.until(lambda: "done" in run._read_log("azureml-logs/70_driver_log.txt"), "the end of the script")
+    slurm_yard.until(lambda: "done" in slurm_yard.log(run, "azureml-logs/70_driver_log.txt"), "the end of the script")
     slurm_yard.cluster.start_controller()
     assert slurm_yard.end(run)["status"] == "Completed", slurm_yard.end(run)
     assert slurm_yard.end(late)["status"] == "Completed", slurm_yard.end(late)
@@ -219,7 +208,7 @@ def test_a_run_goes_on_elsewhere_from_what_it_wrote_on_a_node_that_died(
     run = submit(HALF, max_attempts=2)
     until(run, "up")
     node = slurm_yard.cluster.call("squeue", "--noheader", "--states=RUNNING", "--format=%N").strip()
-    slurm_yard.cluster.stop_node(node)
+    slurm_yard.cluster.lose_node(node)
     slurm_yard.until(lambda: run._refresh()["attempt"] == 2, "a second attempt")
     ended = slurm_yard.end(run)
     slurm_yard.cluster.start_node(node)
@@ -230,6 +219,20 @@ def test_a_run_goes_on_elsewhere_from_what_it_wrote_on_a_node_that_died(
     assert "outputs/half" in run.get_file_names()
     assert "up" in run._read_log("azureml-logs/70_driver_log.txt")
     assert run._read_log("azureml-logs/attempt-2/70_driver_log.txt") == "from half way\n"
+
+
+def test_a_run_for_gpus_that_no_node_has_goes_without_them_and_warns(
+    slurm_yard: SlurmYard, submit: Submit, this_python: Environment, tmp_path: Path
+) -> None:
+    (tmp_path / "train.py").write_text("print('trained')")
+    config = ScriptRunConfig(str(tmp_path), "train.py", compute_target="cluster", environment=this_python)
+    config.run_config.gpus_per_node = 2
+    run = Experiment(slurm_yard.workspace, "tests").submit(config)
+    assert slurm_yard.end(run)["status"] == "Completed", slurm_yard.end(run)
+    (warning,) = run.get_details()["warnings"]
+    assert warning["message"] == (
+        "The run asks for 2 GPUs on each node, no node of 'cluster' has one: it runs without GPU."
+    )
 
 
 def test_a_dry_run_shows_the_batch_script(slurm_yard: SlurmYard, tmp_path: Path) -> None:
@@ -260,8 +263,3 @@ def test_what_the_cluster_does_not_have_is_refused_with_what_it_has(
 ) -> None:
     with pytest.raises(ComputeTargetException, match=re.escape(words)):
         ComputeTarget.create(slurm_yard.workspace, "other", SlurmCompute.provisioning_configuration(**options))
-
-
-def remains_of(run: Run) -> list[int]:
-    """Processes that carry the run's mark."""
-    return [pid for pid in all_processes() if (marker_in(pid) or "").startswith(run.id + "/")]

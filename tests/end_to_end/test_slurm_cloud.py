@@ -1,7 +1,5 @@
 """Nodes that Slurm starts when a run needs them: what is seen while they are on their way."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,18 +36,12 @@ def test_a_run_waits_for_nodes_that_are_being_started_and_says_how_many_are_here
     assert counts() == {}  # nodes that are powered down are not there
     gang = PyTorchConfiguration(node_count=2)
     run = yard.submit(tmp_path / "source", "print(1)", this_python, compute_target="cloud", distributed_job_config=gang)
-    yard.until(lambda: "is scaling" in yard.why(run), "nodes on their way")
+    # How many are here is asked beside: it comes a moment after the words.
+    words = "is scaling: its nodes are being started (2 asked, 0 here)"
+    yard.until(lambda: yard.why(run).endswith(words), "nodes on their way")
     assert run.get_status() == "Queued"
-    assert yard.why(run).endswith("is scaling: its nodes are being started (2 asked, 0 here)")
     yard.until(lambda: counts() == {"preparing": 2}, "nodes that are counted as preparing")
-    shown = shown_by_the_command(yard)
+    shown = yard.shown("cloud")
     assert "2 preparing" in shown and run.id in shown and "2 asked, 0 here" in shown
     run.cancel()
     assert yard.end(run)["status"] == "Canceled", yard.end(run)
-
-
-def shown_by_the_command(yard: SlurmYard) -> str:
-    command = [sys.executable, "-m", "runyard", "--workspace", yard.workspace.name, "compute", "show", "cloud"]
-    paths = os.pathsep.join(path for path in sys.path if path)
-    environment = {**os.environ, "PYTHONPATH": paths, "COLUMNS": "400"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout

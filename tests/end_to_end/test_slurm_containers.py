@@ -12,6 +12,9 @@ from runyard_server.testing.container_host import BASE, ContainerHost, started_h
 from runyard_server.testing.slurm_cluster import started_cluster
 from runyard_server.testing.slurm_yard import SlurmYard
 from runyard_server.testing.wheels import make_wheel
+from tests.end_to_end.in_an_image import in_an_image
+from tests.end_to_end.meeting import MEETING
+from tests.end_to_end.waiting import WAITS
 
 pytestmark = [pytest.mark.slurm, pytest.mark.containers]
 
@@ -52,20 +55,10 @@ def yard(runyard_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         cluster.clear()
 
 
-MEETS = """
-import alpha, os, socket
-host, port, rank = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["RANK"])
-if rank == 0:
-    server = socket.create_server((host, port))
-    server.accept()[0].sendall(b"hello from " + os.environ["SLURMD_NODENAME"].encode())
-else:
-    while True:
-        try:
-            with socket.create_connection((host, port)) as connection:
-                print(os.environ["SLURMD_NODENAME"], "heard", connection.recv(99).decode(), "with", alpha.version)
-                break
-        except ConnectionRefusedError:
-            pass
+MEETS = f"""{MEETING}
+import alpha
+node = os.environ["SLURMD_NODENAME"]
+print(node, "heard", heard("hello from " + node), "with", alpha.version)
 os.makedirs("outputs", exist_ok=True)
 open("outputs/rank-%d.txt" % rank, "w").write(str(rank))
 """
@@ -75,20 +68,16 @@ def test_the_ranks_of_two_nodes_meet_in_containers_of_an_image_that_the_server_h
     yard: Yard, tmp_path: Path
 ) -> None:
     make_wheel(tmp_path, "alpha", "1.0")
-    environment = Environment("in-an-image")
-    environment.docker.base_image = BASE
-    environment.python.conda_dependencies.set_pip_requirements(["--no-index", f"--find-links {tmp_path}", "alpha"])
+    environment = in_an_image(tmp_path, "alpha")
     run = yard.submit(MEETS, environment, distributed_job_config=PyTorchConfiguration(node_count=2))
     ended = yard.slurm.end(run)
     assert ended["status"] == "Completed", ended.get("error")
     assert "n2 heard hello from n1 with 1.0" in run._read_log("azureml-logs/70_driver_log_1.txt")
     assert {"outputs/rank-0.txt", "outputs/rank-1.txt"} <= set(run.get_file_names())
     image = f"{yard.containers.registry}/runyard/environment@sha256:"
-    assert f"fetching the image {image}" in run._read_log("azureml-logs/65_job_prep-0.txt")
+    prepared = [run._read_log(f"azureml-logs/65_job_prep-{node}.txt") for node in range(2)]
+    assert any(f"fetching the image {image}" in said for said in prepared)  # both nodes have one storage of images
     yard.until_no_container_is_left()
-
-
-WAITS = "import signal\nprint('up', flush=True)\nsignal.pause()\n"
 
 
 def test_a_container_ends_with_its_job_however_that_is_killed(yard: Yard, until: Callable[[Run, str], None]) -> None:

@@ -1,5 +1,6 @@
 """Runs on a real Slurm whose nodes do not see the server's folder: all they need comes to them over the network."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uv import find_uv_bin
 
 from runyard import ComputeTarget, DataReference, Environment, SlurmCompute
 from runyard.errors import ComputeTargetException
 from runyard.job.processes import all_processes, marker_in, marker_of, send
 from runyard.run import Run
-from runyard.runconfig import MpiConfiguration, PyTorchConfiguration
+from runyard.runconfig import PyTorchConfiguration, TensorflowConfiguration
+from runyard_server.testing.gateway import Gateway
 from runyard_server.testing.package_index import PackageIndex
 from runyard_server.testing.slurm_cluster import started_cluster
 from runyard_server.testing.slurm_yard import SlurmYard
+from tests.end_to_end.waiting import WAITS
 
 pytestmark = pytest.mark.slurm
 
@@ -39,19 +43,8 @@ def yard(runyard_home: Path, scratch: Path) -> Iterator[SlurmYard]:
 @pytest.fixture
 def submit(yard: SlurmYard, this_python: Environment, tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Submits a script given as text; what is left of its runs at the end is cancelled."""
-    made: list[Run] = []
-
-    def submit(text: str, environment: Environment | None = None, **config: Any) -> Run:
-        made.append(
-            yard.submit(
-                tmp_path / f"source-{len(list(tmp_path.iterdir()))}", text, environment or this_python, **config
-            )
-        )
-        return made[-1]
-
-    yield submit
-    for run in made:
-        run.cancel()
+    with yard.submitting(tmp_path, this_python) as submit:
+        yield submit
     yard.cluster.clear()
 
 
@@ -128,6 +121,50 @@ def test_the_environment_is_built_once_on_the_node_from_the_runs_lock(
         assert (built / "uv").exists()  # the server's own
 
 
+READS = """
+import os, sys
+import colours
+mounted, downloaded, disk = sys.argv[1:]
+for folder in (mounted, downloaded):
+    print(open(os.path.join(folder, "numbers.txt")).read(), folder.startswith(disk))
+print("colours", colours.version, "under", open("/proc/%d/cmdline" % os.getppid()).read().split("\\0")[0])
+"""
+
+
+@pytest.mark.python37
+def test_an_old_node_with_a_uv_of_its_own_has_its_data_by_the_address_that_it_is_told_of_the_server(
+    yard: SlurmYard, python37: str, packages: PackageIndex, tmp_path: Path
+) -> None:
+    uv = tmp_path / "tools" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/uv-was-called\nexec {find_uv_bin()} "$@"\n')
+    uv.chmod(0o755)
+    disk = str(tmp_path / "disk")
+    environment = Environment("coloured")
+    environment.python.conda_dependencies.add_pip_package("colours==1.2")
+    environment.python.conda_dependencies.set_pip_option(f"--index-url {packages.url}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "numbers.txt").write_text("1 2 3")
+    gateway = Gateway(yard.cluster.address, 8002, to=8001)
+    behind = SlurmYard(yard.cluster, "behind-a-gateway", port=8001, public_url=gateway.url)
+    try:
+        datastore = behind.workspace.get_default_datastore()
+        datastore.upload(str(tmp_path / "data"), "given", show_progress=False)
+        old = target(behind, "old", python=python37, uv=str(uv), scratch=disk)
+        given = [datastore.path("given").as_mount(), datastore.path("given").as_download(), disk]
+        run = behind.submit(tmp_path / "source", READS, environment, compute_target=old, arguments=given)
+        ended = behind.end(run)
+        assert ended["status"] == "Completed", (ended, preparation(run))
+        said = run._read_log("azureml-logs/70_driver_log.txt")
+        assert said == f"1 2 3 True\n1 2 3 True\ncolours 1.2 under {python37}\n"
+        assert any("is downloaded to them, not mounted" in str(warning) for warning in ended["warnings"])
+        assert gateway.has_answered(b"HTTP/1.1 200")
+        assert "venv" in (tmp_path / "uv-was-called").read_text()
+    finally:
+        behind.close()
+        gateway.close()
+
+
 def test_a_script_is_ended_gently_and_what_it_wrote_is_kept(
     yard: SlurmYard, submit: Submit, until: Callable[[Run, str], None]
 ) -> None:
@@ -161,9 +198,9 @@ def test_a_server_that_comes_back_finds_the_run_going_on(
 def test_a_node_that_dies_is_told_of_and_nothing_is_said_to_be_kept_that_is_not(
     yard: SlurmYard, submit: Submit, until: Callable[[Run, str], None]
 ) -> None:
-    run = submit("import signal\nprint('up', flush=True)\nsignal.pause()\n")
+    run = submit(WAITS)
     until(run, "up")
-    yard.cluster.stop_node("n1")
+    yard.cluster.lose_node("n1")
     try:
         error = yard.error(run)
     finally:
@@ -174,10 +211,13 @@ def test_a_node_that_dies_is_told_of_and_nothing_is_said_to_be_kept_that_is_not(
 WRITES = """
 import os
 rank = os.environ["RANK"]
-os.makedirs("outputs", exist_ok=True)
+for folder in ("outputs", "logs"):
+    os.makedirs(folder, exist_ok=True)
 open("outputs/of-%s.txt" % rank, "w").write(rank)
 open("outputs/same.txt", "w").write("same")
 open("outputs/model.txt", "w").write("weights of " + rank)
+open("logs/of-%s.txt" % rank, "w").write(rank)
+open("logs/notes.txt", "w").write("notes of " + rank)
 print("on", os.environ["SLURMD_NODENAME"], "at", os.environ["MASTER_ADDR"])
 """
 
@@ -190,21 +230,52 @@ def test_what_several_nodes_wrote_becomes_one_tree_and_nothing_of_it_is_lost(yar
     own = "outputs/node-1/model.txt"
     assert names == {"outputs/of-0.txt", "outputs/of-1.txt", "outputs/same.txt", "outputs/model.txt", own}
     assert [run._read_file(name) for name in ("outputs/model.txt", own)] == [b"weights of 0", b"weights of 1"]
-    (warning,) = [text for text in ended["warnings"] if "other bytes" in str(text)]
-    assert "outputs/model.txt" in str(warning) and own in str(warning)
+    notes = {name: run._read_file(name) for name in run.get_file_names() if name.startswith("logs/")}
+    assert {"logs/of-0.txt": b"0", "logs/of-1.txt": b"1"}.items() <= notes.items()
+    assert (notes["logs/notes.txt"], notes["logs/node-1/notes.txt"]) == (b"notes of 0", b"notes of 1")
+    (warning,) = [str(text) for text in ended["warnings"] if "other bytes" in str(text)]
+    assert "Node 1 wrote " in warning and "and 1 more with other bytes" in warning
+    assert own in warning or "logs/node-1/notes.txt" in warning
+
+
+@pytest.fixture
+def apart(yard: SlurmYard, runyard_home: Path) -> str:
+    """A target whose nodes do not even see each other's disk."""
+    return target(yard, "apart", scratch=str(runyard_home / "disk"))
+
+
+TELLS = "import os\nprint(os.environ['SLURMD_NODENAME'], os.environ['TF_CONFIG'])\n"
+
+
+def test_tf_config_names_the_nodes_to_each_of_them(yard: SlurmYard, submit: Submit, apart: str) -> None:
+    config = TensorflowConfiguration(worker_count=2, parameter_server_count=1)
+    run = submit(TELLS, compute_target=apart, distributed_job_config=config)
+    assert yard.end(run)["status"] == "Completed", yard.end(run)
+    seen = []
+    for number in range(2):
+        node, _, told = run._read_log(f"azureml-logs/70_driver_log_worker_{number}.txt").partition(" ")
+        said = json.loads(told)
+        hosts = {kind: [address.split(":")[0] for address in found] for kind, found in said["cluster"].items()}
+        seen.append((node, said["task"], hosts))
+    everybody = {"worker": ["n1", "n2"], "ps": ["n1"]}
+    assert seen == [
+        ("n1", {"type": "worker", "index": 0}, everybody),
+        ("n2", {"type": "worker", "index": 1}, everybody),
+    ]
 
 
 def test_the_other_nodes_do_not_outlive_one_whose_processes_are_all_killed(
     yard: SlurmYard, submit: Submit, until: Callable[[Run, str], None]
 ) -> None:
-    waits = "import signal\nprint('up', flush=True)\nsignal.pause()\n"
-    run = submit(waits, distributed_job_config=PyTorchConfiguration(node_count=2))
+    run = submit(WAITS, distributed_job_config=PyTorchConfiguration(node_count=2))
     log = "azureml-logs/70_driver_log_1.txt"
     yard.until(lambda: any(file == log for file, _ in _logs(yard, run)), "the second node's rank")
     table, own = all_processes(), marker_of(run.id, 1, 1)
     marked = [pid for pid in table if marker_in(pid) == own]
-    for pid in {*marked, *(table[pid].parent for pid in marked)}:
-        send(pid, signal.SIGKILL)
+    killed = {*marked, *(table[pid].parent for pid in marked)}
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # none of them lives to tell of another's end
+        for pid in sorted(killed):
+            send(pid, number)
     error = yard.error(run)
     assert error["code"] == "job_lost" and "node 1" in error["message"], error
 
@@ -223,8 +294,8 @@ def test_a_node_that_does_not_reach_the_server_fails_the_run_with_that_message(
         error = unreached.error(unreached.submit(tmp_path / "source", "", this_python))
     finally:
         unreached.close()
-    assert error["code"] == "start_failed"
-    assert f"does not reach this server at {nowhere}" in error["message"] and "--public-url" in error["message"]
+    assert error["code"] == "start_failed" and "--public-url" in error["message"], error
+    assert f"does not reach this server at {nowhere}" in error["message"]
 
 
 def test_a_disk_that_cannot_be_written_to_fails_the_run_with_that_message(yard: SlurmYard, submit: Submit) -> None:
@@ -256,12 +327,11 @@ def test_a_node_without_the_uv_that_is_named_fails_the_run_with_that_message(
 
 
 def test_what_such_nodes_cannot_do_is_refused_at_submission_with_the_cure(yard: SlurmYard, submit: Submit) -> None:
-    image = Environment("in-an-image")
-    image.docker.base_image = "example/image:1"
-    with pytest.raises(ComputeTargetException, match="nothing in containers"):
-        submit("", image)
-    with pytest.raises(ComputeTargetException, match="do not start MPI on several nodes"):
-        submit("", distributed_job_config=MpiConfiguration(node_count=2))
+    solved = Environment("solved")
+    solved.python.conda_dependencies.add_conda_package("numpy")
+    solved.python.conda_solver = "always"
+    with pytest.raises(ComputeTargetException, match="pip's packages alone"):
+        submit("", solved)
     place = DataReference(yard.workspace.get_default_datastore(), "results", path_on_datastore="nothing/there")
     with pytest.raises(ComputeTargetException, match="as_upload"):
         submit("", arguments=[place.as_mount()])

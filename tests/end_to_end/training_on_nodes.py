@@ -106,9 +106,9 @@ def trained_here(folder: Path) -> Trained:
     workspace = Workspace.create(WORKSPACE, exist_ok=True, show_output=False)
     workspace.get_default_datastore().upload(src_dir=given, target_path="mnist", overwrite=True)
     run = Experiment(workspace, "here").submit(article(workspace, folder, "local"))
-    building = [_build(workspace, config) for config in (tensorflow_workers(2), horovod_ranks(2), torch_ranks(2))]
-    for build in building:
-        build.wait_for_completion(show_output=False, raise_on_error=True)
+    building = [build(workspace, config) for config in (tensorflow_workers(2), horovod_ranks(2), torch_ranks(2))]
+    for each in building:
+        each.wait_for_completion(show_output=False, raise_on_error=True)
     run.wait_for_completion()
     here = Trained(float(run.get_metrics()["final_acc"]), folder)
     assert workspace.folder is not None
@@ -117,7 +117,7 @@ def trained_here(folder: Path) -> Trained:
     return here
 
 
-def _build(workspace: Workspace, config: Config) -> ImageBuildDetails:
+def build(workspace: Workspace, config: Config) -> ImageBuildDetails:
     """Begins to build what a run of ``config`` will need."""
     spec = run_spec.build(config, "on-nodes")
     asked = replace(spec.environment, mpi=spec.distribution.kind == "mpi")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,11 @@ from runyard.protocol.datasets import FILE, DatasetDefinition, DatasetSource, Da
 from runyard.protocol.files import FileEntry, Manifest
 from runyard.protocol.models import ModelSpec
 from runyard.protocol.pack import END, HEADER
-from runyard.protocol.runs import InteractiveRunSpec
+from runyard.protocol.runs import DataReferenceSpec, InteractiveRunSpec, RunSpec
 from runyard_server.app import Server, build
 from runyard_server.settings import Secrets, Settings
 from runyard_server.testing.client import Client
+from runyard_server.testing.fresh_home import fresh_home
 
 ADDRESS = "http://127.0.0.1:8000"
 MEMBER = "the-workspaces-own-token"
@@ -34,6 +36,7 @@ class Yard:
     Attributes:
         run_id: a run that has ended, with a log, metrics, the file ``outputs/model/weights.bin`` and the model
             ``mnist`` of it.
+        given_id: a run that was given that run's folder ``outputs`` as MODEL_LOCATION.
         root: everything on disk that the server may touch lies below.
     """
 
@@ -41,6 +44,7 @@ class Yard:
     root: Path
     run_id: str
     snapshot_id: str
+    given_id: str
 
     @property
     def home(self) -> Path:
@@ -67,7 +71,7 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     root = tmp_path_factory.mktemp("yard")
     settings = Settings(home=root / "home", environments=root / "environments")
-    settings.home.mkdir(mode=0o700)
+    fresh_home(settings.home)
     server = build(settings, Secrets(MEMBER, b"k" * 32), lambda: ADDRESS)
     held = server.services
     run = held.runs.start_interactive(InteractiveRunSpec(experiment="mnist", id="mnist_1"), by="user")
@@ -87,21 +91,29 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     )
     held.runs.complete(run.id, by="user")
     assert snapshot.id is not None
-    yield Yard(server, root, run.id, snapshot.id)
+    reference = DataReferenceSpec("MODEL_LOCATION", "", "outputs", "download", run=run.id)
+    given = RunSpec("mnist", snapshot=snapshot.id, script="train.py", id="given_1", data_references=[reference])
+    held.runs.submit(given, by="user")
+    yield Yard(server, root, run.id, snapshot.id, given.id)
     server.close()
 
 
 @dataclass(frozen=True)
 class Listening:
-    """A server process with a fresh home, spoken to in bytes: only this shows what the HTTP parser lets through."""
+    """A server process with a fresh home, spoken to in bytes: only this shows what the HTTP parser lets through.
+
+    Attributes:
+        temporary: its folder for temporary files.
+    """
 
     home: Path
     port: int
     token: str
+    temporary: Path
 
     def raw(self, request: bytes) -> bytes:
         """What is answered, until the server closes the connection or has answered whole."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -112,12 +124,20 @@ class Listening:
         said += f"Content-Length: {len(body)}\r\n" if body else ""
         return self.raw((said + headers + "Connection: close\r\n\r\n" + body).encode("latin-1"))
 
+    def tell(self, line: str, body: Any = None) -> Any:
+        """What a request with JSON is answered, which must be 200."""
+        text = json.dumps(body) if body is not None else ""
+        answer = self.ask(line, headers="Content-Type: application/json\r\n" if text else "", body=text)
+        assert status_of(answer) == 200, answer
+        return json.loads(answer.partition(b"\r\n\r\n")[2])
+
 
 @pytest.fixture(scope="session")
 def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
     root = tmp_path_factory.mktemp("listening")
     command = [sys.executable, "-m", "runyard_server", "--home", str(root / "home"), "--json"]
-    environ = {**os.environ, "RUNYARD_HOME": str(root / "runyard")}
+    (root / "tmp").mkdir()
+    environ = {**os.environ, "RUNYARD_HOME": str(root / "runyard"), "TMPDIR": str(root / "tmp")}
     old = os.umask(0o000)  # whatever the person's umask is, the server's files are its owner's alone
     try:
         process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE)
@@ -126,10 +146,10 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
     assert process.stdout is not None
     place = json.loads(process.stdout.readline())
     said = json.loads((root / "home" / "server.json").read_text())
-    yield Listening(root / "home", int(place["url"].rpartition(":")[2]), said["token"])
+    yield Listening(root / "home", int(place["url"].rpartition(":")[2]), said["token"], root / "tmp")
     process.terminate()
     process.stdout.close()
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
 
 
 def status_of(answer: bytes) -> int:

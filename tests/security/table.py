@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.marked_table import MarkedTable
+
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "security.md"
-BEGIN, END = "<!-- table: make attacks ARGS=--write -->", "<!-- end of the table -->"
+PAGE = MarkedTable(ROOT / "docs" / "security.md", "make attacks ARGS=--write")
 HEADER = "| no. | seen in | what is tried | what runyard does | tests |\n|---|---|---|---|---|"
 
 
@@ -48,12 +49,6 @@ class Collector:
         return "\n".join(lines)
 
 
-def with_table(page: str, table: str) -> str:
-    """The page with ``table`` between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
-
-
 def main(arguments: list[str]) -> int:
     """Runs or only collects; the process's exit code."""
     known = {"--write", "--check"}
@@ -65,12 +60,11 @@ def main(arguments: list[str]) -> int:
     if code:
         return code
     table = collector.table()
-    page = PAGE.read_text()
     if "--check" in arguments:
-        return 0 if with_table(page, table) == page else 1
+        return 0 if PAGE.has(table) else 1
     print(table)
     if "--write" in arguments:
-        PAGE.write_text(with_table(page, table))
+        PAGE.write(table)
     return 0
 
 

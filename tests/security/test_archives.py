@@ -5,7 +5,7 @@ import json
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from runyard import transfer
 from runyard.errors import RunyardError, ServiceException
 from runyard.protocol.codec import to_json
 from runyard.protocol.files import MANIFEST_ENTRY, FileEntry, Manifest, manifest_id
-from runyard.protocol.pack import END, HEADER
+from runyard.protocol.pack import END, HEADER, PackReader
 from runyard.transport.base import Answer, Body, Transport
 
 from .attacks import attack
@@ -28,7 +28,8 @@ ESCAPING = [*CLIMBING, *WINDOWS, *(path for path in UNIT_LIST if path.isprintabl
 THIRTY_TWO = (
     32,
     "mlflow#21824, mlflow#6961 (CVE-2007-4559)",
-    "archives with `..`, absolute names, links, devices, a name twice, sizes that are lies, too many entries",
+    "archives with `..`, absolute names, links, devices, a name twice or in other capitals, sizes that are lies, too "
+    "many entries",
     "no tar or zip is unpacked: the one framing (a pack) has names, sizes and bytes, and nothing to make a link of; "
     "a name that is not plain is refused and nothing of the entry is written",
 )
@@ -122,6 +123,46 @@ def little_memory() -> Iterator[None]:
 def test_attack_32_two_files_never_share_a_name(yard: Yard, paths: list[str]) -> None:
     listed = {"files": [{"path": path, "size": len(CONTENT), "digest": DIGEST} for path in paths]}
     assert yard.client().post(f"{API}/snapshots", json=listed).status_code == 400
+
+
+@attack(*THIRTY_TWO)
+def test_attack_32_names_that_differ_in_capitals_alone_are_two_files_with_their_own_bytes(yard: Yard) -> None:
+    contents = {"twins/Weights.bin": b"capital", "twins/weights.bin": b"small", "TWINS/weights.bin": b"elsewhere"}
+    named = {f"{sha256(content).hexdigest()}/{path}": content for path, content in contents.items()}
+    assert yard.client().post(STORE, content=pack_of(named)).status_code == 200
+    for path, content in contents.items():
+        answer = yard.client().post(f"{STORE}/pack", json={"paths": [path]})
+        assert {
+            name: b"".join(reader.chunks()) for reader in [PackReader(io.BytesIO(answer.content))] for name, _ in reader
+        } == {path: content}
+
+
+@attack(*THIRTY_TWO)
+def test_attack_32_a_name_that_comes_twice_is_one_of_the_two_whole(yard: Yard) -> None:
+    one, other = b"one" * 1000, b"other"
+    pack = pack_of({f"{sha256(content).hexdigest()}/twice/x": content for content in (one, other)})
+    assert yard.client().post(STORE, content=pack).status_code in (200, 400)
+    assert (yard.home / "datastores" / "workspaceblobstore" / "twice" / "x").read_bytes() in (one, other)
+
+
+@attack(*THIRTY_TWO)
+def test_attack_32_entries_without_end_take_no_memory_and_leave_nothing_where_the_pack_breaks_off(yard: Yard) -> None:
+    empty = sha256(b"").hexdigest().encode()
+    before = disk(yard.root)
+    name = empty + b"/endless"
+    with little_memory():
+        answer = yard.client().post(STORE, content=(HEADER.pack(len(name), 0) + name) * 5_000)
+    assert answer.status_code == 400
+    assert disk(yard.root) - before <= {str(yard.home / "datastores" / "workspaceblobstore" / "endless")}
+
+
+@attack(*THIRTY_TWO)
+def test_attack_32_a_client_writes_no_entry_that_its_list_does_not_name(tmp_path: Path) -> None:
+    snapshot_id, body = snapshot_of(["first"])
+    more = pack_of({"second": b"more", sha256(b"more").hexdigest(): b"more"})
+    with suppress(RunyardError):
+        transfer.fetch_snapshot(Liar(body[: -len(END)] + more), snapshot_id, str(tmp_path / "code"))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] in ([], ["first"])
 
 
 # A dot or space at an end is a plain letter to a client; Windows alone takes it away, and there it stays inside too.

@@ -1,14 +1,21 @@
 """A page of another site, in the browser of whoever runs a server: it can neither send, nor read, nor plant anything."""
 
 import json
+import tomllib
 from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from packaging.requirements import Requirement
 
 from runyard.protocol.models import ModelSpec
+from runyard.protocol.retention import RetentionAction, RetentionRule
 from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError
+from runyard_server.api.roles import TABLE
 from runyard_server.services.pages import cookie_name
+from runyard_server.services.tokens import Identity
 
 from .attacks import attack
 from .conftest import ADDRESS, Listening, Yard, pack_of, status_of
@@ -117,6 +124,14 @@ def test_attack_40_a_host_header_does_not_move_the_path(listening: Listening, ho
     assert status_of(answer) == 400
 
 
+@attack(40, "Starlette CVE-2026-48710", "", "")
+def test_attack_40_no_framework_is_installed_that_has_the_fault() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "server" / "pyproject.toml").read_text())
+    asked = [Requirement(line) for line in project["project"]["dependencies"]]
+    (starlette,) = [requirement for requirement in asked if requirement.name == "starlette"]
+    assert "1.0.0" not in starlette.specifier and version("starlette") in starlette.specifier
+
+
 def test_two_host_headers_or_an_absolute_target_do_not_fool_the_guard(listening: Listening) -> None:
     """Over a real connection: no client library would send these."""
     two = listening.ask(f"GET {API}/runs", headers="Host: evil.example\r\n", token=False)
@@ -142,28 +157,110 @@ def test_attack_29_what_a_run_says_is_never_markup(yard: Yard) -> None:
     held.logs.append(run.id, "azureml-logs/70_driver_log.txt", 0, MARKUP.encode() + b"\n")
     line = '["s", %s, 0.5, 1.0, 1]\n["s", "text", %s, 1.0]\n' % ((json.dumps(MARKUP),) * 2)
     held.metrics.take(run.id, "client", 0, line.encode())
-    held.models.register(
-        ModelSpec(name="markup", run_id=yard.run_id, model_path="outputs/model", description=MARKUP, tags={"t": MARKUP})
-    )
     held.runs.fail(run.id, RunError("ScriptError", MARKUP, traceback=MARKUP), by=MARKUP)
-    pages = [
-        "/runs",
-        f"/runs/{run.id}",
-        f"/runs/{run.id}/live",
-        "/experiments",
-        "/models",
-        "/compute",
-        "/" + quote(MARKUP.replace("/", "")),
-    ]
-    pages += [f"/runs?experiment={MARKUP}", f"/runs/{run.id}?log={MARKUP}", "/models?name=markup"]
-    for page in pages:
-        answer = yard.client().get(page, headers=visitor(yard))
-        assert "<script>alert" not in answer.text and "<img src=x" not in answer.text, page
-        policy = answer.headers["content-security-policy"]
-        assert "script-src 'self'" in policy and "default-src 'none'" in policy and "unsafe" not in policy
-        assert "frame-ancestors 'none'" in policy
-        assert answer.headers["x-content-type-options"] == "nosniff"
+    client = yard.client()
+    for name, content in FILES.items():
+        _put(yard, f"outputs/shown/{name}", content)
+        pack = pack_of({f"{sha256(content).hexdigest()}/shown/{name}": content})
+        assert client.post(f"{API}/datastores/workspaceblobstore/files", content=pack).status_code == 200
+    held.models.register(
+        ModelSpec(
+            name="markup",
+            run_id=yard.run_id,
+            model_path="outputs/shown",
+            description=MARKUP,
+            tags={"t": MARKUP},
+            properties={MARKUP: MARKUP},
+        )
+    )
+    code = [{"path": name, "size": len(text), "digest": sha256(text).hexdigest()} for name, text in FILES.items()]
+    snapshot = client.post(f"{API}/snapshots", json={"files": code}).json()["id"]
+    wanted = {"experiment": "mnist", "id": "markup_2", "snapshot": snapshot, "script": NAME, "arguments": [MARKUP]}
+    assert client.post(f"{API}/runs", json={**wanted, "environment": {"variables": {"V": MARKUP}}}).status_code == 200
+    rule = RetentionRule("markup", RetentionAction.ARCHIVE, where=f"description = {_text(MARKUP)}", keep_newest=9)
+    held.retention.add(rule, MARKUP)
+    held.tokens.create("<script>alert(1)</script>", "viewer", 60.0, Identity("member"))
+    visited = set()
+    for route, address in pages_of(yard, run.id):
+        answer = yard.client().get(address, headers=visitor(yard))
+        assert answer.status_code in (200, 303, 400, 404), (address, answer.status_code)
+        visited.add((route, answer.status_code == 200))
+        media = answer.headers.get("content-type", "")
+        if media.startswith("text/html"):
+            assert "<script>alert" not in answer.text and "<img src=x" not in answer.text, address
+            policy = answer.headers["content-security-policy"]
+            assert "script-src 'self'" in policy and "default-src 'none'" in policy and "unsafe" not in policy
+            assert "frame-ancestors 'none'" in policy
+        else:  # bytes of somebody's, or JSON of the page's own
+            assert not media.startswith("image/svg"), address
+        assert answer.headers["x-content-type-options"] == "nosniff", address
     assert MARKUP not in yard.client().get(f"/runs/{run.id}", headers=visitor(yard)).text
+    pages = {path for method, path in TABLE if method == "GET" and not path.startswith(("/api/", "/ajax-api/"))}
+    assert {route for route, was_there in visited if was_there} == pages - {"/static/{name}", "/{name}", "/"}
+
+
+NAME = "a<script>alert(1)<img src=x onerror=alert(1)>\"'&.txt"
+FILES = {NAME: MARKUP.encode(), "page.html": MARKUP.encode() * 2, "dot.png": b"\x89PNG\r\n\x1a\n" + MARKUP.encode()}
+
+
+def _text(said: str) -> str:
+    return '"' + said.replace('"', '""') + '"'
+
+
+def pages_of(yard: Yard, run_id: str) -> list[tuple[str, str]]:
+    """Every page of the role table with the addresses at which it shows, or is told, what somebody wrote."""
+    said, file, log = quote(MARKUP, safe=""), quote(f"outputs/shown/{NAME}"), "azureml-logs/70_driver_log.txt"
+    one_part, of_store = quote(MARKUP.replace("/", ""), safe=""), "/datastores/workspaceblobstore"
+    addresses = {
+        "/": ["/"],
+        "/runs": [
+            "/runs",
+            f"/runs?experiment={said}",
+            f"/runs?filter={said}",
+            f"/runs?column=tags.{said}",
+            f"/runs?sort={said}",
+        ],
+        "/news-of-runs": ["/news-of-runs"],
+        "/compare": [f"/compare?run={run_id}&run={yard.run_id}", f"/compare?run={said}"],
+        "/charts": [f"/charts?run={run_id}&name={said}"],
+        "/runs/{run_id}": [f"/runs/{run_id}", "/runs/markup_2", f"/runs/{run_id}?log={said}", f"/runs/{one_part}"],
+        "/runs/{run_id}/live": [f"/runs/{run_id}/live"],
+        "/runs/{run_id}/code": [
+            "/runs/markup_2/code",
+            f"/runs/markup_2/code?other={yard.given_id}",
+            f"/runs/{run_id}/code?file={said}",
+        ],
+        "/runs/{run_id}/environment": [
+            "/runs/markup_2/environment",
+            f"/runs/markup_2/environment?other={yard.given_id}",
+            f"/runs/{run_id}/environment?other={said}",
+        ],
+        "/runs/{run_id}/log": [f"/runs/{run_id}/log?name={log}", f"/runs/{run_id}/log?name={said}"],
+        "/runs/{run_id}/log/matches": [f"/runs/{run_id}/log/matches?name={log}&text={quote('<script>')}"],
+        "/runs/{run_id}/files/{path:path}": [f"/runs/{yard.run_id}/files/{file}", f"/runs/{yard.run_id}/files/{said}"],
+        "/runs/{run_id}/pictures/{path:path}": [
+            f"/runs/{yard.run_id}/pictures/outputs/shown/dot.png",
+            f"/runs/{yard.run_id}/pictures/{file}",
+        ],
+        "/runs/{run_id}/downloads/{path:path}": [f"/runs/{yard.run_id}/downloads/{file}"],
+        "/experiments": ["/experiments"],
+        "/models": ["/models", "/models?name=markup"],
+        "/models/{name}": ["/models/markup", f"/models/{one_part}"],
+        "/models/{name}/{version}": ["/models/markup/1"],
+        "/models/{name}/{version}/files/{path:path}": ["/models/markup/1/files/shown/page.html"],
+        "/models/{name}/{version}/pictures/{path:path}": ["/models/markup/1/pictures/shown/dot.png"],
+        "/models/{name}/{version}/downloads/{path:path}": ["/models/markup/1/downloads/shown/page.html"],
+        "/compute": ["/compute"],
+        "/datastores": ["/datastores"],
+        "/datastores/{name}": [of_store, f"{of_store}?folder={said}"],
+        "/datastores/{name}/files/{path:path}": [f"{of_store}/files/shown/page.html", f"{of_store}/files/{said}"],
+        "/datastores/{name}/pictures/{path:path}": [f"{of_store}/pictures/shown/dot.png"],
+        "/datastores/{name}/downloads/{path:path}": [f"{of_store}/downloads/shown/page.html"],
+        "/settings": ["/settings"],
+        "/settings/retention/{name}": ["/settings/retention/markup", f"/settings/retention/{one_part}"],
+        "/{name}": [f"/{one_part}"],
+    }
+    return [(route, address) for route, these in addresses.items() for address in these]
 
 
 @pytest.mark.parametrize("name", ["page.html", "picture.svg", "MLmodel", "conda.yaml", "paper.pdf", "x\u202egnp.html"])
@@ -171,7 +268,8 @@ def test_attack_29_what_a_run_says_is_never_markup(yard: Yard) -> None:
     30,
     "AFINE: attacking MLflow through its artifacts",
     "a YAML, SVG, HTML or PDF artifact that runs code when somebody looks at it",
-    "files are never shown, only saved: `attachment`, `nosniff`, a sandboxing policy; logs are plain text",
+    "its bytes are only saved: `attachment`, `nosniff`, a sandboxing policy; a page shows it as text, which runs "
+    "nothing, or not at all; logs are plain text",
 )
 def test_attack_30_a_file_of_a_run_is_saved_and_never_shown(yard: Yard, name: str) -> None:
     content = b"<svg onload=alert(1)>!!js/function 'alert(1)'"
@@ -183,6 +281,13 @@ def test_attack_30_a_file_of_a_run_is_saved_and_never_shown(yard: Yard, name: st
     assert answer.headers["content-disposition"].startswith("attachment; filename*=UTF-8''")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-security-policy"].startswith("sandbox")
+    saved = client.get(f"/runs/{yard.run_id}/downloads/outputs/{quote(name)}", headers=visitor(yard))
+    assert saved.content == content and saved.headers["content-disposition"].startswith("attachment")
+    assert saved.headers["content-security-policy"].startswith("sandbox")
+    looked_at = client.get(f"/runs/{yard.run_id}/files/outputs/{quote(name)}", headers=visitor(yard))
+    assert looked_at.status_code == 200 and "<svg onload" not in looked_at.text
+    drawn = client.get(f"/runs/{yard.run_id}/pictures/outputs/{quote(name)}", headers=visitor(yard))
+    assert drawn.status_code == 404 and "<svg onload" not in drawn.text
     log = client.get(f"{API}/runs/{yard.run_id}/logs/azureml-logs/70_driver_log.txt")
     assert log.headers["content-type"].startswith("text/plain")
     assert log.headers["x-content-type-options"] == "nosniff"

@@ -55,7 +55,8 @@ class Trap:
     33,
     "CVE-2024-37052 to 37060, CVE-2024-24590",
     "a pickle as a model or file, which runs when it is loaded",
-    "bytes are bytes: nothing is loaded on the server or by the client that lists, looks, downloads or registers",
+    "bytes are bytes: nothing is loaded on the server or by the client that lists, looks, compares, downloads or "
+    "registers",
 )
 def test_attack_33_a_pickle_is_never_loaded(yard: Yard, tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
@@ -71,8 +72,18 @@ def test_attack_33_a_pickle_is_never_loaded(yard: Yard, tmp_path: Path) -> None:
     for address in ("runs/{run}/files", "runs/{run}/files/outputs/trap/model.pkl", "runs/{run}/verify", "models/trap"):
         assert client.get(f"{API}/{address.format(run=yard.run_id)}").status_code == 200
     assert client.post(f"{API}/models/trap/1/pack", json={"paths": ["trap/model.pkl"]}).status_code == 200
-    for page in (f"/runs/{yard.run_id}", "/models", "/models?name=trap"):
-        assert client.get(page, headers=visitor(yard)).status_code == 200
+    for page in (
+        f"/runs/{yard.run_id}",
+        f"/compare?run={yard.run_id}&run={yard.given_id}",
+        *(f"/runs/{yard.run_id}/files/{path}" for path in paths),
+        f"/runs/{yard.run_id}/downloads/{paths[0]}",
+        "/models",
+        "/models?name=trap",
+        "/models/trap/1",
+        *(f"/models/trap/1/files/{path.removeprefix('outputs/')}" for path in paths),
+    ):
+        assert client.get(page, headers=visitor(yard)).status_code == 200, page
+    assert client.get(f"/runs/{yard.run_id}/pictures/{paths[0]}", headers=visitor(yard)).status_code == 404
     assert not sprung.exists()
     pickle.loads(content).close()  # noqa: S301 - the trap works: it would have been seen
     assert sprung.exists()

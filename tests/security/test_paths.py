@@ -1,18 +1,21 @@
 """Paths from outside: refused as they are, at every door, and nothing of the disk is read or written for them."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from runyard.errors import PathRefusedError
+from runyard_server.api.roles import TABLE
 from runyard_server.domain.paths import inside, relative
 
 from .attacks import attack
-from .conftest import Yard
-from .doors import DOORS
+from .conftest import CONTENT, Yard
+from .doors import API, DIGEST, DOORS, READING
 
 # The halves of a pair, letters that fold into dots or slashes, and what a shell, a URL or Windows would read more into.
 CLIMBING = ["../../../../../../etc/passwd", "outputs/../../../../etc/passwd", "./../etc/passwd", "..", "a/.."]
@@ -49,6 +52,8 @@ UNIT_LIST = [
     "\ud800/x",
     "\x1b]0;title\x07",
 ]
+# Fields that could be taken for a place.
+TAKING = ["attach a folder", "register a model of a run", "refer to data", "name a script", "define a dataset"]
 # What of the list is a plain name on a disk, odd as it looks; it must be taken for that name and no other.
 REFUSING = (400, 404, 413, 422)
 
@@ -63,27 +68,27 @@ def disk(root: Path) -> set[str]:
     }
 
 
-def refuse(yard: Yard, door: str, path: str) -> None:
-    before = disk(yard.root)
-    answer = DOORS[door](yard.client(), yard, path)
-    assert answer.status_code in REFUSING, f"{door} took {path!r}: {answer.status_code} {answer.text[:200]}"
-    assert answer.json()["error"]["message"]
-    assert b"root:" not in answer.content
+def refuse(yard: Yard, door: str, paths: Sequence[str]) -> None:
+    before, client = disk(yard.root), yard.client()
+    for path in paths:
+        answer = DOORS[door](client, yard, path)
+        assert answer.status_code in REFUSING, f"{door} took {path!r}: {answer.status_code} {answer.text[:200]}"
+        if answer.request.url.path.startswith(API):
+            assert answer.json()["error"]["message"]
+        assert b"root:" not in answer.content
     assert disk(yard.root) == before
 
 
-@pytest.mark.parametrize("path", CLIMBING)
 @pytest.mark.parametrize("door", DOORS)
 @attack(8, "mlflow#7166", "`..` in the path of an artifact", "400; 404 where only listed names are looked up")
-def test_attack_8_a_path_that_climbs_is_refused_at_every_door(yard: Yard, door: str, path: str) -> None:
-    refuse(yard, door, path)
+def test_attack_8_a_path_that_climbs_is_refused_at_every_door(yard: Yard, door: str) -> None:
+    refuse(yard, door, CLIMBING)
 
 
-@pytest.mark.parametrize("path", WINDOWS)
 @pytest.mark.parametrize("door", DOORS)
 @attack(9, "CVE-2023-3765", "Windows drives, shares and backslashes", "400; 404 where only listed names are looked up")
-def test_attack_9_a_path_of_windows_is_refused_at_every_door(yard: Yard, door: str, path: str) -> None:
-    refuse(yard, door, path)
+def test_attack_9_a_path_of_windows_is_refused_at_every_door(yard: Yard, door: str) -> None:
+    refuse(yard, door, WINDOWS)
 
 
 @pytest.mark.parametrize("path", ["%2e%2e%2f%2e%2e%2fetc%2fpasswd", "%252E%252E%252F%252E%252E%252Fetc%252fpasswd"])
@@ -104,16 +109,46 @@ def test_attack_10_an_encoded_path_is_decoded_once_and_refused(yard: Yard, route
     assert disk(yard.root) == before
 
 
-@pytest.mark.parametrize("path", URLS)
-@pytest.mark.parametrize("door", ["attach a folder", "register a model of a run", "refer to data", "name a script"])
+@pytest.mark.parametrize("door", [*TAKING, *READING])
 @attack(
     14,
     "CVE-2024-1593",
     "`;`, `#` and `?` to smuggle `..` past a check of a location",
     "400: no field takes a location; a folder is attached only below the roots that the server was started with",
 )
-def test_attack_14_no_field_takes_a_location_however_it_is_spelt(yard: Yard, door: str, path: str) -> None:
-    refuse(yard, door, path)
+def test_attack_14_no_field_takes_a_location_however_it_is_spelt(yard: Yard, door: str) -> None:
+    refuse(yard, door, URLS)
+
+
+DATASET = {
+    "id": "00000000-0000-4000-8000-00000000000e",
+    "name": "located",
+    "definition": {"kind": "file", "sources": [{"datastore": "workspaceblobstore", "path": "data"}]},
+}
+# Every route that makes or changes something by the fields of a JSON body, with what it takes.
+WRITING: dict[tuple[str, str], dict[str, Any]] = {
+    ("PATCH", f"{API}/workspace"): {},
+    ("PUT", f"{API}/experiments/{{name}}"): {},
+    ("PATCH", f"{API}/experiments/{{name}}"): {},
+    ("PATCH", f"{API}/runs/{{run_id}}"): {},
+    ("POST", f"{API}/interactive-runs"): {"experiment": "mnist"},
+    ("POST", f"{API}/computes"): {"name": "located"},
+    ("PATCH", f"{API}/computes/{{name}}"): {},
+    ("POST", f"{API}/environments"): {"name": "located"},
+    ("POST", f"{API}/retention-rules"): {"name": "located", "action": "archive", "keep_newest": 9},
+    ("POST", f"{API}/models"): {"name": "evil"},
+    ("PATCH", f"{API}/models/{{name}}/{{version}}"): {},
+    ("POST", f"{API}/snapshots"): {"files": []},
+    ("POST", f"{API}/datasets"): DATASET,
+    ("PATCH", f"{API}/datasets/{{name}}/{{version}}"): {},
+    ("POST", f"{API}/datastores"): {"name": "evil"},
+    ("PATCH", f"{API}/datastores/{{name}}"): {},
+}
+# What only a location could complete, and what takes no other fields than it has.
+REFUSING_OTHERS = {f"{API}/workspace", f"{API}/models", f"{API}/datastores"}
+# Those that start work, whose paths are doors; that take bytes; that keep nothing.
+OTHERS = {("POST", f"{API}/{noun}") for noun in ("runs", "environment-builds", "objects", "cleaning", "retention")}
+NAMES = {"computes": "located", "datastores": "workspaceblobstore"}
 
 
 @pytest.mark.parametrize("field", ["artifact_location", "source", "local_path", "uri", "url", "root", "kind"])
@@ -125,25 +160,32 @@ def test_attack_14_no_field_takes_a_location_however_it_is_spelt(yard: Yard, doo
     "fields that are none are passed over and none is ever opened; those that are: 400",
 )
 def test_attack_15_a_location_that_a_client_names_is_never_stored(yard: Yard, field: str, location: str) -> None:
-    client = yard.client()
-    requests = [
-        ("PUT", "/api/v1/experiments/mnist"),
-        ("PATCH", "/api/v1/experiments/mnist"),
-        ("PATCH", f"/api/v1/runs/{yard.run_id}"),
-        ("PATCH", "/api/v1/models/mnist/1"),
-        ("PATCH", "/api/v1/datastores/workspaceblobstore"),
-        ("POST", "/api/v1/datastores"),
-        ("POST", "/api/v1/models"),
-    ]
-    for method, address in requests:
-        asked = {"name": "evil", field: location} if method == "POST" else {field: location}
+    client, before = yard.client(), disk(yard.root)
+    for (method, path), said in WRITING.items():
+        name = NAMES.get(path.split("/")[3], "mnist")
+        address = path.format(name=name, version=1, run_id=yard.run_id)
+        asked = {**said, field: location}
+        if path == f"{API}/snapshots":
+            asked["files"] = [{"path": "train.py", "size": len(CONTENT), "digest": DIGEST, field: location}]
         answer = client.request(method, address, json=asked)
-        assert answer.status_code in ((400,) if method == "POST" else (200,)), (method, address, answer.text)
-    told = [client.get(f"/api/v1/{noun}").text for noun in ("experiments", "runs", "models", "datastores")]
-    assert not any(location in text for text in told)
+        assert answer.status_code == (400 if path in REFUSING_OTHERS else 200), (method, address, answer.text)
+        assert answer.status_code == 400 or location not in answer.text, (method, address, answer.text)
+    # Its name is taken now, unlike the others', which may be asked for again.
+    assert client.request("DELETE", f"{API}/retention-rules/located").status_code == 200
+    for path in sorted({path.split("/{")[0] for _, path in WRITING}):
+        if ("GET", path) in TABLE:
+            told = client.get(path)
+            assert told.status_code == 200 and location not in told.text, path
+    assert disk(yard.root) == before
 
 
-@pytest.mark.parametrize("path", UNIT_LIST, ids=lambda path: ascii(path)[:30])
+def test_every_route_that_creates_or_changes_something_by_its_fields_is_asked_for_locations() -> None:
+    ours = {row for row in TABLE if row[1].startswith(API)}
+    made = {row for row in ours if row[0] == "POST" and row[1].count("/") == 3}
+    changed = {row for row in ours if row[0] in ("PUT", "PATCH") and ":path}" not in row[1]}
+    assert made | changed == set(WRITING) | OTHERS
+
+
 @pytest.mark.parametrize("door", DOORS)
 @attack(
     16,
@@ -151,8 +193,8 @@ def test_attack_15_a_location_that_a_client_names_is_never_stored(yard: Yard, fi
     "absolute, empty and dotted parts, NUL, `~`, CR/LF, dots and spaces at an end, 5,000 letters, half a letter",
     "400, 404 or 422 (no valid text); nothing is cleaned into something that would pass",
 )
-def test_attack_16_a_path_that_is_not_plain_is_refused_at_every_door(yard: Yard, door: str, path: str) -> None:
-    refuse(yard, door, path)
+def test_attack_16_a_path_that_is_not_plain_is_refused_at_every_door(yard: Yard, door: str) -> None:
+    refuse(yard, door, UNIT_LIST)
 
 
 # The path function itself

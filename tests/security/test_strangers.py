@@ -5,6 +5,9 @@ import os
 import re
 import socket
 import stat
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from runyard_server.testing.client import Client
 
 from .attacks import attack
 from .conftest import ADDRESS, Listening, Yard, pack_of, status_of
-from .doors import DIGEST, DOORS
+from .doors import API, DIGEST, DOORS
 from .test_paths import disk
 
 FILE_ROUTES = sorted(
@@ -56,7 +59,7 @@ def test_attack_34_a_fresh_server_takes_nothing_from_who_has_no_token(listening:
 
 def test_a_fresh_server_listens_on_this_machine_alone(listening: Listening) -> None:
     """Only a real socket shows where it is bound."""
-    inodes = {os.readlink(f"/proc/{pid}/fd/{fd}") for pid, fd in _descriptors(listening.home)}
+    inodes = set(_open_files(listening.home))
     bound = [
         line.split()[1].split(":")[0]
         for table in ("tcp", "tcp6")
@@ -66,16 +69,19 @@ def test_a_fresh_server_listens_on_this_machine_alone(listening: Listening) -> N
     assert bound == ["0100007F"]  # 127.0.0.1
 
 
-def _descriptors(home: Path) -> list[tuple[str, str]]:
-    """Open descriptors of the process whose command line names ``home``."""
-    found = []
+def _open_files(home: Path) -> Iterator[str]:
+    """What the process whose command line names ``home`` has open."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            if str(home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                found += [(pid, fd) for fd in os.listdir(f"/proc/{pid}/fd")]
+            is_its = str(home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            descriptors = os.listdir(f"/proc/{pid}/fd") if is_its else []
         except OSError:
             continue  # it ended meanwhile
-    return found
+        for descriptor in descriptors:
+            try:
+                yield os.readlink(f"/proc/{pid}/fd/{descriptor}")
+            except FileNotFoundError:
+                continue  # it was closed meanwhile
 
 
 @attack(
@@ -87,15 +93,45 @@ def _descriptors(home: Path) -> list[tuple[str, str]]:
 def test_attack_31_what_the_server_writes_is_its_owners_alone(listening: Listening) -> None:
     """A real process, started with umask 0, shows the modes that a careless shell would give."""
     assert status_of(listening.ask("PUT /api/v1/experiments/mine")) == 200
-    open_to_others = [
-        path
-        for path in [str(listening.home), *disk(listening.home)]
-        if not os.path.islink(path) and os.stat(path).st_mode & 0o077
-    ]
-    assert open_to_others == []
+    script = b"import os\nopen('outputs/mine', 'w').write('private')\nprint(os.getcwd())\n"
+    digest = sha256(script).hexdigest()
+    stored = listening.ask(f"POST {API}/objects", body=pack_of({digest: script}).decode("latin-1"))
+    assert status_of(stored) == 200
+    files = [{"path": "train.py", "size": len(script), "digest": digest}]
+    snapshot = listening.tell(f"POST {API}/snapshots", {"files": files})["id"]
+    built = listening.tell(f"POST {API}/environment-builds", {"name": "mine", "pip_options": ["--no-index"]})["id"]
+    wanted = {"experiment": "mine", "snapshot": snapshot, "script": "train.py"}
+    mine = {"user_managed": True, "interpreter": sys.executable}
+    run_id = listening.tell(f"POST {API}/runs", {**wanted, "environment": mine})["id"]
+
+    while listening.tell(f"GET {API}/runs/{run_id}")["status"] not in ("Completed", "Failed"):
+        assert open_to_others(listening.home) == []  # nor meanwhile
+    assert listening.tell(f"GET {API}/runs/{run_id}")["status"] == "Completed"
+    while (build := listening.tell(f"GET {API}/environment-builds/{built}"))["status"] not in ("Succeeded", "Failed"):
+        pass
+    assert build["status"] == "Succeeded", build
+    assert open_to_others(listening.home) == []
+    # What others could read of packages, which lie in uv's cache too, is behind folders that are closed to them.
+    of_all_workspaces = listening.home.parent / "runyard"
+    assert (of_all_workspaces / "environments").is_dir()
+    assert [path for path in [of_all_workspaces, *of_all_workspaces.iterdir()] if path.stat().st_mode & 0o077] == []
+    assert list(listening.temporary.iterdir()) == []
     assert stat.S_IMODE((listening.home / "server.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((listening.home / "secrets.json").stat().st_mode) == 0o600
     assert stat.S_IMODE(listening.home.stat().st_mode) == 0o700
+
+
+def open_to_others(home: Path) -> list[str]:
+    """What of a home others may read or write."""
+    found = []
+    for path in [str(home), *disk(home)]:
+        try:
+            state = os.lstat(path)
+        except FileNotFoundError:
+            continue  # it has gone meanwhile
+        if not stat.S_ISLNK(state.st_mode) and state.st_mode & 0o077:
+            found.append(path)
+    return found
 
 
 @pytest.mark.parametrize(("method", "path"), FILE_ROUTES)

@@ -74,14 +74,14 @@ class Servers:
     def refused(self, later_migrations: Path | None = None) -> tuple[int, str]:
         """Exit code and words of a server that does not open the home."""
         process = self._started(later_migrations)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=180)
         return process.returncode, said
 
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=180)
 
     def _started(self, later_migrations: Path | None) -> "subprocess.Popen[str]":
         later = [str(NEXT_SERVER), str(later_migrations)] if later_migrations else ["-m", "runyard_server"]

@@ -24,10 +24,13 @@ EXIT_CODES: List[Tuple[int, str]] = [
 BROKEN_PIPE = 141  # what a shell gives to a command that a closed pipe ended
 
 _GROUPS = [
-    ("Run a script", ["submit", "run", "why", "rerun"]),
+    ("Run a script", ["submit", "run", "why", "rerun", "tensorboard"]),
     ("Keep what comes of it", ["experiment", "model", "datastore", "import"]),
     ("Where it runs", ["compute", "env"]),
-    ("The workspace and its server", ["workspace", "status", "up", "down", "sync", "clean", "backup", "restore"]),
+    (
+        "The workspace and its server",
+        ["workspace", "status", "up", "down", "sync", "retention", "clean", "backup", "restore"],
+    ),
 ]
 
 _EXAMPLES = """
@@ -50,9 +53,11 @@ def parser() -> CommandParser:
         experiments,
         imports,
         models,
+        retention,
         runs,
         server,
         submit,
+        tensorboards,
         workspaces,
     )
 
@@ -61,8 +66,8 @@ def parser() -> CommandParser:
     top.common.add_argument("--version", action="version", version=_version(), help="print the version")
     commands = Commands(top, "COMMAND")
     kept = (experiments, models, datastores, imports)
-    looked_after = (workspaces, server, cleaning, backups)
-    for module in (submit, runs, *kept, computes, environments, *looked_after):
+    looked_after = (workspaces, server, retention, cleaning, backups)
+    for module in (submit, runs, tensorboards, *kept, computes, environments, *looked_after):
         module.add(commands)
     _describe(top, commands)
     return top

@@ -268,20 +268,10 @@ def _view(given: Any) -> str:
 
 def _where(given: Any) -> str:
     """The filter, with what other options ask for."""
-    more = given.status or given.target or given.tag
-    parts = ["({})".format(given.where) if more else given.where] if given.where else []
-    if given.status:
-        parts.append("status = {}".format(given.status))
-    if given.target:
-        parts.append("target = {}".format(_quoted(given.target)))
-    for key, value in given.tag or []:
-        named = "tags.`{}`".format(key)
-        parts.append("{} = {}".format(named, _quoted(value)) if value else named + " is not null")
-    return " and ".join(parts)
+    from runyard.run_filter import filter_of
 
-
-def _quoted(text: str) -> str:
-    return '"{}"'.format(text.replace('"', '""'))
+    tags = {key: value or None for key, value in given.tag or []}
+    return filter_of(given.where or "", given.status, target=given.target, tags=tags)
 
 
 def _cell(name: str, value: Any) -> Any:

@@ -5,6 +5,10 @@ import sys
 
 
 def main() -> int:
+    # Ours lies in a folder of the server's or the job's user, where what is compiled of it may stay, whatever
+    # PYTHONDONTWRITEBYTECODE says of the user's own code: to compile it anew takes as long as all that it does before
+    # the script, and on an engine's node every run waits for that.
+    sys.dont_write_bytecode = False
     from runyard.job.node import NodeJob  # imported before the line comes: a standby is ready then
     from runyard.job.processes import adopt_orphans, node_environment, take_place
     from runyard.protocol.codec import from_json

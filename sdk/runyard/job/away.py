@@ -12,16 +12,19 @@ import sys
 import threading
 import traceback
 from functools import partial
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 from runyard.errors import AttemptOverError, RunyardError
+from runyard.job import ray_gang_away
 from runyard.job.held import clean
 from runyard.job.processes import MARKER, adopt_orphans, kill_group
+from runyard.job.ray_notice import OwnNotice
 from runyard.job.task import END_FILE, KILL_FILE, LOG_FILE, NOT_STARTED, Task
 from runyard.transport.base import url_path
 from runyard.transport.http import HttpTransport
 
 _LOOK_EVERY_S = 2.0
+_LOOK_FOR_HOLDER_EVERY_S = 0.3
 _TAIL_BYTES = 2000
 _END_PATIENCE_S = 60.0
 
@@ -91,7 +94,7 @@ def make_directory(given: Dict[str, Any], root: str) -> str:
     return directory
 
 
-def run(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str, directory: str) -> int:
+def run(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str, directory: str, holder: int) -> int:
     """Runs the job that a node has come for; its exit code.
 
     Args:
@@ -100,6 +103,7 @@ def run(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str, direct
         root: this user's folder on the node's disk.
         sdk: the folder that this package lies in.
         directory: as ``make_directory`` gave it.
+        holder: the process that had started this one.
     """
     own = given["task"]["assignment"]
     own.update(directory=directory, sdk_path=sdk, token=given["token"], server_url=told["server_url"])
@@ -109,7 +113,7 @@ def run(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str, direct
     transport = HttpTransport(lambda: told["server_url"], lambda: given["token"], patience_s=1.0)
     is_held = bool(told["held"])
     task_of = partial(AwayTask, directory, dict(given["task"], wanted=given["wanted"]), transport)
-    code = _hold(task_of, given["task"]) if is_held else _run(task_of(is_held=False))
+    code = _hold(task_of, given["task"], holder, transport) if is_held else _run(task_of(is_held=False))
     if not os.path.isdir(os.path.join(directory, "code")):  # the job removes it when the server has everything
         shutil.rmtree(directory, ignore_errors=True)
     elif code != NOT_STARTED:
@@ -122,19 +126,22 @@ def _run(task: AwayTask) -> int:
     return task.run()
 
 
-def _hold(task_of: Callable[..., AwayTask], told: Dict[str, Any]) -> int:
+def _hold(task_of: Callable[..., AwayTask], told: Dict[str, Any], holder: int, transport: HttpTransport) -> int:
     """As ``held.hold``: the task stands in a session of its own, and ends its job in order when this process is killed."""
-    kept = clean(dict(os.environ))
-    os.environ.clear()
-    os.environ.update(kept)
     signal.signal(
         signal.SIGTERM, lambda *_: None
     )  # the engine sends it to each process: the task ends its job by itself
+    if os.getppid() != holder:  # it went while the job came here; the engine tells that
+        sys.stderr.write("The engine's process that had started this is gone: nothing is begun.\n")
+        return NOT_STARTED
     pid = os.fork()
     if pid == 0:
         code = NOT_STARTED
         try:
             os.setsid()
+            kept = clean(dict(os.environ))  # the engine's own stay with this one's parent, which asks it with them
+            os.environ.clear()
+            os.environ.update(kept)
             signal.pthread_sigmask(signal.SIG_SETMASK, [])  # an engine's process may have signals blocked
             code = _run(task_of(is_held=True))
         except BaseException:
@@ -142,13 +149,31 @@ def _hold(task_of: Callable[..., AwayTask], told: Dict[str, Any]) -> int:
         finally:
             sys.stderr.flush()
             os._exit(code)
+    threading.Thread(target=_go_with, args=(holder,), name="holder", daemon=True).start()
+    notice = _notice_of(told["assignment"], transport)
     status = os.waitpid(pid, 0)[1]
-    if not os.WIFSIGNALED(status):
-        return os.WEXITSTATUS(status)
-    # It was killed itself: its job must not outlive it, and somebody has to say how it ended.
-    kill_group(told["env"][MARKER], pid)
-    task_of(is_held=False).tell_signal(os.WTERMSIG(status))
-    return 128 + os.WTERMSIG(status)
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    if number:  # it was killed itself: its job must not outlive it, and somebody has to say how it ended
+        kill_group(told["env"][MARKER], pid)
+        task_of(is_held=False).tell_signal(number)
+    if notice is not None:
+        notice.close()
+    return 128 + number if number else os.WEXITSTATUS(status)
+
+
+def _notice_of(own: Dict[str, Any], transport: HttpTransport) -> Optional[OwnNotice]:
+    """Has the server told when this node is about to be taken away; a gang's driver does that for all of its nodes."""
+    if own["node_count"] > 1:
+        return None
+    return OwnNotice(partial(ray_gang_away.leave, transport, own["run_id"], own["attempt"]))
+
+
+def _go_with(holder: int) -> None:
+    """Ends this process when the engine's own is gone that has started it; the task sees that, and ends its job."""
+    pause = threading.Event()
+    while os.getppid() == holder:
+        pause.wait(_LOOK_FOR_HOLDER_EVERY_S)
+    os._exit(128 + signal.SIGKILL)
 
 
 def _end_of(path: str) -> str:

@@ -1,5 +1,7 @@
 """What runs first on a node that does not see the server's folder: it comes for its job, and brings the SDK here.
 
+So does the driver of a gang, which is no node of the run, for what it is to do.
+
 Nothing of ours is on the node yet: the server puts this file's text into what the engine gets, and it imports Python's
 own library alone. What it is told (``NodeInvitation``) comes as one line of JSON on its input, where no list of
 processes shows it. Who comes first gets the job, and with it the run's token; from then on the server is told what goes
@@ -16,7 +18,7 @@ import socket
 import stat
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 TOO_OLD, NOT_REACHED, REFUSED, USED = 73, 74, 75, 72  # exit codes, for who has started this
 STEP = "RUNYARD_STEP"  # as in task.py
@@ -35,6 +37,7 @@ class Refused(Exception):
 
 
 def main() -> int:
+    holder = os.getppid()  # who has started this: where that is gone by the time the job is here, nothing is begun
     if sys.version_info < OLDEST:
         return _leave(TOO_OLD, "This is Python {}; the job needs {}.{} or later.".format(sys.version, *OLDEST))
     told = json.loads(sys.stdin.readline())
@@ -48,23 +51,36 @@ def main() -> int:
         root = _own_folder(told["scratch"])
         sdk = _unpacked(told, given["token"], root)
         sys.path.insert(0, sdk)
+        sys.dont_write_bytecode = False  # the folder is ours, and what is compiled serves each job that comes here
         try:
-            from runyard.job import away
+            work = _work(told, given, root, sdk, holder)
         except ImportError:
-            shutil.rmtree(
-                sdk, ignore_errors=True
-            )  # somebody has cleared away a part of it: the next node fetches it anew
+            # Somebody has cleared away a part of it: the next node fetches it anew.
+            shutil.rmtree(sdk, ignore_errors=True)
             raise
-        directory = away.make_directory(given, root)
     except (Refused, OSError, ImportError) as fault:
         message = _in_words(fault, told["scratch"])
+        if told["node"] is None:
+            return _leave(127, message)  # its engine keeps what it says
         end = {"exit_code": 127, "message": message, "began": False}
         try:
             _ask(told, "POST", _path(told, "end"), given["token"], end)
         except (Refused, OSError) as untold:
             sys.stderr.write("{}\n".format(untold))
         return _leave(127, message)
-    return away.run(told, given, root, sdk, directory)
+    return work()
+
+
+def _work(told: Dict[str, Any], given: Dict[str, Any], root: str, sdk: str, holder: int) -> Callable[[], int]:
+    """What this process has come for, as what is left to do; its exit code is this process's."""
+    if told["node"] is None:
+        from runyard.job import ray_gang_away
+
+        return lambda: ray_gang_away.run(told, given)
+    from runyard.job import away
+
+    directory = away.make_directory(given, root)
+    return lambda: away.run(told, given, root, sdk, directory, holder)
 
 
 def _come(told: Dict[str, Any]) -> Dict[str, Any]:
@@ -75,7 +91,8 @@ def _come(told: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _path(told: Dict[str, Any], what: str) -> str:
-    return "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/".format(**told) + what
+    place = "driver" if told["node"] is None else "nodes/{node}"
+    return ("/api/v1/runs/{run_id}/attempts/{attempt}/" + place + "/").format(**told) + what
 
 
 def _ask(told: Dict[str, Any], method: str, path: str, token: str, said: Optional[Dict[str, Any]] = None) -> bytes:

@@ -136,7 +136,7 @@ class NodeJob:
         self._leave_nobody()
         self.reporter.collecting(self.error)
         own = self.assignment
-        if own.build is not None and own.node > 0:  # of files of one name the first node's has that name
+        if own.own_disk and own.node > 0:  # of files of one name the first node's has that name
             return self.reporter.wait_for_turn()
         return own.shared_code is None or not own.keeps_folders or self.reporter.wait_for_the_others()
 

@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import pathlib
 import platform
 import shutil
 import subprocess
 import time
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+from runyard.digests import sha256_of_file
 from runyard.errors import EnvironmentException, ServerUnavailableError
 from runyard.home import read_json, write_json
 from runyard.protocol.jobs import EnvironmentToBuild
@@ -92,7 +94,7 @@ class NodeVenv:
         requirements = os.path.join(home, "requirements.txt")
         with open(requirements, "w", encoding="utf-8") as file:
             addresses, options = _told_apart(wanted.options)
-            file.write("".join(line + "\n" for line in addresses) + wanted.requirements)
+            file.write("".join(line + "\n" for line in addresses + self._fetched_wheels()) + wanted.requirements)
         began = time.monotonic()
         uv = self._uv()
         self._log("building environment {} on this node: Python {}".format(wanted.key[:12], wanted.python_version))
@@ -139,15 +141,7 @@ class NodeVenv:
         path = os.path.join(self._wanted.folder, "uv")
         if not os.path.exists(path):
             unfinished = "{}.{}".format(path, os.getpid())
-            try:
-                with self._transport.request("GET", "/job-tools/uv", stream=True) as answer, open(
-                    unfinished, "wb"
-                ) as file:
-                    shutil.copyfileobj(answer, file, _PIECE)
-            except ConnectionError as broken:
-                raise ServerUnavailableError(
-                    "The server's uv could not be fetched whole: {}.".format(broken)
-                ) from broken
+            self._fetch("/job-tools/uv", unfinished, "uv")
             os.chmod(unfinished, 0o700)
             os.replace(unfinished, path)
             self._log("uv is not on this node; the server's own was fetched")
@@ -157,6 +151,33 @@ class NodeVenv:
                 "uv=... of the compute target.".format(platform.node(), platform.machine())
             )
         return path
+
+    def _fetched_wheels(self) -> List[str]:
+        """Lines of a requirements file for what the server has compiled, which is on this disk then."""
+        lines = []
+        for name, digest in sorted(self._wanted.wheels.items()):
+            folder = os.path.join(self._wanted.folder, "wheels", digest)
+            path = os.path.join(folder, os.path.basename(name))
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            if not os.path.exists(path) or sha256_of_file(path) != digest:  # the machine may have gone down over it
+                unfinished = "{}.{}".format(path, os.getpid())
+                self._fetch("/job-wheels/" + digest, unfinished, name)
+                if sha256_of_file(unfinished) != digest:
+                    raise ServerUnavailableError("The wheel {} did not come whole from the server.".format(name))
+                os.replace(unfinished, path)
+                self._log("{} was compiled by the server, and fetched from there".format(name))
+            address = pathlib.Path(path).as_uri()
+            lines.append("{} @ {} --hash=sha256:{}".format(name.partition("-")[0], address, digest))
+        return lines
+
+    def _fetch(self, route: str, path: str, what: str) -> None:
+        try:
+            with self._transport.request("GET", route, stream=True) as answer, open(path, "wb") as file:
+                shutil.copyfileobj(answer, file, _PIECE)
+        except ConnectionError as broken:
+            raise ServerUnavailableError(
+                "{} could not be fetched whole from the server: {}.".format(what, broken)
+            ) from broken
 
     def _run(self, command: List[str], quietly: bool = False) -> Optional[str]:
         """Runs a program; None where it ended well, else what it said."""

@@ -12,10 +12,11 @@ from runyard.job.spawn import Stop
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.jobs import JobAssignment, JobReply, JobReport, RankReport
 from runyard.protocol.run_parts import RunError
-from runyard.shipping import Shipper
+from runyard.shipping import MUCH_BYTES, Shipped, Shipper
 from runyard.transport.base import Transport, url_path
 
 BUSY_S = 0.02
+CROWDED_S = 0.25
 IDLE_S = 0.1
 AWAY_S = 1.0
 LISTEN_S = 0.05
@@ -145,12 +146,15 @@ class Reporter:
         told_at = time.monotonic()
         while not self._closing:
             self._news.clear()
+            began = time.monotonic()
             try:
                 if self._told < self._sequence or time.monotonic() >= told_at + self._pace_s:
                     self._report()
                     told_at = time.monotonic()
-                moved = self._phase != "done" and self._ship()
-                pause = BUSY_S if moved else min(pause * 1.5, IDLE_S)
+                passes = [] if self._phase == "done" else self._ship()
+                pause = rest_s(passes, time.monotonic() - began) if any(passes) else min(pause * 1.5, IDLE_S)
+                # What the server has let rest goes when its rest is over.
+                pause = min([pause] + [max(BUSY_S, each.rests_s) for each in passes if each.rests_s])
             except RunyardError:  # away, or in trouble: it is told again
                 pause = AWAY_S
                 self._check_home()
@@ -159,17 +163,19 @@ class Reporter:
                 pause = AWAY_S
             self._news.wait(pause)
 
-    def _ship(self) -> bool:
-        """Sends what is new. Whether something was."""
+    def _ship(self) -> List[Shipped]:
+        """Sends what is new."""
         directory = self._assignment.directory
-        shipped = self._shipper.ship_once(directory)
+        is_patient = self._phase == "running"
+        shipped = self._shipper.ship_once(directory, is_patient)
         passes = [shipped]
         if self._assignment.keeps_folders:
-            passes.append(self._shipper.ship_tree(os.path.join(self._code, "logs"), self._live_logs))
+            is_patient = is_patient and not shipped.is_urgent
+            passes.append(self._shipper.ship_tree(os.path.join(self._code, "logs"), self._live_logs, is_patient))
         for passed in passes:
             if not passed.reachable:
                 raise passed.trouble or ServerUnavailableError("the server is away")
-        return any(passes)
+        return passes
 
     def _report(self) -> None:
         """Sends the present report.
@@ -237,3 +243,15 @@ class Reporter:
 
     def _warnings(self) -> List[str]:
         return list(self.notes) + self._shipper.warnings()
+
+
+def rest_s(passes: List[Shipped], took_s: float) -> float:
+    """Seconds of rest after something was sent.
+
+    A server that takes long for a little has many to serve: each then comes less often, with more at once.
+    """
+    if sum(passed.sent_bytes for passed in passes) >= MUCH_BYTES:
+        return 0.0  # meanwhile much has come again
+    if not all(passed.complete for passed in passes):
+        return BUSY_S
+    return max(BUSY_S, min(2 * took_s, CROWDED_S))

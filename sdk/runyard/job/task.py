@@ -74,7 +74,7 @@ class Task:
         if code >= 0:
             self._note(code, None, "")
             return code
-        self._note(None, _signal_name(-code), "")
+        self._note(None, signal_name(-code), "")
         return 128 - code
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -168,7 +168,7 @@ def _step() -> str:
     return ".".join(os.environ.get(name, "") for name in os.environ.get(STEP, "").split(".") if name)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal has no name of its own

@@ -3,12 +3,16 @@
 import math
 from typing import List
 
-from runyard.notebook.run_view import Curve, RunView
+from runyard.notebook.images import newest
+from runyard.notebook.run_view import Curve, RunView, fitting
 from runyard.notebook.scale import share
 from runyard.notebook.wording import duration, number
+from runyard.protocol.exhibits import Exhibit, Matrix
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
+_MOST_ROWS, _MOST_COLUMNS = 5, 6  # of a table
+_MOST_CLASSES = 12  # of a matrix
 
 
 def text(view: RunView) -> str:
@@ -31,6 +35,7 @@ def text(view: RunView) -> str:
     lines += ["  " + warning for warning in view.warnings]
     lines += ["  {:<20} {} {}".format(curve.name, bars(curve), number(curve.values[-1])) for curve in view.curves]
     lines += ["  {:<20} {}".format(name, value) for name, value in view.metrics]
+    lines += ["  " + line for exhibit in view.exhibits for line in _exhibit(exhibit)]
     lines += ["  child {} {} {}".format(*child).rstrip() for child in view.children]
     if view.log is not None:
         lines.append("  {}:".format(view.log[0]))
@@ -54,3 +59,45 @@ def bars(curve: Curve) -> str:
         else:
             found.append(_BARS[min(len(_BARS) - 1, int(share(value, least, greatest) * len(_BARS)))])
     return "".join(found)
+
+
+def _exhibit(exhibit: Exhibit) -> List[str]:
+    """A picture by its file's name, a table or a matrix in columns, lines as bars."""
+    note = exhibit.note
+    lines = ["  {}: {}".format(picture.caption, picture.path or "its file is not here") for picture in newest(exhibit)]
+    for plot in exhibit.plots:
+        for stroke in plot.strokes:
+            if stroke.ys:
+                lines.append(
+                    "  {:<18} {} {}".format(
+                        stroke.label, bars(Curve(stroke.label, stroke.xs, stroke.ys)), number(stroke.ys[-1])
+                    )
+                )
+    if exhibit.sheet is not None:
+        small, cut = fitting(exhibit.sheet, _MOST_ROWS, _MOST_COLUMNS)
+        lines += _columns([small.titles] + small.rows, small.numeric)
+        note = "{}; more on the run's page".format(cut) if cut else note
+    if exhibit.matrix is not None:
+        if len(exhibit.matrix.labels) <= _MOST_CLASSES:
+            lines += _matrix(exhibit.matrix)
+        else:
+            note = "; ".join([said for said in (note, "drawn on the run's page") if said])
+    head = "{} ({})".format(exhibit.name, exhibit.kind)
+    return [head + (": " + note if note else "")] + lines
+
+
+def _matrix(matrix: Matrix) -> List[str]:
+    """Rows: what it was. Columns: what it was taken for."""
+    rows = [[row.label] + [cell.text for cell in row.cells] + [row.recall] for row in matrix.rows]
+    return _columns([[""] + matrix.labels + ["found"]] + rows, [False] + [True] * (len(matrix.labels) + 1))
+
+
+def _columns(rows: List[List[str]], numeric: List[bool]) -> List[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(numeric))]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(row, widths, numeric)
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,68 +1,89 @@
-"""A curve as a small picture: SVG in the address of an ``<img>``, which notebooks show even where they trust nothing."""
+"""Curves as a small picture: SVG in the address of an ``<img>``, which notebooks show even where they trust nothing.
+
+There is no text in it: a picture cannot know whether the notebook around it is light or dark.
+"""
 
 import base64
 import math
-from html import escape
-from typing import List, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from runyard.notebook.run_view import Curve
 from runyard.notebook.scale import share
-from runyard.notebook.wording import number
 
-WIDTH, HEIGHT = 270, 120
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 8, 8, 18
-_LINE = "#1f6feb"
-_QUIET = "#6e7781"
+WIDTH, HEIGHT = 190, 90  # three stand side by side in a card
+COLOURS = ("#2f81f7", "#cf222e", "#1a7f37", "#8250df", "#9a6700", "#6e7781")  # seen on white and on black
+_MARGIN = 6
+
+_Point = Tuple[float, float]
 
 
-def address(curve: Curve) -> str:
+class Ends(NamedTuple):
+    """The least and greatest value of some curves, and their first and last place."""
+
+    least: float
+    greatest: float
+    first: float
+    last: float
+
+
+def ends(curves: Sequence[Curve]) -> Optional[Ends]:
+    """Between what the picture is drawn; None where there is no finite number."""
+    known = [point for curve in curves for point in _known(curve)]
+    if not known:
+        return None
+    places, values = [place for place, _ in known], [value for _, value in known]
+    return Ends(min(values), max(values), min(places), max(places))
+
+
+def address(curves: Sequence[Curve]) -> str:
     """The picture as a ``data:`` address."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg(curve).encode("utf-8")).decode("ascii")
+    return "data:image/svg+xml;base64," + base64.b64encode(svg(curves).encode("utf-8")).decode("ascii")
 
 
-def svg(curve: Curve) -> str:
-    """The picture: the line, its least and greatest value, and its first and last place."""
-    known = [
-        (place, value)
-        for place, value in zip(curve.places, curve.values)
-        if math.isfinite(value) and math.isfinite(place)
-    ]
+def colour(number: int) -> str:
+    """The colour of a curve by its number in the picture."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def svg(curves: Sequence[Curve]) -> str:
+    """The picture: the lines, each in its colour, and a dot where each ends."""
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" '
-        'font-family="sans-serif" font-size="10">'.format(WIDTH, HEIGHT)
+        '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}">'.format(WIDTH, HEIGHT)
     ]
-    if known:
-        least, greatest = min(value for _, value in known), max(value for _, value in known)
-        parts.append(_text(_LEFT - 4, _TOP + 4, "end", number(greatest)))
-        parts.append(_text(_LEFT - 4, HEIGHT - _BOTTOM, "end", number(least)))
-        parts.append(_text(_LEFT, HEIGHT - 5, "start", number(known[0][0])))
-        parts.append(_text(WIDTH - _RIGHT, HEIGHT - 5, "end", number(known[-1][0])))
-        for line in _lines(curve, known):
-            parts.append('<polyline fill="none" stroke="{}" stroke-width="1.5" points="{}"/>'.format(_LINE, line))
-        x, y = _position(known[-1], known)
-        parts.append('<circle cx="{:.1f}" cy="{:.1f}" r="2.5" fill="{}"/>'.format(x, y, _LINE))
-    else:
-        parts.append(_text(WIDTH / 2, HEIGHT / 2, "middle", "no finite number"))
+    frame = ends(curves)
+    for number, curve in enumerate(curves):
+        known = _known(curve)
+        if frame is None or not known:
+            continue
+        for line in _lines(curve, frame):
+            parts.append(
+                '<polyline fill="none" stroke="{}" stroke-width="1.5" points="{}"/>'.format(colour(number), line)
+            )
+        x, y = _position(known[-1], frame)
+        parts.append('<circle cx="{:.1f}" cy="{:.1f}" r="2.5" fill="{}"/>'.format(x, y, colour(number)))
     return "".join(parts) + "</svg>"
 
 
-def _text(x: float, y: float, anchor: str, text: str) -> str:
-    return '<text x="{:g}" y="{:g}" text-anchor="{}" fill="{}">{}</text>'.format(x, y, anchor, _QUIET, escape(text))
+def _known(curve: Curve) -> List[_Point]:
+    return [point for point in zip(curve.places, curve.values) if _is_finite(point)]
 
 
-def _lines(curve: Curve, known: List[Tuple[float, float]]) -> List[str]:
+def _is_finite(point: _Point) -> bool:
+    return math.isfinite(point[0]) and math.isfinite(point[1])
+
+
+def _lines(curve: Curve, frame: Ends) -> List[str]:
     """Points as SVG has them; a value that is no finite number breaks the line."""
     lines: List[List[str]] = [[]]
-    for place, value in zip(curve.places, curve.values):
-        if math.isfinite(value) and math.isfinite(place):
-            lines[-1].append("{:.1f},{:.1f}".format(*_position((place, value), known)))
+    for point in zip(curve.places, curve.values):
+        if _is_finite(point):
+            lines[-1].append("{:.1f},{:.1f}".format(*_position(point, frame)))
         elif lines[-1]:
             lines.append([])
     return [" ".join(line) for line in lines if line]
 
 
-def _position(point: Tuple[float, float], known: List[Tuple[float, float]]) -> Tuple[float, float]:
-    places, values = [each[0] for each in known], [each[1] for each in known]
-    across = share(point[0], min(places), max(places))
-    up = share(point[1], min(values), max(values))
-    return _LEFT + (WIDTH - _LEFT - _RIGHT) * across, _TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - up)
+def _position(point: _Point, frame: Ends) -> _Point:
+    across = share(point[0], frame.first, frame.last)
+    up = share(point[1], frame.least, frame.greatest)
+    return _MARGIN + (WIDTH - 2 * _MARGIN) * across, _MARGIN + (HEIGHT - 2 * _MARGIN) * (1 - up)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 from runyard.errors import RunyardError, ServerUnavailableError, UserErrorException
 from runyard.notebook.as_html import sections
 from runyard.notebook.as_text import text
+from runyard.notebook.images import Images
 from runyard.notebook.run_view import RunView, look
 from runyard.notebook.screen import screen
 from runyard.notices import not_used
@@ -21,7 +22,8 @@ _LONGEST_S = 60.0
 class RunDetails:
     """Shows a run: status, stages, curves, the end of its log, child runs.
 
-    In a notebook the display follows the run until it ends; elsewhere it is printed once.
+    What its page draws, pictures, tables and matrices too, is drawn small. In a notebook the display follows the run
+    until it ends; elsewhere it is printed once.
 
     Args:
         run_instance: the run.
@@ -60,7 +62,8 @@ class RunDetails:
         )
         there = screen()
         begun = time.monotonic()
-        view = look(self._run, time.time())
+        images = Images() if there.updates else None
+        view = look(self._run, time.time(), images)
         there.show(sections(view), text(view))
         if view.is_over or not there.updates:
             return
@@ -68,7 +71,7 @@ class RunDetails:
         self._over = threading.Event()
         follower = threading.Thread(
             target=self._follow,
-            args=(view, there, self._over, self._pause(time.monotonic() - begun)),
+            args=(view, images, there, self._over, self._pause(time.monotonic() - begun)),
             name="runyard-run-details",
             daemon=True,
         )
@@ -99,13 +102,15 @@ class RunDetails:
             "run_logs": "\n".join(view.log[1]) if view.log else "",
         }
 
-    def _follow(self, view: RunView, there: Any, over: threading.Event, pause_s: float) -> None:
+    def _follow(
+        self, view: RunView, images: Optional[Images], there: Any, over: threading.Event, pause_s: float
+    ) -> None:
         """Keeps a display up to date until the run has ended or ``over`` is set."""
         while not over.wait(pause_s):
             begun = time.monotonic()
             away = None
             try:
-                view = look(self._run, time.time())
+                view = look(self._run, time.time(), images)
             except (ServerUnavailableError, OSError) as problem:
                 away = "{} It is asked again.".format(problem)
             except RunyardError as problem:  # deleted, or no longer ours to see: asking again gives the same

@@ -1,11 +1,14 @@
 """What there is to see of a run, looked at once: ``look``. It must not know how it is shown."""
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set, Tuple
 
 from runyard.following import is_shown
+from runyard.notebook.images import Images
 from runyard.notebook.wording import number
+from runyard.protocol.codec import from_json
+from runyard.protocol.exhibits import Exhibit, Exhibits, Sheet
 from runyard.protocol.status import RunStatus
 from runyard.rank_lines import in_order, named, rank_of, title_of
 from runyard.transport.base import url_path
@@ -16,12 +19,14 @@ if TYPE_CHECKING:
 MOST_CURVES = 6
 MOST_METRICS = 30
 MOST_CHILDREN = 20
+MOST_EXHIBITS = 4
 LOG_LINES = 30
 _LOG_RANKS = 6  # of those that print to logs of their own, the first ones
 _CURVE_COLUMNS = 60
 _LOOKED_AT = 200  # metrics, of which those that are no curves are shown
 _SCALAR = "azureml.v1.scalar"
 _LOG_BYTES = 16384
+_CELL_LETTERS = 40
 
 # What terminals take for colours and cursor moves.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
@@ -57,7 +62,9 @@ class RunView:
         log: name and last lines of the log that matters now; of several ranks the last ones of each, with its name.
             None while there is none.
         children: id, status and name of child runs.
-        more: how many of what are left out: "curves", "metrics", "children".
+        exhibits: what was logged and is no number: pictures, tables, matrices.
+        images: of the pictures among them, those that are drawn: an address that carries each, by its path.
+        more: how many of what are left out: "curves", "metrics", "exhibits", "children".
     """
 
     id: str
@@ -80,18 +87,24 @@ class RunView:
     metrics: List[Tuple[str, str]] = field(default_factory=list)
     log: Optional[Tuple[str, List[str]]] = None
     children: List[Tuple[str, str, str]] = field(default_factory=list)
+    exhibits: List[Exhibit] = field(default_factory=list)
+    images: Dict[str, str] = field(default_factory=dict)
     more: Dict[str, int] = field(default_factory=dict)
 
 
-def look(run: "Run", now: float) -> RunView:
+def look(run: "Run", now: float, images: Optional[Images] = None) -> RunView:
     """The run as the server knows it now.
 
+    Args:
+        images: keeps those that were fetched; None where none are drawn.
     Raises:
         RunyardError: the server is away, or has no such run.
     """
     record = run._refresh()
     status = RunStatus(record["status"])
-    curves, metrics, more = _metrics(run)
+    exhibits = _exhibits(run)
+    curves, metrics, more = _metrics(run, {exhibit.name for exhibit in exhibits.shown})
+    more["exhibits"] = exhibits.more
     children, more["children"] = _children(run)
     return RunView(
         id=run.id,
@@ -114,6 +127,8 @@ def look(run: "Run", now: float) -> RunView:
         metrics=metrics,
         log=_log(run),
         children=children,
+        exhibits=exhibits.shown,
+        images=images.of(run, exhibits.shown) if images is not None else {},
         more={what: count for what, count in more.items() if count},
     )
 
@@ -138,16 +153,42 @@ def _stages(events: List[Dict[str, Any]]) -> List[Stage]:
     return [Stage(event["to_status"], event["at"], end) for event, end in zip(events, ends)]
 
 
-def _metrics(run: "Run") -> Tuple[List[Curve], List[Tuple[str, str]], Dict[str, int]]:
+def _exhibits(run: "Run") -> Exhibits:
+    path = url_path("runs", run.id, "metrics", "exhibits")
+    return from_json(Exhibits, run._transport.call("GET", path, query={"limit": str(MOST_EXHIBITS)}))
+
+
+def fitting(sheet: Sheet, most_rows: int, most_columns: int) -> Tuple[Sheet, str]:
+    """The rows and columns of a table for which there is room, and which these are, in words; "" where they are all."""
+    rows = sheet.rows[-most_rows:] if sheet.from_end else sheet.rows[:most_rows]
+    cut = ["the {} {} rows".format("last" if sheet.from_end else "first", most_rows)] if rows != sheet.rows else []
+    cut += ["the first {} columns".format(most_columns)] if len(sheet.titles) > most_columns else []
+    small = replace(
+        sheet,
+        titles=[_shortened(title) for title in sheet.titles[:most_columns]],
+        rows=[[_shortened(cell) for cell in row[:most_columns]] for row in rows],
+        numeric=sheet.numeric[:most_columns],
+    )
+    return small, " and ".join(cut)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _CELL_LETTERS else text[: _CELL_LETTERS - 1] + "…"
+
+
+def _metrics(run: "Run", drawn: Set[str]) -> Tuple[List[Curve], List[Tuple[str, str]], Dict[str, int]]:
+    """Curves, the others at a glance but for those that are ``drawn`` otherwise, and how many are left out."""
     path = url_path("runs", run.id, "metrics", "summaries")
     query = {"drawable": "true", "limit": str(MOST_CURVES)}
     drawable = run._transport.call("GET", path, query=query)
     all_ = run._transport.call("GET", path, query={"limit": str(_LOOKED_AT)})
     names = [metric["name"] for metric in drawable["metrics"]]
-    rest = [(one["name"], _glance(one)) for one in all_["metrics"] if not _is_curve(one)][:MOST_METRICS]
+    rest = [(one["name"], _glance(one)) for one in all_["metrics"] if one["name"] not in drawn and not _is_curve(one)][
+        :MOST_METRICS
+    ]
     more = {"curves": drawable["count"] - len(names)}
     if all_["next"] is not None:
-        more["metrics"] = max(0, all_["count"] - drawable["count"] - len(rest))
+        more["metrics"] = max(0, all_["count"] - drawable["count"] - len(drawn) - len(rest))
     return _curves(run, names), rest, more
 
 

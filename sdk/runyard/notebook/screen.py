@@ -8,7 +8,9 @@ from typing import Any, Dict, Optional
 class NotebookScreen:
     """The output of a cell, one piece for each section; a piece is sent again only when it has changed.
 
-    A piece is updated from any thread, whatever cell runs meanwhile.
+    A piece is updated from any thread, whatever cell runs meanwhile. An empty piece that is never updated comes last:
+    where a cell is run again, VS Code's Jupyter extension may learn that the old output was cleared only when the new
+    one is there, and then forgets the display that came last, for good.
     """
 
     updates = True
@@ -20,14 +22,22 @@ class NotebookScreen:
 
     def show(self, sections: Dict[str, str], text: str) -> None:
         """Shows the sections (HTML by name, in their order). The first one carries ``text`` for front ends without HTML."""
+        first = not self._ids
         for place, (name, html) in enumerate(sections.items()):
             if self._shown.get(name) == html:
                 continue
-            bundle = {"text/html": html, "text/plain": text if place == 0 else ""}
             known = name in self._ids
-            display_id = self._ids.setdefault(name, "runyard-" + uuid.uuid4().hex)
-            self._display(bundle, raw=True, display_id=display_id, update=known)
+            self._send(self._ids.setdefault(name, _display_id()), html, text if place == 0 else "", update=known)
             self._shown[name] = html
+        if first:
+            self._send(_display_id(), "", "", update=False)
+
+    def _send(self, display_id: str, html: str, text: str, update: bool) -> None:
+        self._display({"text/html": html, "text/plain": text}, raw=True, display_id=display_id, update=update)
+
+
+def _display_id() -> str:
+    return "runyard-" + uuid.uuid4().hex
 
 
 class TextScreen:

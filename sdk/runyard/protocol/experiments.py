@@ -13,6 +13,7 @@ class ExperimentRecord:
     created_at: float
     archived_at: Optional[float] = None
     tags: Dict[str, str] = field(default_factory=dict)
+    changed_at: Optional[float] = None
 
 
 @dataclass(frozen=True)

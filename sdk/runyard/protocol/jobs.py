@@ -37,6 +37,7 @@ class NodeInvitation:
     """What a node that does not see the server's folder is told, so that it comes for its job.
 
     Attributes:
+        node: its number; None for the driver of a gang, which is no node of the run.
         ticket: good for one coming: what it is exchanged for does the rest.
         archive: digest of the archive of the SDK that the node is to fetch and check.
         scratch: folder on the node's own disk; variables in it are the node's.
@@ -46,7 +47,7 @@ class NodeInvitation:
     server_url: str
     run_id: str
     attempt: int
-    node: int
+    node: Optional[int]
     ticket: str
     archive: str
     scratch: str
@@ -80,6 +81,33 @@ class NodeEnd:
 
 
 @dataclass(frozen=True)
+class DriverState:
+    """What the driver of a gang says over HTTP, whole each time, where it does not see the server's folder.
+
+    A node that is no gang's says so itself that it is about to be taken away.
+
+    Attributes:
+        waiting: what it waits for, in words; ``asked`` nodes, of which ``here`` are such.
+        begun: all nodes are there, and it takes the attempt.
+        taken_back: somebody else had taken it.
+        failed: why it could not begin.
+        lost: the nodes that were lost, by place: "cause" and "message".
+        ended: how what was started on a node ended, by place: exit codes, negative for signals.
+        leaving: which of its nodes is about to be taken away, in words.
+    """
+
+    waiting: str = ""
+    asked: int = 0
+    here: int = 0
+    begun: bool = False
+    taken_back: bool = False
+    failed: str = ""
+    lost: Dict[str, Dict[str, str]] = field(default_factory=dict)
+    ended: Dict[str, int] = field(default_factory=dict)
+    leaving: str = ""
+
+
+@dataclass(frozen=True)
 class EnvironmentToBuild:
     """The run's environment, for a node that builds it itself: once, under its key.
 
@@ -87,6 +115,7 @@ class EnvironmentToBuild:
         key: "" for a user-managed one, which is looked for under the name ``interpreter``.
         uv: the program that builds it; "" takes the one on PATH, else the server's own.
         folder: where built ones are kept; the node itself says where that is.
+        wheels: what the server has compiled for it, to be fetched there: SHA-256 by file name.
     """
 
     key: str = ""
@@ -96,6 +125,7 @@ class EnvironmentToBuild:
     options: List[str] = field(default_factory=list)
     uv: str = ""
     folder: str = ""
+    wheels: Dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +145,9 @@ class JobAssignment:
         container: what the ranks run in; None where they run on the node itself.
         resume: name of the data reference that holds what the script goes on from; None where there is nothing.
         salvage: 0 for the run's own job; else which one this is of those that collect what a lost job left.
-        build: the environment that the node makes itself, and whose interpreter then takes ``python``'s place.
+        own_disk: the node shares no folder with the server, nor with others.
+        build: the environment that it then makes itself, and whose interpreter takes ``python``'s place; None for an
+            image, which it fetches from the registry.
     """
 
     run_id: str
@@ -148,6 +180,7 @@ class JobAssignment:
     container: Optional[JobContainer] = None
     resume: Optional[str] = None
     build: Optional[EnvironmentToBuild] = None
+    own_disk: bool = False
 
     @property
     def keeps_folders(self) -> bool:

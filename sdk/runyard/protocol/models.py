@@ -44,6 +44,7 @@ class ModelRecord:
     framework: Optional[str] = None
     framework_version: Optional[str] = None
     datasets: List[List[str]] = field(default_factory=list)
+    changed_at: Optional[float] = None
 
 
 @dataclass(frozen=True)

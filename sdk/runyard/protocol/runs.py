@@ -50,7 +50,9 @@ class RunSpec:
     """Everything that a run needs to be made, and made again.
 
     Attributes:
-        gpus_per_node: a number, ALL_GPUS or GPUS_OF_SHAPE.
+        gpus_per_node: what is asked for: a number, ALL_GPUS or GPUS_OF_SHAPE.
+        gpus_granted: said by the server, where an engine that gives GPUs out itself has fewer on a node: so many are
+            asked of it. A rerun is granted anew.
         id: chosen by whoever submits, so that a submission that is sent twice makes one run.
     """
 
@@ -65,6 +67,7 @@ class RunSpec:
     node_count: int = 1
     distribution: DistributionSpec = field(default_factory=DistributionSpec)
     gpus_per_node: int = 0
+    gpus_granted: Optional[int] = None
     priority: int = 0
     max_run_duration_s: Optional[int] = None
     data_references: List[DataReferenceSpec] = field(default_factory=list)
@@ -143,6 +146,7 @@ class RunRecord:
     properties: Dict[str, str] = field(default_factory=dict)
     attempts: List[AttemptRecord] = field(default_factory=list)  # those that have ended, if it may have several
     archived_at: Optional[float] = None  # hidden from lists since then
+    files_removed_at: Optional[float] = None  # by a retention rule: what it had in outputs and logs is gone
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,26 @@ from runyard.protocol.compute import ComputeNode, ComputeRecord, VmSizeRecord
 from runyard.protocol.datasets import DatasetRecord
 from runyard.protocol.datastores import DatastoreRecord, UploadAnswer
 from runyard.protocol.environments import CachedEnvironment, EnvironmentBuild, EnvironmentRecord, PrunedEnvironments
+from runyard.protocol.exhibits import Exhibits
 from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.files import FileEntry, Manifest, ManifestAnswer
 from runyard.protocol.jobs import JobReply, RankStatus, StackRequest
 from runyard.protocol.models import ModelRecord
+from runyard.protocol.retention import RetentionOutcome, RetentionRuleRecord
 from runyard.protocol.runs import DeletedRun, RunEvent, RunRecord
 from runyard_server.api.mlflow import artifacts as mlflow_artifacts
 from runyard_server.api.mlflow import experiments as mlflow_experiments
 from runyard_server.api.mlflow import imports as mlflow_imports
+from runyard_server.api.mlflow import inputs as mlflow_inputs
 from runyard_server.api.mlflow import logged_models as mlflow_models
-from runyard_server.api.mlflow import metrics as mlflow_metrics
+from runyard_server.api.mlflow import metric_histories as mlflow_histories
 from runyard_server.api.mlflow import model_names as mlflow_names
 from runyard_server.api.mlflow import model_versions as mlflow_versions
+from runyard_server.api.mlflow import parts as mlflow_parts
 from runyard_server.api.mlflow import runs as mlflow_runs
 from runyard_server.api.mlflow import server as mlflow_server
 from runyard_server.services.admission import Admitted
+from runyard_server.services.tensorboard import Taken
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -131,6 +136,7 @@ class ModelPage(TypedDict):
 
 class StreamSize(TypedDict):
     size: int
+    rest_s: float
 
 
 class Metrics(TypedDict):
@@ -229,6 +235,12 @@ class Wanted(TypedDict):
     wanted: str
 
 
+class GoesOn(TypedDict):
+    """Whether the driver of a gang is to go on: its attempt was not taken back."""
+
+    goes_on: bool
+
+
 class Lent(Invited):
     """And the names of the files: those that may come, or are lent in this order."""
 
@@ -257,6 +269,11 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("DELETE", "/api/v1/runs/{run_id}"): Answer(list[DeletedRun]),
     ("GET", "/api/v1/deleted-runs"): Answer(list[DeletedRun]),
     ("POST", "/api/v1/cleaning"): Answer(Cleaning),
+    ("GET", "/api/v1/retention-rules"): Answer(list[RetentionRuleRecord]),
+    ("POST", "/api/v1/retention-rules"): Answer(RetentionRuleRecord),
+    ("GET", "/api/v1/retention-rules/{name}"): Answer(RetentionRuleRecord),
+    ("DELETE", "/api/v1/retention-rules/{name}"): Answer(Nothing),
+    ("POST", "/api/v1/retention"): Answer(RetentionOutcome, more=(404, 409)),
     ("POST", "/api/v1/runs/{run_id}/cancel"): Answer(RunWithAddress, more=(CLASH,)),
     ("POST", "/api/v1/runs/{run_id}/complete"): Answer(RunWithAddress, more=(CLASH,)),
     ("POST", "/api/v1/runs/{run_id}/fail"): Answer(RunWithAddress, more=(CLASH,)),
@@ -271,10 +288,13 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("POST", "/api/v1/runs/{run_id}/heartbeat"): Answer(JobReply),
     ("GET", "/api/v1/runs/{run_id}/follow"): Answer(media=EVENTS),
     ("POST", "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/begin"): Answer(Begun, more=(CLASH,)),
+    ("POST", "/api/v1/runs/{run_id}/attempts/{attempt}/driver/begin"): Answer(Begun, more=(CLASH,)),
+    ("POST", "/api/v1/runs/{run_id}/attempts/{attempt}/driver/state"): Answer(GoesOn),
     ("GET", "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/wanted"): Answer(Wanted),
     ("POST", "/api/v1/runs/{run_id}/attempts/{attempt}/nodes/{node}/end"): Answer(Nothing),
     ("GET", "/api/v1/job-archive/{digest}"): Answer(media=ZIP),
     ("GET", "/api/v1/job-tools/uv"): Answer(media=BYTES),
+    ("GET", "/api/v1/job-wheels/{digest}"): Answer(media=BYTES),
     ("GET", "/api/v1/computes"): Answer(list[ComputeRecord]),
     ("POST", "/api/v1/computes"): Answer(ComputeRecord, more=(CLASH,)),
     ("GET", "/api/v1/computes/{name}"): Answer(ComputeRecord),
@@ -303,7 +323,9 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("GET", "/api/v1/runs/{run_id}/metrics"): Answer(Metrics),
     ("GET", "/api/v1/runs/{run_id}/metrics/history"): Answer(History),
     ("GET", "/api/v1/runs/{run_id}/metrics/summaries"): Answer(MetricPage),
+    ("GET", "/api/v1/runs/{run_id}/metrics/exhibits"): Answer(Exhibits),
     ("GET", "/api/v1/metrics/curves"): Answer(CurveList, more=(404,)),
+    ("POST", "/api/v1/runs/{run_id}/tensorboard"): Answer(Taken),
     ("PUT", "/api/v1/runs/{run_id}/logs/{name}"): Answer(StreamSize, body=BYTES, more=(CLASH, FULL)),
     ("GET", "/api/v1/runs/{run_id}/logs"): Answer(list[LogSize]),
     ("GET", "/api/v1/runs/{run_id}/logs/{name}"): Answer(media=TEXT),
@@ -373,6 +395,10 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("GET", "/api/2.0/mlflow-artifacts/artifacts"): Answer(mlflow_artifacts.Files, more=(404,)),
     ("GET", "/api/2.0/mlflow-artifacts/artifacts/{path}"): Answer(media=BYTES, more=(PARTIAL,)),
     ("PUT", "/api/2.0/mlflow-artifacts/artifacts/{path}"): Answer(Nothing, body=BYTES, more=(FULL,)),
+    ("POST", "/api/2.0/mlflow-artifacts/mpu/create/{path}"): Answer(mlflow_parts.Upload, more=(LIMIT,)),
+    ("PUT", "/api/2.0/mlflow-artifacts/mpu/parts/{upload_id}/{part_number}"): Answer(Nothing, body=BYTES, more=(FULL,)),
+    ("POST", "/api/2.0/mlflow-artifacts/mpu/complete/{path}"): Answer(Nothing, more=(FULL,)),
+    ("POST", "/api/2.0/mlflow-artifacts/mpu/abort/{path}"): Answer(Nothing),
     ("POST", "/api/2.0/mlflow/logged-models"): Answer(mlflow_models.OneLoggedModel, more=(404,)),
     ("POST", "/api/2.0/mlflow/logged-models/search"): Answer(mlflow_models.LoggedModelPage, more=(404,)),
     ("GET", "/api/2.0/mlflow/logged-models/{model_id}"): Answer(mlflow_models.OneLoggedModel),
@@ -382,8 +408,10 @@ TABLE: dict[tuple[str, str], Answer] = {
     ("DELETE", "/api/2.0/mlflow/logged-models/{model_id}/tags/{tag_key}"): Answer(Nothing),
     ("POST", "/api/2.0/mlflow/logged-models/{model_id}/params"): Answer(Nothing),
     ("GET", "/api/2.0/mlflow/logged-models/{model_id}/artifacts/directories"): Answer(mlflow_models.Directory),
-    ("GET", "/api/2.0/mlflow/metrics/get-history"): Answer(mlflow_metrics.History, more=(404,)),
-    ("GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval"): Answer(mlflow_metrics.Histories, more=(404,)),
+    ("GET", "/api/2.0/mlflow/metrics/get-history"): Answer(mlflow_histories.History, more=(404,)),
+    ("GET", "/api/2.0/mlflow/metrics/get-history-bulk-interval"): Answer(mlflow_histories.Histories, more=(404,)),
+    ("GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk"): Answer(mlflow_histories.Histories, more=(404,)),
+    ("POST", "/ajax-api/2.0/mlflow/experiments/search-datasets"): Answer(mlflow_inputs.Datasets, more=(404,)),
     ("POST", "/api/2.0/mlflow/registered-models/create"): Answer(mlflow_names.OneName),
     ("GET", "/api/2.0/mlflow/registered-models/get"): Answer(mlflow_names.OneName, more=(404,)),
     ("POST", "/api/2.0/mlflow/registered-models/rename"): Answer(mlflow_names.OneName, more=(404,)),

@@ -18,13 +18,16 @@ from runyard.errors import (
     RunyardError,
     UserErrorException,
 )
-from runyard_server.api.errors import answer
+from runyard_server.api.errors import ADDRESSES, answer
 from runyard_server.api.roles import TABLE, Role
 from runyard_server.services.fence import Fence
 from runyard_server.services.pages import cookie_name
 from runyard_server.services.tokens import Identity, Lease, TokenService
 
 _SAFE = frozenset({"GET", "HEAD"})
+_Found = tuple[str | None, Mapping[str, str], int | None, BaseRoute | None]
+# Jobs and open pages ask for the same few paths all the time, and to look one up is to try some hundred patterns.
+_KEPT_ROUTES, _KEPT_HOSTS, _LONGEST_KEPT = 2000, 50, 200
 
 
 class Guard:
@@ -37,8 +40,8 @@ class Guard:
     Args:
         hosts: host names that this server answers to.
         routes: gives the application's routes, in order.
-        page: answers a refused request for a page (anything outside ``/api/``); is told the error, and
-            whether a browser says that another site led here.
+        page: answers a refused request for a page (any address that is none of ``errors.ADDRESSES``); is told the
+            error, and whether a browser says that another site led here.
     """
 
     def __init__(
@@ -57,7 +60,9 @@ class Guard:
         self._hosts = frozenset(hosts)
         # A server that listens at every address answers to each; an address, unlike a name, cannot be rebound.
         self._any_address = bool(self._hosts & {"0.0.0.0", "::"})
+        self._good_hosts: set[str] = set()
         self._routes = routes
+        self._found: dict[tuple[str, str], _Found] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -71,7 +76,7 @@ class Guard:
             if identity is not None and identity.lease is not None:
                 await self._check_lease(identity.lease)
         except RunyardError as refused:
-            if scope["path"].startswith("/api/"):
+            if scope["path"].startswith(ADDRESSES):
                 refusal: ASGIApp = answer(scope, refused)
             else:
                 refusal = self._page(refused, (b"sec-fetch-site", b"cross-site") in scope["headers"])
@@ -87,8 +92,8 @@ class Guard:
         _check_text(scope)
         if scope["method"] not in _SAFE:
             self._check_origin(headers)
-        path, params, most_bytes = self._route(scope)
-        scope.setdefault("state", {})["route"] = path
+        path, params, most_bytes, route = self._route(scope)
+        scope.setdefault("state", {}).update(route=path, params=params, found=route)
         allowed = TABLE.get((scope["method"], path)) if path else None
         if allowed is None:
             # Unknown routes are told apart only to those who hold a token.
@@ -105,21 +110,38 @@ class Guard:
             raise PermissionDeniedError("A run's token is good for that run alone.")
         return identity
 
-    def _route(self, scope: Scope) -> tuple[str | None, Mapping[str, str], int | None]:
-        """The path of the route that takes the request, its parameters, and the most bytes of a body."""
+    def _route(self, scope: Scope) -> _Found:
+        """The path of the route that takes the request, its parameters, the most bytes of a body, and the route."""
+        asked = scope["method"], scope["path"]
+        found = self._found.get(asked)
+        if found is None:
+            found = self._look_up(scope)
+            if len(self._found) >= _KEPT_ROUTES:
+                self._found.clear()
+            if len(scope["path"]) <= _LONGEST_KEPT:
+                self._found[asked] = found
+        return found
+
+    def _look_up(self, scope: Scope) -> _Found:
         for route in self._routes:
             if isinstance(route, Route) or hasattr(route, "path_format"):
                 match, found = route.matches(scope)
                 if match is Match.FULL:
                     path = str(getattr(route, "path"))  # noqa: B009
-                    return path, found.get("path_params", {}), getattr(route, "max_body_size", None)
-        return None, {}, None
+                    return path, found.get("path_params", {}), getattr(route, "max_body_size", None), route
+        return None, {}, None, None
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "")
+        if host in self._good_hosts:
+            return
         name = urlsplit("//" + host).hostname if host and not set(host) & set("/?#@\\") else None
         if name not in self._hosts and not (self._any_address and _is_address(name)):
             raise UserErrorException(f"This server does not answer to the host name {host[:100]!r}.")
+        if len(self._good_hosts) >= _KEPT_HOSTS:
+            self._good_hosts.clear()
+        if len(host) <= _LONGEST_KEPT:
+            self._good_hosts.add(host)
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
         site = headers.get("sec-fetch-site")
@@ -156,7 +178,7 @@ class Guard:
 def _check_node(identity: Identity, params: Mapping[str, str]) -> None:
     assert identity.lease is not None
     own = {"run_id": identity.run_id, "attempt": str(identity.lease.attempt), "node": str(identity.node)}
-    if {name: str(params.get(name)) for name in own} != own:
+    if {name: str(params.get(name)) for name in own} != own:  # of a driver's neither says a node
         raise PermissionDeniedError("A node's ticket is good for that node of that attempt alone.")
 
 
@@ -165,7 +187,7 @@ def _tokens(scope: Scope, headers: Mapping[str, str]) -> Iterator[str]:
     if said.startswith("Bearer "):
         yield said[len("Bearer ") :]
         return
-    if not scope["path"].startswith("/api/"):
+    if not scope["path"].startswith(ADDRESSES):
         yield from parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [])[:1]
     cookie = SimpleCookie(headers.get("cookie", "")).get(cookie_name(headers.get("host", "")))
     if cookie is not None:

@@ -44,12 +44,20 @@ class JsonRoute(APIRoute):
             return handle
 
         async def checked(request: Request) -> Response:
-            body = await request.body()
-            if _SUSPECT.search(body):
-                await run_in_threadpool(_check, body)
+            await refuse_what_cannot_be_kept(await request.body())
             return await handle(request)
 
         return checked
+
+
+async def refuse_what_cannot_be_kept(body: bytes) -> None:
+    """As ``JsonRoute`` says.
+
+    Raises:
+        UserErrorException: there is such a thing in the body.
+    """
+    if _SUSPECT.search(body):
+        await run_in_threadpool(_check, body)
 
 
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|[0-9]{19}")

@@ -17,11 +17,13 @@ from starlette.routing import BaseRoute
 from runyard.names import RULES
 from runyard.protocol.version import API_PREFIX, VERSION
 from runyard_server.api.answers import BYTES, CLASH, EVENTS, JSON, PARTIAL, TABLE, Answer
+from runyard_server.api.errors import ADDRESSES
 from runyard_server.api.errors import SCHEMA as ERROR
 from runyard_server.api.mlflow import failures as mlflow
 from runyard_server.api.roles import TABLE as ROLES
 from runyard_server.api.roles import Role
 from runyard_server.domain.paths import MAX_LENGTH
+from runyard_server.services.retention import MOST_KEPT
 
 router = APIRouter()
 
@@ -44,6 +46,7 @@ _PARAMETERS: dict[tuple[str, str], dict[str, Any]] = {
     ("runs", "attempt"): {"minimum": 1},
     ("runs", "node"): {"minimum": 0},
     ("job-archive", "digest"): _DIGEST,
+    ("job-wheels", "digest"): _DIGEST,
     ("experiments", "name"): _name("experiment"),
     ("computes", "name"): _name("compute"),
     ("environments", "name"): _name("environment"),
@@ -56,7 +59,11 @@ _PARAMETERS: dict[tuple[str, str], dict[str, Any]] = {
     ("models", "version"): {},
     ("snapshots", "snapshot_id"): _DIGEST,
     ("datastores", "name"): _name("datastore"),
+    ("retention-rules", "name"): _name("retention rule"),
     ("artifacts", "path"): _PATH,  # MLflow's
+    ("mpu", "path"): _PATH,  # MLflow's
+    ("mpu", "upload_id"): {"pattern": "^[0-9a-f]{32}$"},
+    ("mpu", "part_number"): {"minimum": 1},
     ("logged-models", "model_id"): _name("run"),
     ("logged-models", "tag_key"): {},
 }
@@ -74,6 +81,9 @@ _FIELDS: dict[tuple[str, str], dict[str, Any]] = {
     ("DatasetSpec", "name"): _name("dataset"),
     ("DatasetSource", "datastore"): _name("datastore"),
     ("ModelSpec", "name"): _name("model"),
+    ("RetentionRule", "name"): _name("retention rule"),
+    ("RetentionRule", "older_than_days"): {"minimum": 0},
+    ("RetentionRule", "keep_newest"): {"minimum": 0, "maximum": MOST_KEPT},
     ("FileEntry", "path"): _PATH,
     ("FileEntry", "digest"): _DIGEST,
     ("FileEntry", "size"): {"minimum": 0},
@@ -90,7 +100,7 @@ def openapi(request: Request) -> JSONResponse:
 
 
 def _document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    ours = [route for route in routes if isinstance(route, APIRoute) and route.path.startswith("/api/")]
+    ours = [route for route in routes if isinstance(route, APIRoute) and route.path.startswith(ADDRESSES)]
     document = get_openapi(title="runyard", version=VERSION, routes=ours)
     shapes, definitions = _shapes()
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -162,6 +172,7 @@ def _noun(path: str) -> str:
         path.removeprefix(API_PREFIX)
         .removeprefix("/api/2.0/mlflow-artifacts")
         .removeprefix("/api/2.0/mlflow")
+        .removeprefix("/ajax-api/2.0/mlflow")
         .split("/")[1]
     )
 

@@ -18,6 +18,8 @@ from runyard_server.api.mlflow import failures as mlflow
 
 log = logging.getLogger(__name__)
 
+ADDRESSES = ("/api/", mlflow.PAGES)  # of routes that are no pages of ours
+
 # The one shape of every error, for the API's document.
 SCHEMA: dict[str, Any] = {
     "title": "Error",

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runyard.errors import LimitReachedError, RunyardError
-from runyard_server.api.errors import answer
+from runyard_server.api.coalescing import in_work
+from runyard_server.api.errors import ADDRESSES, answer
 
 RETRY_AT_MOST_S = 30
 # One that is in work for longer waits for its client, not for us: clients that stand still do not hold a lane up.
@@ -40,21 +41,32 @@ class Limits:
     place_for_s: float | None = PLACE_FOR_S
 
 
-# A request in work holds a thread and at most one database connection while it computes. Jobs and persons together
-# stay below the 40 threads that there are; transfers wait for their clients most of the time.
+# A request in work holds a thread and at most one database connection while it computes. Jobs, persons and pages
+# together stay below the 40 threads that there are; transfers wait for their clients most of the time.
 JOBS = "jobs"
 PERSONS = "persons"
+PAGES = "pages"
 TRANSFERS = "transfers"
 STREAMS = "streams"
 LIMITS: Mapping[str, Limits] = {
     JOBS: Limits(at_once=12, in_line=None),
     PERSONS: Limits(at_once=16, in_line=256),
+    # They compute all the time that they take, and only one thread does so at a time: more of them at once are each
+    # slower, and hold up the short answers between them.
+    PAGES: Limits(at_once=2, in_line=256),
     TRANSFERS: Limits(at_once=32, in_line=256),
     STREAMS: Limits(at_once=500, in_line=0, place_for_s=None),
 }
 
 # Routes that do not go the caller's lane. A stream stays open for as long as its run lives, and costs a coroutine.
 LANE_OF_ROUTE: Mapping[tuple[str, str], str] = {
+    ("GET", "/runs"): PAGES,
+    ("GET", "/runs/{run_id}"): PAGES,
+    ("GET", "/runs/{run_id}/live"): PAGES,
+    ("GET", "/charts"): PAGES,
+    ("GET", "/compare"): PAGES,
+    ("GET", "/experiments"): PAGES,
+    ("GET", "/settings/retention/{name}"): PAGES,
     ("GET", "/api/v1/runs/{run_id}/follow"): STREAMS,
     ("POST", "/api/v1/objects"): TRANSFERS,
     ("GET", "/api/v1/snapshots/{snapshot_id}/pack"): TRANSFERS,
@@ -66,6 +78,8 @@ LANE_OF_ROUTE: Mapping[tuple[str, str], str] = {
     ("POST", "/api/v1/datastores/{name}/files/pack"): TRANSFERS,
     ("GET", "/api/2.0/mlflow-artifacts/artifacts/{path:path}"): TRANSFERS,
     ("PUT", "/api/2.0/mlflow-artifacts/artifacts/{path:path}"): TRANSFERS,
+    ("PUT", "/api/2.0/mlflow-artifacts/mpu/parts/{upload_id}/{part_number}"): TRANSFERS,
+    ("POST", "/api/2.0/mlflow-artifacts/mpu/complete/{path:path}"): TRANSFERS,
 }
 UNCOUNTED = frozenset({("GET", "/api/v1/health")})  # whether the server lives is not a question of the crowd
 
@@ -172,7 +186,7 @@ class Lanes:
     """ASGI middleware behind the guard: puts each request into its lane.
 
     Args:
-        page: answers a refused request for a page (anything outside ``/api/``).
+        page: answers a refused request for a page (any address that is none of ``errors.ADDRESSES``).
     """
 
     def __init__(
@@ -191,6 +205,7 @@ class Lanes:
         try:
             async with self._lanes[name].place(may_be_refused=not _is_job(scope)):
                 has_begun = True
+                in_work(scope)
                 await self._app(scope, receive, send)
         except LimitReachedError as refused:
             if has_begun:
@@ -198,7 +213,7 @@ class Lanes:
             await self._refuse(refused, scope)(scope, receive, send)
 
     def _refuse(self, refused: LimitReachedError, scope: Scope) -> ASGIApp:
-        if not scope["path"].startswith("/api/"):
+        if not scope["path"].startswith(ADDRESSES):
             return self._page(refused, False)
         return answer(scope, refused)
 

@@ -17,10 +17,14 @@ Offset = Annotated[int, Query(ge=0, le=(1 << 63) - 1)]
 
 
 @router.put("/runs/{run_id}/logs/{name:path}")
-async def append(run_id: str, name: str, request: Request, offset: Offset) -> dict[str, int]:
-    """Bytes that begin at ``offset`` of the log; answers the log's stored size."""
-    body = await whole_body(request)
-    return {"size": await run_in_threadpool(services(request).logs.append, run_id, name, offset, body)}
+async def append(run_id: str, name: str, request: Request, offset: Offset) -> dict[str, int | float]:
+    """Bytes that begin at ``offset`` of the log; answers the log's stored size.
+
+    ``rest_s``: for how long nobody misses the next ones.
+    """
+    held, body = services(request), await whole_body(request)
+    size = await run_in_threadpool(held.logs.append, run_id, name, offset, body)
+    return {"size": size, "rest_s": held.pace.log_rest_s(run_id)}
 
 
 @router.get("/runs/{run_id}/logs")

@@ -10,9 +10,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
+from runyard.protocol.codec import to_json
 from runyard_server.api.bodies import whole_body
 from runyard_server.api.context import services
-from runyard_server.services.curves import STEP
+from runyard_server.domain.metric_curves import STEP
+from runyard_server.services.exhibits import MOST
 from runyard_server.services.metrics import PAGE, Wanted
 
 router = APIRouter()
@@ -23,10 +25,14 @@ _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 @router.post("/runs/{run_id}/metrics")
 async def take(
     run_id: str, request: Request, writer: str, offset: Annotated[int, Query(ge=0, le=(1 << 63) - 1)]
-) -> dict[str, int]:
-    """Spool lines that begin at ``offset`` of the writer's stream; answers the stream's stored size."""
-    body = await whole_body(request)
-    return {"size": await run_in_threadpool(services(request).metrics.take, run_id, writer, offset, body)}
+) -> dict[str, int | float]:
+    """Spool lines that begin at ``offset`` of the writer's stream; answers the stream's stored size.
+
+    ``rest_s``: for how long nobody misses the next ones.
+    """
+    held, body = services(request), await whole_body(request)
+    size = await run_in_threadpool(held.metrics.take, run_id, writer, offset, body)
+    return {"size": size, "rest_s": held.pace.metrics_rest_s(run_id)}
 
 
 @router.get("/runs/{run_id}/metrics")
@@ -69,6 +75,14 @@ def summaries(
         for one in found.metrics
     ]
     return _json({"metrics": rows, "count": found.count, "next": found.next})
+
+
+@router.get("/runs/{run_id}/metrics/exhibits")
+def exhibits(
+    run_id: str, request: Request, search: str = "", limit: Annotated[int, Query(ge=1, le=MOST)] = MOST
+) -> Response:
+    """What was logged and is no number, as it is shown, by name; see ``protocol/exhibits.py``."""
+    return _json(to_json(services(request).exhibits.of(run_id, search, limit)))
 
 
 @router.get("/metrics/curves")

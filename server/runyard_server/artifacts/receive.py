@@ -2,13 +2,16 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 from runyard.errors import DigestMismatchError, UserErrorException
 from runyard.protocol.pack import PackDecoder
 from runyard_server.artifacts.store import ObjectStore, checked_digest
 from runyard_server.artifacts.writing import DigestRefused, IncomingFile
+
+T = TypeVar("T")
 
 BATCH = 1 << 20  # bytes gathered before the thread is given them: a hand-over costs about as much as hashing 100 KB
 
@@ -101,6 +104,32 @@ async def receive_file(body: AsyncIterator[bytes], store: ObjectStore, length: i
     Raises:
         StorageFullError: the disk is full; nothing is kept.
     """
+    return await _received(body, store, length, lambda incoming, size: (store.keep_new(incoming, size), size))
+
+
+async def receive_aside(
+    body: AsyncIterator[bytes], store: ObjectStore, length: int, take: Callable[[Path, int, str], None]
+) -> str:
+    """Writes ``body`` beside the store; gives its digest.
+
+    Args:
+        take: is given the file, its size in bytes and its digest. It is removed where this raises something.
+    Raises:
+        StorageFullError: the disk is full; nothing is kept.
+    """
+
+    def end(incoming: IncomingFile, size: int) -> str:
+        digest = incoming.digest()
+        take(incoming.set_aside(), size, digest)
+        return digest
+
+    return await _received(body, store, length, end)
+
+
+async def _received(
+    body: AsyncIterator[bytes], store: ObjectStore, length: int, end: Callable[[IncomingFile, int], T]
+) -> T:
+    """Writes ``body`` as it comes; ``end`` is given the file and its size, in a thread."""
     loop = asyncio.get_running_loop()
     incoming = store.begin(length)
     working: asyncio.Future[Any] | None = None
@@ -110,22 +139,14 @@ async def receive_file(body: AsyncIterator[bytes], store: ObjectStore, length: i
             size += len(piece)
             working = loop.run_in_executor(None, incoming.write, piece)
             await asyncio.shield(working)
-        working = loop.run_in_executor(None, _kept, store, incoming, size)
-        return await asyncio.shield(working), size
+        ending = loop.run_in_executor(None, end, incoming, size)
+        working = ending
+        return await asyncio.shield(ending)
     except BaseException:
         if working is not None:  # a thread may still be writing when the sender goes away
             await asyncio.shield(asyncio.wait([working]))
         incoming.discard()
         raise
-
-
-def _kept(store: ObjectStore, incoming: IncomingFile, size: int) -> str:
-    digest = incoming.digest()
-    if store.size(digest) == size:
-        incoming.discard()
-    else:
-        store.keep(incoming, digest)
-    return digest
 
 
 async def _gathered(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -46,6 +46,15 @@ class ObjectStore(ABC):
     def keep(self, incoming: IncomingFile, digest: str) -> None:
         """Puts what was written under ``digest``. Raises DigestRefused where that is not its digest."""
 
+    def keep_new(self, incoming: IncomingFile, size: int) -> str:
+        """Puts a file that was written in under its own digest, which it gives; or leaves it to what is here already."""
+        digest = incoming.digest()
+        if self.size(digest) == size and self.renew(digest):
+            incoming.discard()
+        else:
+            self.keep(incoming, digest)
+        return digest
+
     @abstractmethod
     def add(self, source: int, most_bytes: int) -> tuple[str, int]:
         """Copies at most ``most_bytes`` of an open file in; gives their digest and their number.
@@ -150,15 +159,10 @@ class FolderStore(ObjectStore):
         incoming = self.begin()
         try:
             size = incoming.copy(source, most_bytes)
-            digest = incoming.digest()
-            if self.size(digest) == size and self.renew(digest):
-                incoming.discard()
-            else:
-                self.keep(incoming, digest)
+            return self.keep_new(incoming, size), size
         except BaseException:
             incoming.discard()
             raise
-        return digest, size
 
     def path(self, digest: str) -> Path:
         place = Path(self._place(checked_digest(digest)))

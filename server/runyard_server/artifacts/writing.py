@@ -122,6 +122,13 @@ class IncomingFile:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(self._path, target)
 
+    def set_aside(self) -> Path:
+        """Closes it without putting it anywhere: the file that holds its bytes until somebody removes it, or the process
+        ends.
+        """
+        self._close()
+        return self._path
+
     def discard(self) -> None:
         """Removes what was written."""
         self._close()

@@ -2,6 +2,8 @@
 
 import re
 
+_COUNT = re.compile(r"[0-9]{1,9}")
+
 
 def gpus_of(gres_text: str | None) -> int:
     """GPUs of each node, as a target's ``gres`` tells; 0 where it names none."""
@@ -40,6 +42,6 @@ def _gpu_entries(text: str | None) -> list[tuple[str, int]]:
     found = []
     for entry in filter(_is_gpu, _entries(text)):
         words = re.sub(r"\(.*\)", "", entry).split(":")[1:]
-        number = int(words.pop()) if words and words[-1].isdigit() else 1
+        number = int(words.pop()) if words and _COUNT.fullmatch(words[-1]) else 1
         found.append((words[0] if words else "", number))
     return found

@@ -48,7 +48,7 @@ def pack(points: Points) -> Chunk:
     """Steps lie above -2**63 and integer values within 64 bits; who takes the points in checks that."""
     steps = [NO_STEP if step is None else step for step in points.steps]
     head = _bytes(array("q", steps)) + _bytes(array("d", points.times))
-    kinds = {type(value) for value in points.values}
+    kinds = set(map(type, points.values))
     if kinds <= {float}:
         return Chunk(FLOATS, len(steps), head + _bytes(array("d", points.values)))
     if kinds == {int}:
@@ -60,21 +60,61 @@ def pack(points: Points) -> Chunk:
     return Chunk(MIXED, len(steps), head + slots + flags)
 
 
+class Columns:
+    """A chunk's points as ``Points`` has them, each column unpacked when it is asked for: a picture needs two of three.
+
+    Attributes:
+        kind: FLOATS, INTEGERS or MIXED.
+    """
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.kind = _OPENED.get(chunk.kind, chunk.kind)
+        self._is_sealed, self._told, data = chunk.kind in _OPENED, 0, chunk.data
+        if self._is_sealed:
+            self._told, data = data[0], zlib.decompress(data[1:-LAST_BYTES])
+        width = 8 * chunk.count
+        self._stored = [data[:width], data[width : 2 * width], data[2 * width : 3 * width]]
+        self._flags = data[3 * width :]
+
+    @property
+    def steps(self) -> list[int | None]:
+        """Of each point its step."""
+        steps = _integers(self._column(0))
+        return [None if step == NO_STEP else step for step in steps] if NO_STEP in steps else list(steps)
+
+    @property
+    def times(self) -> list[float]:
+        """Of each point its time, in seconds since the epoch."""
+        return _floats(self._column(1))
+
+    @property
+    def values(self) -> list[Number]:
+        """Of each point its value."""
+        slots = self._column(2)
+        if self.kind == FLOATS:
+            return _floats(slots)
+        if self.kind == INTEGERS:
+            return list(_integers(slots))
+        return [
+            integer if flag else number
+            for flag, integer, number in zip(self._flags, _integers(slots), _floats(slots), strict=True)
+        ]
+
+    def packed(self) -> tuple[bytes, bytes, bytes, bytes]:
+        """Steps, times, values and flags as a block has them that is not sealed."""
+        return self._column(0), self._column(1), self._column(2), self._flags
+
+    def _column(self, place: int) -> bytes:
+        if not self._is_sealed:
+            return self._stored[place]
+        column = _whole(self._stored[place])
+        return _sums(column) if self._told >> place & 1 else column
+
+
 def unpack(chunk: Chunk) -> Points:
     """The points that ``pack`` was given."""
-    kind = _OPENED.get(chunk.kind, chunk.kind)
-    steps, times, slots, flags = _columns(chunk)
-    values: list[Number]
-    if kind == FLOATS:
-        values = _floats(slots)
-    elif kind == INTEGERS:
-        values = list(_integers(slots))
-    else:
-        values = [
-            integer if flag else number
-            for flag, integer, number in zip(flags, _integers(slots), _floats(slots), strict=True)
-        ]
-    return Points([None if step == NO_STEP else step for step in _integers(steps)], _floats(times), values)
+    columns = Columns(chunk)
+    return Points(columns.steps, columns.times, columns.values)
 
 
 def joined(several: Sequence[Points]) -> Points:
@@ -93,14 +133,14 @@ def tail(points: Points, count: int) -> Points:
 
 def merge(chunks: Sequence[Chunk]) -> Chunk:
     """The chunks' points in one chunk, in the same order."""
-    chunks = [_opened(chunk) for chunk in chunks]
-    columns = [_columns(chunk) for chunk in chunks]
-    kinds = {chunk.kind for chunk in chunks}
+    columns = [Columns(chunk) for chunk in chunks]
+    packed = [each.packed() for each in columns]
+    kinds = {each.kind for each in columns}
     kind = kinds.pop() if len(kinds) == 1 else MIXED
-    whole = [b"".join(column[place] for column in columns) for place in range(3)]
+    whole = [b"".join(column[place] for column in packed) for place in range(3)]
     if kind == MIXED:
-        for chunk, column in zip(chunks, columns, strict=True):
-            whole.append(column[3] or bytes([chunk.kind == INTEGERS]) * chunk.count)
+        for chunk, each, column in zip(chunks, columns, packed, strict=True):
+            whole.append(column[3] or bytes([each.kind == INTEGERS]) * chunk.count)
     return Chunk(kind, sum(chunk.count for chunk in chunks), b"".join(whole))
 
 
@@ -112,7 +152,7 @@ def seal(chunk: Chunk) -> Chunk:
     """
     if chunk.kind not in SEALED:
         return chunk
-    steps, times, slots, flags = _columns(chunk)
+    steps, times, slots, flags = Columns(chunk).packed()
     steps_told, times_told = _differences(steps), _differences(times)
     head = bytes([(steps_told is not None) | (times_told is not None) << 1])
     planes = [_planes(steps_told or steps), _planes(times_told or times), _planes(slots), flags]
@@ -125,7 +165,7 @@ def parts(chunk: Chunk, size: int) -> list[Chunk]:
     chunk = _opened(chunk)
     if chunk.count <= size:
         return [chunk]
-    steps, times, slots, flags = _columns(chunk)
+    steps, times, slots, flags = Columns(chunk).packed()
     found = []
     for start in range(0, chunk.count, size):
         some = slice(8 * start, 8 * (start + size))
@@ -138,16 +178,7 @@ def _opened(chunk: Chunk) -> Chunk:
     """The chunk before it was sealed."""
     if chunk.kind not in _OPENED:
         return chunk
-    planes = zlib.decompress(chunk.data[1:-LAST_BYTES])
-    width, told = 8 * chunk.count, chunk.data[0]
-    steps, times = _whole(planes[:width]), _whole(planes[width : 2 * width])
-    columns = [
-        _sums(steps) if told & 1 else steps,
-        _sums(times) if told & 2 else times,
-        _whole(planes[2 * width : 3 * width]),
-        planes[3 * width :],
-    ]
-    return Chunk(_OPENED[chunk.kind], chunk.count, b"".join(columns))
+    return Chunk(_OPENED[chunk.kind], chunk.count, b"".join(Columns(chunk).packed()))
 
 
 def _differences(column: bytes) -> bytes | None:
@@ -173,12 +204,6 @@ def _whole(planes: bytes) -> bytes:
     for place in range(8):
         column[place::8] = planes[place * count : (place + 1) * count]
     return bytes(column)
-
-
-def _columns(chunk: Chunk) -> tuple[bytes, bytes, bytes, bytes]:
-    chunk = _opened(chunk)
-    width, data = 8 * chunk.count, chunk.data
-    return data[:width], data[width : 2 * width], data[2 * width : 3 * width], data[3 * width :]
 
 
 def _bytes(column: "array[int] | array[float]") -> bytes:
@@ -217,7 +242,8 @@ class Summary:
 def summarize(points: Points) -> Summary:
     """The summary of at least one point."""
     values = points.values
-    numbers = values if all(value == value for value in values) else [value for value in values if value == value]
+    total = sum(values)  # NaN where one of them is, or infinities of both signs are
+    numbers = values if total == total else [value for value in values if value == value]
     last = float(values[-1])
     known = Summary(
         count=len(values),

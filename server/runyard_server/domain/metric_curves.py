@@ -8,15 +8,19 @@ import math
 import operator
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
+from typing import cast
 
-from runyard_server.domain.metric_chunks import Chunk, Number, Points, pack, seal, unpack
+from runyard_server.domain.metric_chunks import Chunk, Columns, Number, Points, pack, seal, unpack
 
 BLOCK = 128  # points
 FEWEST_BLOCKS = 4  # of a chunk that is worth an outline
 MOST_TELLING = 7
+
+STEP, ELAPSED, TIME = "step", "elapsed", "time"  # what the x of a point can be
+PLACE = "place"  # among all points of the metric, from 1: what takes the place of steps where there are none
 
 
 @dataclass(frozen=True)
@@ -105,40 +109,48 @@ class Line:
     """A curve being put together: pieces (blocks' outlines, single points), each with its points.
 
     Attributes:
-        places: of each point among all of the metric, from 1.
+        axis: STEP (only where every point has one) or PLACE; the times are the x of any other.
+        xs, values: of the points.
         starts: where among the points each piece begins.
         means: of each piece.
     """
 
-    places: list[int] = field(default_factory=list)
-    points: Points = field(default_factory=lambda: Points([], [], []))
+    axis: str
+    xs: list[Number] = field(default_factory=list)
+    values: list[Number] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     means: list[Number] = field(default_factory=list)
 
     def add_points(self, points: Points, before: int) -> None:
         """Adds the points of a chunk, each a piece. ``before``: how many the metric has before these."""
-        begin, count = len(self.places), len(points.values)
-        self._add(range(before + 1, before + 1 + count), points)
+        begin, count = len(self.values), len(points.values)
         self.starts += range(begin, begin + count)
         self.means += points.values
+        self._add(range(before + 1, before + 1 + count), points)
 
     def add_outline(self, kept: Outline, before: int) -> None:
         """Adds what is kept of a chunk, each block a piece."""
-        begin, width = len(self.places), struct.calcsize(f"<{kept.count}H")
+        begin, width = len(self.values), struct.calcsize(f"<{kept.count}H")
         places = struct.unpack(f"<{kept.count}H", kept.data[:width])
-        blocks = [place // BLOCK for place in places]
-        self.starts.append(begin)
-        self.starts += [begin + at for at, (one, following) in enumerate(pairwise(blocks), 1) if one != following]
-        means = struct.Struct(f"<{blocks[-1] + 1}d")
+        blocks = places[-1] // BLOCK + 1
+        self.starts += [begin + bisect_left(places, block * BLOCK) for block in range(blocks)]
+        means = struct.Struct(f"<{blocks}d")
         self.means += means.unpack_from(kept.data, width)
         packed = Chunk(kept.kind, kept.count, kept.data[width + means.size :])
-        self._add([before + 1 + place for place in places], unpack(packed))
+        self._add((before + 1 + place for place in places), Columns(packed))
 
-    def _add(self, places: Sequence[int], points: Points) -> None:
-        self.places += places
-        self.points.steps.extend(points.steps)
-        self.points.times.extend(points.times)
-        self.points.values.extend(points.values)
+    def _add(self, places: Iterable[int], points: Points | Columns) -> None:
+        if self.axis == PLACE:
+            self.xs += places
+        else:
+            self.xs += _all_known(points.steps) if self.axis == STEP else points.times
+        self.values += points.values
+
+
+def _all_known(steps: list[int | None]) -> list[int]:
+    """The steps of points each of which has one."""
+    assert None not in steps
+    return cast(list[int], steps)
 
 
 @dataclass(frozen=True)
@@ -177,6 +189,7 @@ def thinned(
     if not starts:
         return Thinned([], [])
     flat, starts, firsts, means = _in_order(xs, starts, means)
+    in_turn = values if isinstance(flat, range) else [values[place] for place in flat]
     begin = 0 if low is None else max(0, bisect_left(firsts, low) - 1)
     end = len(firsts) if high is None else min(len(firsts), bisect_right(firsts, high) + 1)
     bounds = [begin, *_columns(firsts, begin, end, width, low, high), end]
@@ -185,8 +198,8 @@ def thinned(
     middles = []
     for first, after in pairwise(bounds):
         if after > first:
-            stretch = flat[starts[first] : ends[after - 1]]
-            kept += [stretch[place] for place in telling([values[place] for place in stretch])]
+            at = starts[first]
+            kept += [flat[at + place] for place in telling(in_turn[at : ends[after - 1]])]
             middle = mean(means[first:after])
             if middle == middle:
                 middles.append((firsts[first] / 2 + firsts[after - 1] / 2, middle))

@@ -14,7 +14,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from runyard.protocol.runs import ALL_GPUS, GPUS_OF_SHAPE
+from runyard.protocol.runs import ALL_GPUS, GPUS_OF_SHAPE, RunSpec
 from runyard_server.domain.gpus import Gpu
 
 _NAMED = 3  # runs that a reason names; the others are counted
@@ -221,6 +221,11 @@ def asked_per_node(asked: int, of_shape: int) -> int:
     return of_shape if asked == GPUS_OF_SHAPE else asked
 
 
+def asked_of_engine(spec: RunSpec, of_shape: int) -> int:
+    """The same of an engine that gives GPUs out itself: no more than it was known to have."""
+    return asked_per_node(spec.gpus_per_node, of_shape) if spec.gpus_granted is None else spec.gpus_granted
+
+
 @dataclass(frozen=True)
 class Grant:
     """GPUs per node that a request can have on this host, and what to tell about the difference."""
@@ -243,6 +248,16 @@ def grant(asked_per_node: int, node_count: int, gpus_on_host: int) -> Grant:
     has = "no GPU" if gpus_on_host == 0 else "only " + _count(gpus_on_host, "GPU")
     gets = "without GPU" if per_node == 0 else f"with {_count(per_node, 'GPU')} per node"
     return Grant(per_node, f"The run asks for {asked}, this host has {has}: it runs {gets}.")
+
+
+def grant_of_nodes(asked_per_node: int, most: int | None, target: str) -> Grant:
+    """The same where an engine gives GPUs out and no node of the target has more than ``most`` (None: not known)."""
+    if most is None or asked_per_node <= most:
+        return Grant(asked_per_node)
+    has = "no node of {!r} has one" if most == 0 else f"no node of {{!r}} has more than {_count(most, 'GPU')}"
+    gets = "without GPU" if most == 0 else f"with {_count(most, 'GPU')} per node"
+    asked = _count(asked_per_node, "GPU")
+    return Grant(most, f"The run asks for {asked} on each node, {has.format(target)}: it runs {gets}.")
 
 
 class _HostGpus:

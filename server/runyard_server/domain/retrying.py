@@ -42,11 +42,6 @@ def what_was_lost(attempt: AttemptRecord) -> str:
     return f"{attempt.lost_work_s:.0f} s of work are lost: so long ago {since}"
 
 
-def is_output(path: str) -> bool:
-    """Whether a run's file lies in what the next attempt goes on from."""
-    return path.startswith(OUTPUTS + "/")
-
-
 def goes_on_from(spec: RunSpec, run_id: str, has_own: bool) -> DataReferenceSpec | None:
     """What the script finds in ``RUNYARD_RESUME_DIR``: its run's own outputs, else what ``resume_from`` names.
 

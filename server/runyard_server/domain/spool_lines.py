@@ -5,6 +5,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from runyard.errors import UserErrorException
 from runyard.protocol.system_metrics import PREFIX
 from runyard_server.domain.metric_chunks import NO_STEP, Points
@@ -12,6 +14,11 @@ from runyard_server.domain.metric_chunks import NO_STEP, Points
 SCALAR = "azureml.v1.scalar"
 LIST = "azureml.v1.list"
 TABLE = "azureml.v1.table"
+IMAGE = "azureml.v2.image"
+CONFUSION_MATRIX = "azureml.v2.confusion_matrix"
+ACCURACY_TABLE = "azureml.v2.accuracy_table"
+RESIDUALS = "azureml.v2.residuals"
+PREDICTIONS = "azureml.v2.predictions"
 SYSTEM = "runyard.v1.system"  # a number that the job measured of its node
 NAME_LENGTH = 255
 TYPE_LENGTH = 64
@@ -61,10 +68,18 @@ def parse(lines: bytes, position: int = 0) -> Batch:
     if not lines:
         return Batch()
     try:
-        # One call of the C parser for all lines: newlines are escaped within JSON texts.
-        return _read(json.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]"))
+        # One call of a parser for all lines: newlines are escaped within JSON texts.
+        return _read(_loaded(b"[" + lines[:-1].replace(b"\n", b",") + b"]"))
     except (ValueError, TypeError, LookupError, RecursionError):
         return _read_each(lines, position)
+
+
+def _loaded(document: bytes) -> list[Any]:
+    try:
+        found: list[Any] = msgspec.json.decode(document)  # three times as quick as json
+    except (msgspec.MsgspecError, ValueError):
+        found = json.loads(document)  # NaN, infinities and broken pairs are no JSON, but Python's
+    return found
 
 
 def _read_each(lines: bytes, position: int) -> Batch:

@@ -7,6 +7,8 @@ One environment lies in ``<root>/<key>/``::
     ready.json        names the generation that is whole; written last
     requirements.txt  the lock, and of conda's packages conda.json
     used              its modification time is the last use
+
+Beside them, ``<root>/bytecode/`` has what was compiled of their packages.
 """
 
 import json
@@ -78,6 +80,11 @@ class Builds:
         self._conda = conda
         self._uv = uv
         self._interpreters = interpreters
+
+    @property
+    def bytecode(self) -> Path:
+        """What was compiled of the packages, for all environments."""
+        return self.root / "bytecode"
 
     def ready(self, key: str, log: Log) -> ReadyEnvironment | None:
         """The environment if it is built and whole. Costs one walk over its files; marks its use."""
@@ -154,7 +161,7 @@ class Builds:
         )
         venv = directory / "venv"
         self._install(lock, interpreter, venv, log, cancel)
-        compile_modules(venv / "bin" / "python", venv, log, cancel)
+        compile_modules(venv / "bin" / "python", venv, self.bytecode, log, cancel)
         with full_disk_named():
             file_count, size_bytes = listing.write(venv, directory / "files.txt")
             build_s = round(time.monotonic() - started, 3)

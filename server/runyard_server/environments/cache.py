@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from runyard.protocol.environments import CachedEnvironment, PrunedEnvironments
-from runyard_server.environments import conda_cache
+from runyard_server.environments import bytecode, conda_cache
 from runyard_server.environments.build import Builds
 from runyard_server.environments.conda_command import Conda
 from runyard_server.environments.disk import JUST_USED_S, last_used_at
@@ -58,7 +58,8 @@ class EnvironmentCache:
         of_wheels = self._wheels.prune(locks, unused_for_s, now, dry_run, log)
         in_use = set[str]().union(*(conda_cache.digests(self._builds.root / key) for key in kept))
         of_conda = self._conda.prune(in_use, max(unused_for_s, JUST_USED_S), dry_run)
-        freed = sum(entry.size_bytes for entry in removed) + of_wheels + of_conda
+        of_modules = bytecode.prune(self._builds.bytecode, dry_run)
+        freed = sum(entry.size_bytes for entry in removed) + of_wheels + of_conda + of_modules
         return PrunedEnvironments(removed, kept, freed, dry_run)
 
     def _removed(self, entry: CachedEnvironment, log: Log) -> str | None:

@@ -30,6 +30,11 @@ def archive(folder: Path, package: CondaPackage) -> Path:
     return folder / "packages" / digest(package) / os.path.basename(package.file_name)
 
 
+def part(archive: Path) -> Path:
+    """Where an archive lies while it is fetched and looked through; with its own ending, which says how to read it."""
+    return archive.with_name(f".{os.getpid()}.{archive.name}")
+
+
 def unpacked(folder: Path) -> Path:
     return folder / "unpacked"
 
@@ -64,7 +69,7 @@ def prune(folder: Path, in_use: Collection[str], unused_for_s: float, dry_run: b
     before = time.time() - unused_for_s
     for home in sorted((folder / "packages").glob("*")):
         files = list(home.iterdir())
-        for left in [file for file in files if file.suffix == ".part" and file.stat().st_mtime <= before]:
+        for left in [file for file in files if file.name.startswith(".") and file.stat().st_mtime <= before]:
             freed += left.stat().st_size  # of a fetch that was killed
             files.remove(left)
             if not dry_run:

@@ -51,6 +51,19 @@ def of_packages(answer: Mapping[str, Any]) -> str:
             f"The conda package {name} is damaged as its channel has it ({answer['message']}); nothing of it was "
             "installed. Ask for another version or build."
         )
+    if kind == "astray":
+        return (
+            f"The conda package {name} is refused: it has {answer['message']} among its files, which would lie outside of "
+            "the environment. It was made to do harm, or badly. Ask for another version or build, or take it from another "
+            "channel (add_channel)."
+        )
+    if kind == "vast":
+        return (
+            f"The conda package {name} is refused: it {answer['message']}. It was made to fill disks, or badly; nothing of "
+            "it was unpacked or kept. Ask for another version or build, or take it from another channel (add_channel). If "
+            "it is meant to be so large, whoever runs the server allows more with RUNYARD_CONDA_UNPACKED_MB or "
+            "RUNYARD_CONDA_FILES."
+        )
     if kind == "install":
         return f"The conda packages could not be installed: {answer['message']}"
     return f"{_of_channel(answer)} What was fetched so far is kept."

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import posixpath
 import random
 import re
 import shutil
@@ -17,7 +18,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from email import message_from_bytes
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import rattler
@@ -31,9 +32,17 @@ from rattler.exceptions import (
 )
 from rattler.package_streaming import PackageArchive, download_to_path
 
+from runyard_server.environments import conda_cache
+
 QUICK = 1
 PATIENT = int(os.environ.get("RUNYARD_CONDA_RETRIES", "5"))  # some 30 s in all
 _PARALLEL = 4
+# What a package may unpack to: an honest one is seldom more than ten times its archive, nor has more files than a tree.
+_MOST_TIMES = 100
+_ALWAYS_MB = int(os.environ.get("RUNYARD_CONDA_UNPACKED_MB", "1000"))
+_MOST_FILES = int(os.environ.get("RUNYARD_CONDA_FILES", "200000"))
+_LARGEST_LIST = 128_000_000  # bytes of a list of files, which is held in memory
+_LISTS = ("info/paths.json", "info/files", "info/link.json")
 _METADATA = re.compile(r"(^|/)site-packages/[^/]+\.(dist-info/METADATA|egg-info/PKG-INFO|egg-info)$")
 _NETWORK = re.compile(
     r"error sending request|Connection refused|connection reset|dns error|timed out|tcp connect|error decoding"
@@ -44,7 +53,10 @@ _ANSWERED = re.compile(r"HTTP status client error \((\d+ [^)]*)\) for url \(([^)
 
 
 class Failed(Exception):
-    """What is answered instead of a result. ``kind``: network, refused, gone, channel, unsolvable, spec, bytes, disk."""
+    """What is answered instead of a result.
+
+    ``kind``: network, refused, gone, channel, unsolvable, spec, bytes, archive, astray, vast, install, disk.
+    """
 
     def __init__(self, kind: str, message: str, **more: object) -> None:
         super().__init__(message)
@@ -96,6 +108,7 @@ async def install(request: Mapping[str, Any]) -> dict[str, object]:
     records = [await _record(Path(package["target"])) for package in request["packages"]]
     prefix, cache = Path(request["prefix"]), Path(request["cache"])
     await _installed(records, prefix, cache)
+    _check_folders(prefix)
     changed = _changed(prefix)
     if changed:
         # Files of a prefix are hard links into the cache: a script wrote into one.
@@ -137,9 +150,10 @@ OPERATIONS: dict[str, Callable[[Mapping[str, Any]], Coroutine[Any, Any, dict[str
 
 
 async def _fetch(request: Mapping[str, Any]) -> None:
-    """Each package into its ``target``, its bytes those of the lock."""
+    """Each package into its ``target``, its bytes those of the lock; what is there was looked through."""
     room = asyncio.Semaphore(_PARALLEL)
     client = rattler.Client.default_client(max_retries=0)
+    unpacked = _Unpacked()
 
     async def one(package: Mapping[str, Any]) -> None:
         target = Path(package["target"])
@@ -147,8 +161,9 @@ async def _fetch(request: Mapping[str, Any]) -> None:
             os.utime(target)  # it is in use: see conda_cache.prune
             return
         base = _channel(package["channel"], request["alias"]).base_url
+        url = f"{base.rstrip('/')}/{package['subdir']}/{package['file_name']}"
         async with room:
-            await _fetched(f"{base.rstrip('/')}/{package['subdir']}/{package['file_name']}", target, package, client)
+            await _fetched(url, target, package, client, unpacked)
 
     async with asyncio.TaskGroup() as group:  # the first failure ends the rest
         for package in request["packages"]:
@@ -190,9 +205,11 @@ def _package(record: rattler.RepoDataRecord, channels: Sequence[tuple[str, str]]
     }
 
 
-async def _fetched(url: str, target: Path, package: Mapping[str, Any], client: rattler.Client) -> None:
+async def _fetched(
+    url: str, target: Path, package: Mapping[str, Any], client: rattler.Client, unpacked: "_Unpacked"
+) -> None:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    part = conda_cache.part(target)
     try:
         for left in reversed(range(PATIENT + 1)):
             try:
@@ -215,6 +232,7 @@ async def _fetched(url: str, target: Path, package: Mapping[str, Any], client: r
                 raise failed
             say(f"{package['file_name']} did not come ({str(failed).splitlines()[-1]}); asking again")
             await asyncio.sleep((0.2 + random.random() * 0.2) * 2 ** (PATIENT - left))
+        await _look_through(part, target.name, unpacked)
         os.replace(part, target)
         say(f"Fetched {package['file_name']} ({target.stat().st_size / 1e6:,.1f} MB)")
     finally:
@@ -244,6 +262,92 @@ def _of_gateway(text: str) -> Failed:
     url = re.search(r"for url \(([^)]+)\)|cache for (\S+)", text)
     kind = "network" if _NETWORK.search(text) else "channel"
     return Failed(kind, text, url=(url[1] or url[2]) if url else "")
+
+
+class _Unpacked:
+    """What the packages of one request unpack to, all together: their files lie on one disk."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def add(self, size: int, path: Path, name: str) -> None:
+        """Raises Failed where the disk of ``path`` has no room for that much more."""
+        self._size += size
+        free = shutil.disk_usage(path.parent).free
+        if self._size > free:
+            raise Failed("disk", f"{name} and what is fetched with it need more than the {free / 1e6:,.0f} MB left.")
+
+
+async def _look_through(path: Path, name: str, unpacked: _Unpacked) -> None:
+    """Raises Failed where a package would fill the disk, or lists a place that is not below its prefix.
+
+    The library would unpack all of it, and go to that place. Nothing is written here: each entry says its size before its
+    bytes, and the first one too many ends it. Both parts are read side by side, since either may be the endless one.
+    """
+    most, size, count = max(path.stat().st_size * _MOST_TIMES, _ALWAYS_MB * 1_000_000), 0, 0
+
+    async def look(archive: PackageArchive, section: Literal["info", "pkg"]) -> None:
+        nonlocal size, count
+        async for entry in archive.stream(section):
+            size, count = size + entry.size, count + 1
+            if size > most:
+                raise Failed("vast", f"unpacks to more than {most / 1e6:,.0f} MB", package=name)
+            if count > _MOST_FILES:
+                raise Failed("vast", f"has more than {_MOST_FILES:,} files", package=name)
+            unpacked.add(entry.size, path, name)
+            listed = posixpath.normpath(entry.name)
+            if listed in _LISTS:  # each of them, if there are several: the last one is what is unpacked
+                if entry.size > _LARGEST_LIST:
+                    raise Failed("vast", f"has a list of files of {entry.size / 1e6:,.0f} MB", package=name)
+                _check_places(listed, await entry.read(), name)
+
+    try:
+        archive = await PackageArchive.from_path(path)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(look(archive, "pkg"))
+            group.create_task(look(archive, "info"))
+    except* (ExtractError, OSError) as errors:  # an entry that is no plain file, or lies nowhere
+        raise Failed("archive", str(errors.exceptions[0]), package=name) from errors
+
+
+def _check_places(listed: str, content: bytes, name: str) -> None:
+    """Raises Failed where one of a package's lists (``_LISTS``) has a place that is not below its prefix."""
+    places: list[str] = []
+    programs: list[str] = []
+    try:
+        if listed == "info/files":
+            places = content.decode().splitlines()
+        elif listed == "info/paths.json":
+            places = [entry["_path"] for entry in json.loads(content).get("paths", [])]
+        else:
+            noarch = json.loads(content).get("noarch", {})
+            programs = [each.partition("=")[0].strip() for each in noarch.get("entry_points") or []]
+        wrong = [place for place in places if place.startswith("/") or ".." in place.split("/") or "\0" in place]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Failed("archive", f"its own list of files cannot be read: {error!r}", package=name) from error
+    wrong += [program for program in programs if "/" in program or "\0" in program or program in ("", ".", "..")]
+    if wrong:
+        raise Failed("astray", f"{wrong[0]!r:.200}", package=name)
+
+
+def _check_folders(prefix: Path) -> None:
+    """Raises Failed where a folder that others write to after the packages is a link that leads out of the prefix."""
+    inside = prefix.resolve()
+    written = [prefix / name for name in ("bin", "lib", "include", "share", "etc", "conda-meta")]
+    for folder in [*written, *prefix.glob("lib/python*"), *prefix.glob("lib/python*/site-packages")]:
+        if not folder.resolve().is_relative_to(inside):
+            name = str(folder.relative_to(prefix))
+            folder.unlink()  # so that not even a later build of this folder goes there
+            raise Failed("astray", f"{name!r}, a link to somewhere else,", package=_owner(prefix, name))
+
+
+def _owner(prefix: Path, place: str) -> str:
+    """The package that brought a file."""
+    for path in sorted(prefix.glob("conda-meta/*.json")):
+        listed = json.loads(path.read_text(encoding="utf-8")).get("paths_data", {}).get("paths", [])
+        if any(entry["_path"] == place for entry in listed):
+            return path.stem
+    return "one of them"
 
 
 async def _record(path: Path) -> rattler.RepoDataRecord:

@@ -116,7 +116,8 @@ class Images:
             except EngineFailed as error:
                 raise EnvironmentException(
                     f"The image {name!r} cannot be had: {error.last_line}. Check its name and its registry, and log in there "
-                    f"on the server's machine if it asks for that ({self.engine.name} login)."
+                    f"on the server's machine if it asks for that ({self.engine.name} login). Where the image is gone, one of "
+                    f"your own takes its place there: {self.engine.name} tag IMAGE {name}"
                 ) from error
             found = self.engine.inspect(name)
         if found is None:

@@ -98,13 +98,18 @@ def of_conda(prefix: Path) -> frozenset[Path]:
     return frozenset(prefix / path for record in records for path in record["files"] if path.endswith("/RECORD"))
 
 
+def records(site_packages: Path, but: Collection[Path] = ()) -> Iterator[tuple[Path, list[list[str]]]]:
+    """The RECORD of each package, ``but`` these, and its rows: a file's path below ``site_packages``, digest and size."""
+    for record in sorted(set(site_packages.glob("*.dist-info/RECORD")) - set(but)):
+        with open(record, encoding="utf-8", newline="") as lines:
+            yield record, [row for row in csv.reader(lines) if len(row) == 3]
+
+
 def damaged_packages(site_packages: Path, but: Collection[Path] = ()) -> list[Damage]:
     """Packages with a file whose size or digest is not what the package's own RECORD says, ``but`` these."""
     damaged: list[Damage] = []
-    for record in sorted(set(site_packages.glob("*.dist-info/RECORD")) - set(but)):
+    for record, rows in records(site_packages, but):
         name = record.parent.name.removesuffix(".dist-info").rpartition("-")[0]
-        with open(record, encoding="utf-8", newline="") as lines:
-            rows = [row for row in csv.reader(lines) if len(row) == 3]
         if any(row[2] and _size(site_packages / row[0]) != int(row[2]) for row in rows):
             damaged.append(Damage(name, is_certain=True))
         elif any(row[1].startswith("sha256=") and _digest(site_packages / row[0]) != row[1] for row in rows):

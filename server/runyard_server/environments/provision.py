@@ -49,14 +49,14 @@ class Environments:
         containers: ContainerSettings | None = None,
     ) -> None:
         root = Path(os.path.abspath(root))
-        compiled = Wheels(Path(os.path.abspath(wheels)) if wheels else root / "wheels")
+        self._wheels = Wheels(Path(os.path.abspath(wheels)) if wheels else root / "wheels")
         self._pytorch_cpu = pytorch_cpu
         self._uv = Uv(uv, root)
         self._interpreters = Interpreters(self._uv, python_directories)
         self._conda = Conda(root, conda or CondaSettings())
-        self._builds = Builds(root, self._uv, self._interpreters, compiled, self._conda)
+        self._builds = Builds(root, self._uv, self._interpreters, self._wheels, self._conda)
         self._images = Images(root / "images", self._uv, containers or ContainerSettings())
-        self.cache = EnvironmentCache(self._builds, compiled, self._conda)
+        self.cache = EnvironmentCache(self._builds, self._wheels, self._conda)
 
     @property
     def uv(self) -> str:
@@ -160,6 +160,22 @@ class Environments:
     def is_ready(self, key: str) -> ReadyEnvironment | None:
         """The environment if it is built and whole, verified by one walk over its files."""
         return self._builds.ready(key, lambda _: None)
+
+    def wheels_of(self, lock: EnvironmentLock) -> dict[str, str]:
+        """What of a lock was compiled here: the digest of each wheel, by the name of its file.
+
+        Raises:
+            EnvironmentException: one is not here any more.
+        """
+        found = {package.name: self._wheels.kept(package) for package in lock.compiled}
+        for name, wheel in found.items():
+            if wheel is None:
+                raise EnvironmentException(f"The wheel of {name} that was compiled here is gone. Submit the run again.")
+        return {wheel.path.name: wheel.sha256 for wheel in found.values() if wheel is not None}
+
+    def wheel(self, sha256: str) -> Path | None:
+        """The file of a wheel that was compiled here, by its digest."""
+        return self._wheels.find(sha256)
 
     def locate(self, key: str) -> ReadyEnvironment | None:
         """Where a built environment lies; costs one small file, and says nothing of what is in it."""

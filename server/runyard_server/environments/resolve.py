@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import sysconfig
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -147,7 +146,7 @@ def _compiled(
     cancel: threading.Event | None,
     conda: Solution | None,
 ) -> str:
-    with tempfile.TemporaryDirectory(prefix="runyard-resolve-") as directory:
+    with orphans.temporary_folder() as directory:
         source = Path(directory) / "requirements.in"
         source.write_text("\n".join(lines) + "\n", encoding="utf-8")
         arguments = ["pip", "compile", str(source), "--python", str(interpreter.path), "--generate-hashes"]

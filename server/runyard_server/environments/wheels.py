@@ -95,6 +95,21 @@ class Wheels:
         (found.path.parent / "used").touch()
         return found
 
+    def kept(self, package: CompiledPackage) -> CompiledWheel | None:
+        """The wheel of ``package`` if it was compiled here and is whole; marks its use."""
+        found = self._whole(key_of(package), lambda _: None)
+        if found is not None:
+            (found.path.parent / "used").touch()
+        return found
+
+    def find(self, sha256: str) -> Path | None:
+        """The file of the wheel with that digest; None where there is none."""
+        for key in _folders(self._root):
+            marker = self._marker(key)
+            if marker is not None and marker.sha256 == sha256:
+                return self._root / key / marker.name
+        return None
+
     def _whole(self, key: str, log: Log) -> CompiledWheel | None:
         marker = self._marker(key)
         if marker is None:

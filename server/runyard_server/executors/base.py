@@ -51,6 +51,7 @@ class JobRequest:
         target: the compute target, for an engine that must know what its nodes are to be.
         gpus_per_node: to be asked of an engine that gives GPUs out itself.
         invitations: one per node, where the nodes do not see the server's folder.
+        driver_invitation: there, for a gang: of its driver, where the engine has one.
     """
 
     run_id: str
@@ -60,6 +61,7 @@ class JobRequest:
     target: ComputeSpec | None = None
     gpus_per_node: int = 0
     invitations: list[NodeInvitation] = field(default_factory=list)
+    driver_invitation: NodeInvitation | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class NodeCounts:
 
 
 class EngineAwayError(RunyardError):
-    """The engine does not answer now; what was asked may be asked again."""
+    """The engine does not answer, or takes no more, now; what was asked may be asked again."""
 
     code = "engine_away"
 
@@ -213,6 +215,16 @@ class Executor(ABC):
         """
         return None
 
+    def most_gpus(self, spec: ComputeSpec, waits: bool = True) -> int | None:
+        """The most GPUs that a node of the target has, for an engine that gives them out itself; None: not known.
+
+        Args:
+            waits: whether the engine may be asked; else what it answered a moment ago has to do.
+        Raises:
+            EngineAwayError: it cannot be asked.
+        """
+        return None
+
     @abstractmethod
     def start(self, plan: JobPlan) -> list[JobHandle]:
         """Starts every node of the plan, or none; one handle per node, in the plan's order.
@@ -227,7 +239,7 @@ class Executor(ABC):
 
     @abstractmethod
     def observe(self, handles: Iterable[JobHandle]) -> dict[JobHandle, JobObservation]:
-        """The present state of each job, many with one look at the engine.
+        """The present state of each job, many with one look at the engine. One that cannot be told now is missing.
 
         Once a job is reported as over, no process of it is left.
 

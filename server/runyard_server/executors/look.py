@@ -14,6 +14,7 @@ Shown = TypeVar("Shown")
 
 _SHARE = 20  # at most a twentieth of the time goes into looking
 _FIRST_PATIENCE_S = 6.0
+_FORGOTTEN_AFTER_S = 600.0  # what nobody asks for any more
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Lookout(Generic[Seen]):
         """
         with self._changed:
             if self._looking_since is None and time.monotonic() >= self._next_at:
-                self._looking_since = time.monotonic()
                 threading.Thread(target=self._look, name=f"look at {self._engine}", daemon=True).start()
+                self._looking_since = time.monotonic()  # after what may raise; a look ends under this lock
             if self._looking_since is not None:  # those who come later wait for the rest of the first one's time
                 patience_s = self._patience_s if self._newest.began_at > 0 else _FIRST_PATIENCE_S
                 left = self._looking_since + patience_s - time.monotonic()
@@ -109,6 +110,8 @@ class Glance(Generic[Key, Shown]):
         self._good_for_s = good_for_s
         self._lock = threading.Lock()
         self._kept: dict[Key, tuple[float, Shown | EngineAwayError]] = {}
+        self._answered: dict[Key, tuple[float, Shown]] = {}  # the last answer, whatever came after it
+        self._asking: set[Key] = set()  # in the background
 
     def of(self, key: Key, ask: Callable[[], Shown]) -> Shown:
         """What ``ask`` gives, or gave of the same ``key`` a moment ago.
@@ -119,14 +122,47 @@ class Glance(Generic[Key, Shown]):
         with self._lock:
             kept = self._kept.get(key)
         if kept is None or time.monotonic() - kept[0] > self._good_for_s:
-            shown: Shown | EngineAwayError
-            try:
-                shown = ask()
-            except EngineAwayError as away:
-                shown = away
-            kept = (time.monotonic(), shown)
-            with self._lock:
-                self._kept[key] = kept
+            kept = self._ask(key, ask)
         if isinstance(kept[1], EngineAwayError):
             raise kept[1]
         return kept[1]
+
+    def last(self, key: Key, ask: Callable[[], Shown], most_s: float) -> Shown | None:
+        """What ``ask`` gave last, without waiting: it is asked meanwhile, by one thread.
+
+        Args:
+            most_s: how old that may be. None is given for an older one, and where there was none yet.
+        """
+        now = time.monotonic()
+        with self._lock:
+            kept, answered = self._kept.get(key), self._answered.get(key)
+            if (kept is None or now - kept[0] > self._good_for_s) and key not in self._asking:
+                threading.Thread(target=self._ask_behind, args=(key, ask), name="glance", daemon=True).start()
+                self._asking.add(key)  # after what may raise; who asks behind comes to its end under this lock
+        return None if answered is None or now - answered[0] > most_s else answered[1]
+
+    def _ask_behind(self, key: Key, ask: Callable[[], Shown]) -> None:
+        try:
+            self._ask(key, ask)
+        finally:
+            with self._lock:
+                self._asking.discard(key)
+
+    def _ask(self, key: Key, ask: Callable[[], Shown]) -> tuple[float, Shown | EngineAwayError]:
+        began_at = time.monotonic()
+        shown: Shown | EngineAwayError
+        try:
+            shown = ask()
+        except EngineAwayError as away:
+            shown = away
+        except Exception as fault:  # what it answered makes no sense: to who waits the same
+            shown = EngineAwayError(f"The engine's answer is not understood: {fault!r}")
+        kept = (time.monotonic(), shown)
+        long_ago = kept[0] - _FORGOTTEN_AFTER_S
+        with self._lock:
+            self._kept = {each: one for each, one in self._kept.items() if one[0] > long_ago}
+            self._answered = {each: one for each, one in self._answered.items() if one[0] > long_ago}
+            self._kept[key] = kept
+            if not isinstance(shown, EngineAwayError):
+                self._answered[key] = (began_at, shown)
+        return kept

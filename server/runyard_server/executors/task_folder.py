@@ -18,7 +18,7 @@ from runyard.home import read_json, write_json
 from runyard.job import bootstrap, task
 from runyard.job.processes import MARKER, marker_of
 from runyard.protocol.codec import to_json
-from runyard.protocol.jobs import NodeArrival, NodeEnd
+from runyard.protocol.jobs import DriverState, NodeArrival, NodeEnd
 from runyard_server.executors.base import (
     JobHandle,
     JobObservation,
@@ -29,15 +29,17 @@ from runyard_server.executors.base import (
     StartFailedError,
 )
 
-# Exit codes of a node that came for its job in vain, and could not tell why by itself.
+# Exit codes of a node that came for its job in vain, and could not tell why by itself. ``{who}``: NODE, or what else came.
 BOOTSTRAPS_OWN = {
-    bootstrap.NOT_REACHED: "its node does not reach this server at {url}. Start the server with --public-url and an "
+    bootstrap.NOT_REACHED: "{who} does not reach this server at {url}. Start the server with --public-url and an "
     "address that nodes reach",
-    bootstrap.REFUSED: "this server refused its node's ticket: it has expired, or the attempt is over",
+    bootstrap.REFUSED: "this server refused the ticket of {who}: it has expired, or the attempt is over",
     bootstrap.USED: "another one had come for the same job",
-    bootstrap.TOO_OLD: "the Python on its node is older than 3.7. Name another one: python=... of the compute target",
+    bootstrap.TOO_OLD: "the Python of {who} is older than 3.7. Name another one: python=... of the compute target",
 }
+NODE = "its node"
 NODES_OWN = "node"  # who has an attempt of an engine that gives its steps no names
+DRIVER = "driver"  # beside the nodes' directories that of a gang's driver which does not see them
 _TAIL_BYTES = 2000
 
 
@@ -140,6 +142,57 @@ def come_for(directory: Path, arrival: NodeArrival) -> dict[str, Any]:
     if is_other_job or (not _write_once(where, json.dumps(mine)) and _claim_of(where) != arrival.claim):
         raise TicketUsedError(f"Node {arrival.host} came for a job that another one has come for already.")
     return dict(told)
+
+
+def lay_out_driver(base: Path, told: dict[str, Any]) -> None:
+    """Writes what a gang's driver is given when it comes for it.
+
+    Args:
+        base: path of the engine's own files of the attempt, without an ending.
+    Raises:
+        OSError: the disk refuses.
+    """
+    directory = base.with_name(DRIVER)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (directory / task.WHERE_FILE).unlink(missing_ok=True)
+    write_json(str(directory / task.TASK_FILE), {**told, "base": base.name}, private=True)
+
+
+def come_to_drive(directory: Path, arrival: NodeArrival) -> dict[str, Any]:
+    """What a gang's driver is to do that came for it.
+
+    Raises:
+        TicketUsedError: another one has come for it, or the attempt is over or was taken back.
+    """
+    told = read_json(str(directory / task.TASK_FILE))
+    if told is None or read(directory.with_name(told["base"] + ".job")) not in ("", NODES_OWN):
+        raise TicketUsedError("A driver came for a gang that is not there any more: its attempt is over.")
+    where = directory / task.WHERE_FILE
+    mine = {"host": arrival.host, "pid": arrival.pid, "claim": arrival.claim}
+    if not _write_once(where, json.dumps(mine)) and _claim_of(where) != arrival.claim:
+        raise TicketUsedError("A driver came for a gang that another one has come for already.")
+    return {"gang": told["gang"]}
+
+
+def write_driver_state(directory: Path, said: DriverState) -> bool:
+    """Notes what a driver says, as it would itself; whether it goes on: nobody has taken the attempt back.
+
+    Args:
+        directory: of a gang's driver, or of the one node that has no other driver.
+    """
+    told = read_json(str(directory / task.TASK_FILE)) or {}
+    name = told["base"] + ".job" if "base" in told else told.get("job_file")
+    if name is None:
+        return False  # all is cleared away, or nobody is asked to say anything here
+    job_file = directory.with_name(name)
+    if said.begun:
+        goes_on = _write_once(job_file, NODES_OWN) or read(job_file) == NODES_OWN
+    else:
+        goes_on = read(job_file) in ("", NODES_OWN)
+    if goes_on:
+        state = {name: value for name, value in to_json(said).items() if value}
+        write_json(str(job_file.with_suffix(".state")), state)
+    return goes_on
 
 
 def _write_once(path: Path, text: str) -> bool:

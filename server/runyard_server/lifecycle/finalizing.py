@@ -29,8 +29,12 @@ class Finalizing:
                 self._nodes.salvage(run, node.node)
         if not all(is_settled(node) and (cancelled or not node.awaits_engine) for node in nodes):
             return None
+        said_of_scalars = self._ports.closing.keep_scalars(run)
+        if said_of_scalars is None:
+            self._ports.wake()  # a part was taken, and others had their turn
+            return None
         ended: Verdict = verdict(nodes, run.error, cancelled)
-        warnings = list(run.warnings)
+        warnings = [*run.warnings, *(text for text in said_of_scalars if text not in run.warnings)]
         for node in nodes:
             said = list(node.report.warnings) if node.report else []
             if node.is_lost and node.began:

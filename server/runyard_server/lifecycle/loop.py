@@ -1,14 +1,14 @@
 """The loop: looks at the runs that are not at their end, lets their stages decide, applies the decisions.
 
-Who tells it of a run (``wake``) has that run read anew, and only the stages whose runs changed look: one more
-run costs as much with ten thousand waiting as with none. Once a second everything is read and looked at, so that
-a death that nobody reports is seen, and nothing depends on a message that may be lost.
+Who tells it of a run (``wake``) hands it over as it is now, or has it read anew, and only the stages whose runs
+changed look: one more run costs as much with ten thousand waiting as with none. Once a second everything is read and
+looked at, so that a death that nobody reports is seen, and nothing depends on a message that may be lost.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -96,8 +96,8 @@ class Lifecycle:
         # after Preparing, which lets go of it: nothing is written to its log once it has ended.
         self._stages: Mapping[RunStatus, Stage] = {
             RunStatus.FINALIZING: finalizing,
-            RunStatus.NOT_RESPONDING: NotResponding(nodes),
-            RunStatus.RUNNING: Running(nodes),
+            RunStatus.NOT_RESPONDING: NotResponding(ports, nodes),
+            RunStatus.RUNNING: Running(ports, nodes),
             RunStatus.STARTING: Starting(ports),
             RunStatus.PREPARING: Preparing(ports),
             RunStatus.QUEUED: Queued(ports, nodes),
@@ -111,9 +111,13 @@ class Lifecycle:
     def start(self) -> None:
         self._thread.start()
 
-    def wake(self, run_id: str | None = None) -> None:
-        """Something happened, to one run if its id is given: look now. Callable from any thread."""
-        self._news.tell(run_id)
+    def wake(self, run_id: str | None = None, run: RunRecord | None = None) -> None:
+        """Something happened, to one run if its id is given: look now. Callable from any thread.
+
+        Args:
+            run: that run as it has just been written, where it is at hand: it is not read again.
+        """
+        self._news.tell(run_id, run)
 
     def stop(self) -> None:
         """Ends the loop; jobs go on and are found again by the next server."""
@@ -211,8 +215,15 @@ class Lifecycle:
                 self._unfinished.put(fresh[run_id])
         self._unfinished.look_at_all()
 
-    def _read(self, run_ids: Sequence[str]) -> None:
-        """Reads some runs anew; they are due."""
+    def _take(self, told: Mapping[str, RunRecord | None]) -> None:
+        """Takes some runs as they were handed over, and reads the others anew; they are due.
+
+        One that has changed again since it was handed over is decided on in vain, and read then (``_apply``).
+        """
+        for run_id, run in told.items():
+            if run is not None and run.version > (self._unfinished.version(run_id) or 0):
+                self._unfinished.put(run)
+        run_ids = [run_id for run_id, run in told.items() if run is None]
         if not run_ids:
             return
         with self._ports.database.read() as connection:
@@ -241,7 +252,7 @@ class Lifecycle:
                     next_look = time.monotonic() + LOOK_EVERY_S
                     self._read_all()
                 else:
-                    self._read(news.run_ids)
+                    self._take(news.runs)
                 self._pass()
                 goes_on = self._unfinished.is_any_due(self._stages)
             except Exception:
@@ -253,7 +264,7 @@ class Lifecycle:
 class Told:
     """What the loop was told since it last asked."""
 
-    run_ids: Sequence[str]
+    runs: Mapping[str, RunRecord | None]  # as they were handed over; None: to be read
     everything: bool
 
 
@@ -262,15 +273,17 @@ class News:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._run_ids: dict[str, None] = {}  # in the order in which they were told
+        self._runs: dict[str, RunRecord | None] = {}  # in the order in which they were told
         self._everything = False
 
-    def tell(self, run_id: str | None) -> None:
+    def tell(self, run_id: str | None, run: RunRecord | None = None) -> None:
+        """One run has changed, or, with None, any may have. ``run``: as it is now, where that is at hand."""
         with self._changed:
             if run_id is None:
                 self._everything = True
             else:
-                self._run_ids[run_id] = None
+                # Told twice, its two changes may have come here in either order: it is read.
+                self._runs[run_id] = None if run_id in self._runs else run
             self._changed.notify()
 
     def take(self, timeout_s: float, rest_s: float = 0.0) -> Told:
@@ -279,9 +292,9 @@ class News:
             if rest_s > 0:
                 self._changed.wait_for(lambda: self._everything, rest_s)
             if timeout_s > 0:
-                self._changed.wait_for(lambda: self._everything or self._run_ids, timeout_s)
-            told = Told(list(self._run_ids), self._everything)
-            self._run_ids.clear()
+                self._changed.wait_for(lambda: self._everything or self._runs, timeout_s)
+            told = Told(self._runs, self._everything)
+            self._runs = {}
             self._everything = False
             return told
 

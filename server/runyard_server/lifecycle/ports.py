@@ -19,6 +19,12 @@ from runyard_server.services.hub import Hub
 from runyard_server.services.queue import QueueService
 
 
+class Check(Protocol):
+    """Admission's. ``waits``: whether an engine may be waited for."""
+
+    def __call__(self, spec: RunSpec, waits: bool = True) -> Admitted: ...
+
+
 @dataclass
 class Ports:
     """Everything a stage may touch."""
@@ -33,7 +39,7 @@ class Ports:
     fence: Fence
     closing: ClosingService
     compute: Callable[[str], ComputeRecord]
-    check: Callable[[RunSpec], Admitted]
+    check: Check
     log: Callable[[str, str, str], None]  # run id, log name, text
     wake: Callable[[], None]
 

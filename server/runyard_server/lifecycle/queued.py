@@ -13,7 +13,7 @@ from runyard.errors import RunyardError
 from runyard.protocol.codec import to_json
 from runyard.protocol.runs import RunError, RunRecord
 from runyard.protocol.status import Reason, RunStatus
-from runyard_server.domain.placement import Decision, asked_per_node
+from runyard_server.domain.placement import Decision, asked_of_engine
 from runyard_server.executors.base import Ability, EngineAwayError, Executor, JobHandle, JobRequest, JobState
 from runyard_server.lifecycle.nodes import Nodes
 from runyard_server.lifecycle.ports import Move, Ports
@@ -147,13 +147,20 @@ class Queued:
             return JobRequest(run.id, run.attempt, assignments)
         assert run.spec is not None
         target = ports.compute(run.target or "local")
-        asked = asked_per_node(run.spec.gpus_per_node, target.gpus_per_node)
+        asked = asked_of_engine(run.spec, target.gpus_per_node)
         if target.spec.scratch:
             elsewhere = told.on_own_disks(run, assignments, target.spec)
         else:
             elsewhere = told.as_seen_elsewhere(assignments)
-        invited = told.invitations(elsewhere, target.spec)
-        return JobRequest(run.id, run.attempt, elsewhere, target=target.spec, gpus_per_node=asked, invitations=invited)
+        return JobRequest(
+            run.id,
+            run.attempt,
+            elsewhere,
+            target=target.spec,
+            gpus_per_node=asked,
+            invitations=told.invitations(elsewhere, target.spec),
+            driver_invitation=told.driver_invitation(elsewhere, target.spec),
+        )
 
 
 def _node_count(run: RunRecord) -> int:

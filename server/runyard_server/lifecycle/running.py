@@ -6,13 +6,14 @@ from runyard.protocol.runs import RunError, RunRecord
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.supervision import LOSSES, Next, NodeView, first_error, judge
 from runyard_server.lifecycle.nodes import Nodes
-from runyard_server.lifecycle.ports import Move
+from runyard_server.lifecycle.ports import Move, Ports
 
 
 class Running:
     """→ Finalizing, or NotResponding while heartbeats are missing."""
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, ports: Ports, nodes: Nodes) -> None:
+        self._ports = ports
         self._nodes = nodes
 
     def advance(self, runs: Sequence[RunRecord]) -> list[Move]:
@@ -22,6 +23,7 @@ class Running:
     def _one(self, run: RunRecord, nodes: Sequence[NodeView]) -> Move | None:
         if run.spec is None:
             return _interactive(run, nodes)
+        self._ports.closing.look_at_scalars(run)
         step = judge(nodes)
         if step is Next.FINALIZE:
             # Noted now: a job that is lost while it collects is followed by one that knows nothing of the ranks.

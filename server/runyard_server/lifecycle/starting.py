@@ -19,7 +19,7 @@ class Starting:
         for run in runs:
             assert run.spec is not None
             try:
-                self._ports.check(run.spec)
+                self._ports.check(run.spec, waits=False)  # an engine that is slow holds up no other run
             except RunyardError as refused:
                 error = RunError(code=Reason.REFUSED.value, message=str(refused))
                 moves.append(Move(run, RunStatus.FAILED, Reason.REFUSED, str(refused), error))

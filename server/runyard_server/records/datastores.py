@@ -7,10 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from runyard.protocol.datastores import DatastoreRecord
+from runyard_server.records.portions import portions
 from runyard_server.records.tables import datastore_files, datastores
 from runyard_server.records.upserts import put
-
-_KEYS = 500
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,8 @@ def remove(connection: Connection, name: str) -> None:
 
 def known_files(connection: Connection, name: str, paths: Iterable[str]) -> dict[str, KnownFile]:
     """What is known of those of ``paths`` that were hashed once."""
-    wanted = list(paths)
     found = {}
-    for start in range(0, len(wanted), _KEYS):
-        some = wanted[start : start + _KEYS]
+    for some in portions(list(paths)):
         query = select(datastore_files).where(datastore_files.c.datastore == name, datastore_files.c.path.in_(some))
         for row in connection.execute(query):
             found[row.path] = KnownFile(row.path, row.size, row.modified_ns, row.digest)

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy import Connection, bindparam, insert, select, tuple_
 
 from runyard.protocol.runs import DeletedRun, RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.records.tables import deleted_runs as t
+
+_BY_ID = select(t).where(t.c.id == bindparam("wanted"))
 
 
 def add(connection: Connection, record: RunRecord, now: float, by: str, reason: str) -> DeletedRun:
@@ -30,7 +32,7 @@ def add(connection: Connection, record: RunRecord, now: float, by: str, reason: 
 
 
 def find(connection: Connection, run_id: str) -> DeletedRun | None:
-    row = connection.execute(select(t).where(t.c.id == run_id)).mappings().first()
+    row = connection.execute(_BY_ID, {"wanted": run_id}).mappings().first()
     return None if row is None else DeletedRun(**{**row, "status": RunStatus(row["status"])})
 
 

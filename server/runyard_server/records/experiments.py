@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from runyard.protocol.experiments import ExperimentRecord
+from runyard_server.records.portions import portions
 from runyard_server.records.tables import experiments as t
 
 _BY_NAME = select(t).where(t.c.name == bindparam("wanted"))
@@ -23,6 +24,16 @@ def get_by_name(connection: Connection, name: str) -> ExperimentRecord | None:
 def get(connection: Connection, experiment_id: str) -> ExperimentRecord | None:
     row = connection.execute(select(t).where(t.c.id == experiment_id)).mappings().first()
     return _record(row) if row else None
+
+
+def get_many(connection: Connection, ids: Sequence[str] = (), names: Sequence[str] = ()) -> Sequence[ExperimentRecord]:
+    """Those of these ids, or names, that are here, in no order."""
+    found = []
+    for column, wanted in ((t.c.id, ids), (t.c.name, names)):
+        for some in portions(wanted):
+            query = select(t).where(column.in_(some))
+            found += [_record(row) for row in connection.execute(query).mappings()]
+    return found
 
 
 def get_or_create(connection: Connection, name: str, now: float) -> ExperimentRecord:
@@ -76,4 +87,5 @@ def _record(row: Any) -> ExperimentRecord:
         created_at=row["created_at"],
         archived_at=row["archived_at"],
         tags=row["tags"],
+        changed_at=row["changed_at"],
     )

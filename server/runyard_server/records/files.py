@@ -1,16 +1,16 @@
 """Rows of snapshots and of runs' files: what lists the objects of the store."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from runyard.protocol.codec import from_json
 from runyard.protocol.files import FileEntry, Manifest
+from runyard_server.records.portions import portions
 from runyard_server.records.tables import artifacts, models, runs, snapshots
 from runyard_server.records.upserts import put
 
-_KEYS = 500
 _SNAPSHOT = select(snapshots.c.files).where(snapshots.c.id == bindparam("wanted"))
 _RENEWED_S = 60.0  # a snapshot that is younger need not be renewed
 
@@ -49,28 +49,49 @@ def remove_unneeded_snapshots(connection: Connection, before: float) -> set[str]
     """
     gone = unneeded_snapshots(connection, before)
     if connection.dialect.name == "postgresql":
-        for some in _portions(sorted(gone)):
+        for some in portions(sorted(gone)):
             connection.execute(select(snapshots.c.id).where(snapshots.c.id.in_(some)).with_for_update()).all()
         gone &= unneeded_snapshots(connection, before)
-    for some in _portions(sorted(gone)):
+    for some in portions(sorted(gone)):
         connection.execute(delete(snapshots).where(snapshots.c.id.in_(some)))
     return gone
 
 
-def needed_digests(connection: Connection, without: Collection[str] = ()) -> set[bytes]:
-    """The digests of all that runs, models and snapshots (but those of ``without``) list, as bytes."""
-    needed = {bytes.fromhex(digest) for digest in connection.execute(select(artifacts.c.digest).distinct()).scalars()}
+def needed_sizes(connection: Connection, without: Collection[str] = ()) -> dict[bytes, int]:
+    """All contents that runs, models and snapshots (but those of ``without``) list: their digests as bytes, their sizes."""
+    rows = connection.execute(select(artifacts.c.digest, artifacts.c.size).distinct())
+    needed = {bytes.fromhex(digest): size for digest, size in rows}
     for files in connection.execute(select(models.c.files)).scalars():
-        needed.update(bytes.fromhex(entry["digest"]) for entry in files)
+        needed.update((bytes.fromhex(entry["digest"]), entry["size"]) for entry in files)
     for snapshot_id, files in connection.execute(select(snapshots.c.id, snapshots.c.files)):
         if snapshot_id not in without:
-            needed.update(bytes.fromhex(entry["digest"]) for entry in files)
+            needed.update((bytes.fromhex(entry["digest"]), entry["size"]) for entry in files)
     return needed
 
 
-def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _KEYS):
-        yield ids[start : start + _KEYS]
+def freed_bytes(connection: Connection, files_of: Collection[str], gone: Collection[str]) -> int:
+    """The size of the contents that nothing has any more once the files of some runs, and the runs ``gone``, are not here."""
+    if not files_of and not gone:
+        return 0
+    freed: dict[str, int] = {}
+    needed: set[str] = set()
+    for run_id, digest, size in connection.execute(select(artifacts.c.run_id, artifacts.c.digest, artifacts.c.size)):
+        if run_id in files_of:
+            freed[digest] = size
+        else:
+            needed.add(digest)
+    for files in connection.execute(select(models.c.files)).scalars():
+        needed.update(entry["digest"] for entry in files)
+    had: dict[bool, set[str]] = {True: set(), False: set()}
+    for run_id, snapshot_id in connection.execute(select(runs.c.id, runs.c.snapshot)):
+        had[run_id in gone].add(snapshot_id)
+    lost = had[True] - had[False]
+    for snapshot_id, files in connection.execute(select(snapshots.c.id, snapshots.c.files)):
+        if snapshot_id in lost:
+            freed.update((entry["digest"], entry["size"]) for entry in files)
+        else:
+            needed.update(entry["digest"] for entry in files)
+    return sum(size for digest, size in freed.items() if digest not in needed)
 
 
 def add_snapshot(connection: Connection, snapshot_id: str, manifest: Manifest, now: float) -> None:
@@ -99,12 +120,17 @@ def of_run(connection: Connection, run_id: str, below: Sequence[str] = ()) -> li
     return [_entry(row) for row in connection.execute(wanted)]
 
 
+def has_any_below(connection: Connection, run_id: str, folder: str) -> bool:
+    """Whether the run has a file in the folder, which has a "/" at its end. The first one that is found is enough."""
+    here = (artifacts.c.run_id == run_id, func.substr(artifacts.c.path, 1, len(folder)) == folder)
+    return connection.execute(select(artifacts.c.path).where(*here).limit(1)).first() is not None
+
+
 def some_of_run(connection: Connection, run_id: str, paths: Iterable[str]) -> list[FileEntry]:
     """Those of the run's files whose paths are named; a path that is not there is left out."""
     wanted = list(dict.fromkeys(paths))
     found: dict[str, FileEntry] = {}
-    for start in range(0, len(wanted), _KEYS):
-        some = wanted[start : start + _KEYS]
+    for some in portions(wanted):
         for row in connection.execute(_select().where(artifacts.c.run_id == run_id, artifacts.c.path.in_(some))):
             found[row.path] = _entry(row)
     return [found[path] for path in wanted if path in found]

@@ -1,7 +1,7 @@
 """Rows of metrics: packed chunks of points with their outlines, entries, and one summary per metric."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, case, delete, func, insert, select, update
@@ -11,9 +11,32 @@ from runyard.protocol.system_metrics import PREFIX
 from runyard_server.domain.metric_chunks import LAST_BYTES, MIXED, SEALED, Chunk, Summary
 from runyard_server.domain.metric_curves import Outline
 from runyard_server.domain.spool_lines import SCALAR, SYSTEM
+from runyard_server.records.portions import portions
 from runyard_server.records.tables import metric_chunks, metric_entries, metric_outlines, metric_summaries, runs
 
-_AT_ONCE = 500  # names or ids in one IN list
+_NUMBERS = (SCALAR, SYSTEM)
+
+# Statements of what comes in are made once: it takes longer to put them together than to run them.
+_LOCK_RUN = (
+    select(runs.c.id)
+    .where(runs.c.id == bindparam("of_run"))
+    .with_for_update(key_share=True)  # FOR NO KEY UPDATE: rows that refer to the run may still be added by others
+)
+_ADD_CHUNK = insert(metric_chunks)
+_SUMMARY = [metric_summaries.c[key] for key in ("name", "type", "description", *Summary.__dataclass_fields__)]
+# Not in order: SQLite would look for the names first then, in all runs that there are.
+_SUMMARIES = select(metric_summaries.c.run_id, *_SUMMARY).where(
+    metric_summaries.c.run_id.in_(bindparam("of_runs", expanding=True))
+)
+_SUMMARIES_NAMED = _SUMMARIES.where(metric_summaries.c.name.in_(bindparam("called", expanding=True)))
+_SUMMARIES_LOGGED = _SUMMARIES.where(metric_summaries.c.type != SYSTEM)
+_NEW_SUMMARY: dict[str, Any] = {column.name: bindparam(f"new_{column.name}") for column in _SUMMARY[1:]}
+_ADD_SUMMARY = insert(metric_summaries).values(run_id=bindparam("of_run"), name=bindparam("called"), **_NEW_SUMMARY)
+_CHANGE_SUMMARY = (
+    update(metric_summaries)
+    .where(metric_summaries.c.run_id == bindparam("of_run"), metric_summaries.c.name == bindparam("called"))
+    .values(_NEW_SUMMARY)
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +59,16 @@ class MetricSummary:
     summary: Summary
     description: str | None = None
 
+    # As ``page`` has it for what is ``Wanted``.
+
+    @property
+    def is_drawable(self) -> bool:
+        return self.type in _NUMBERS and self.summary.count > 1 and self.summary.max is not None
+
+    @property
+    def is_exhibit(self) -> bool:
+        return self.type not in _NUMBERS
+
 
 def lock_run(connection: Connection, run_id: str) -> None:
     """Lets one transaction at a time add to this run's metrics.
@@ -43,30 +76,28 @@ def lock_run(connection: Connection, run_id: str) -> None:
     Raises:
         UnknownRunError: there is no such run.
     """
-    # FOR NO KEY UPDATE: rows that refer to the run may still be added by others.
-    query = select(runs.c.id).where(runs.c.id == run_id).with_for_update(key_share=True)
-    if connection.execute(query).first() is None:
+    if connection.execute(_LOCK_RUN, {"of_run": run_id}).first() is None:
         raise _unknown(run_id)
 
 
 def add_chunks(connection: Connection, run_id: str, chunks: Sequence[tuple[str, Chunk]]) -> None:
     """Appends chunks, each with its metric's name."""
     if chunks:
-        connection.execute(insert(metric_chunks), [{"run_id": run_id, "name": n, **asdict(c)} for n, c in chunks])
+        connection.execute(_ADD_CHUNK, [{"run_id": run_id, "name": name, **vars(chunk)} for name, chunk in chunks])
 
 
 def add_entries(connection: Connection, run_id: str, entries: Sequence[EntryRow]) -> None:
     """Appends entries in this order."""
     if entries:
-        connection.execute(insert(metric_entries), [{"run_id": run_id, **asdict(entry)} for entry in entries])
+        connection.execute(insert(metric_entries), [{"run_id": run_id, **vars(entry)} for entry in entries])
 
 
 def add_sealed(connection: Connection, run_id: str, name: str, chunk: Chunk, outline: Outline | None) -> None:
     """Appends a chunk that grows no more, with its outline if it has one."""
-    values = {"run_id": run_id, "name": name, **asdict(chunk)}
+    values = {"run_id": run_id, "name": name, **vars(chunk)}
     chunk_id = connection.execute(insert(metric_chunks).values(values).returning(metric_chunks.c.id)).scalar_one()
     if outline is not None:
-        connection.execute(insert(metric_outlines).values(chunk_id=chunk_id, **asdict(outline)))
+        connection.execute(insert(metric_outlines).values(chunk_id=chunk_id, **vars(outline)))
 
 
 def open_tail(connection: Connection, run_id: str, name: str) -> list[tuple[int, Chunk]]:
@@ -117,8 +148,8 @@ def chunk_heads(
         outlined.high_time,
     ).select_from(metric_chunks.outerjoin(metric_outlines))
     found: dict[tuple[str, str], list[ChunkHead]] = {}
-    for some_runs in _split(run_ids):
-        for some_names in _split(names):
+    for some_runs in portions(run_ids):
+        for some_names in portions(names):
             here = query.where(columns.run_id.in_(some_runs), columns.name.in_(some_names))
             for run_id, name, *head in connection.execute(here.order_by(columns.run_id, columns.name, columns.id)):
                 found.setdefault((run_id, name), []).append(ChunkHead(*head))
@@ -131,7 +162,7 @@ def chunks_by_id(connection: Connection, ids: Sequence[int]) -> dict[int, Chunk]
     query = select(columns.id, columns.kind, columns.count, columns.data)
     return {
         id_: Chunk(*rest)
-        for some in _split(ids)
+        for some in portions(ids)
         for id_, *rest in connection.execute(query.where(columns.id.in_(some)))
     }
 
@@ -139,7 +170,7 @@ def chunks_by_id(connection: Connection, ids: Sequence[int]) -> dict[int, Chunk]
 def outlines_by_id(connection: Connection, ids: Sequence[int]) -> dict[int, Outline]:
     """Outlines by the ids of their chunks."""
     found = {}
-    for some in _split(ids):
+    for some in portions(ids):
         for row in connection.execute(select(metric_outlines).where(metric_outlines.c.chunk_id.in_(some))).mappings():
             found[row["chunk_id"]] = Outline(**{key: row[key] for key in Outline.__dataclass_fields__})
     return found
@@ -147,7 +178,7 @@ def outlines_by_id(connection: Connection, ids: Sequence[int]) -> dict[int, Outl
 
 def delete_chunks(connection: Connection, ids: Sequence[int]) -> None:
     """Deletes chunks that were merged."""
-    for some in _split(ids):
+    for some in portions(ids):
         connection.execute(delete(metric_chunks).where(metric_chunks.c.id.in_(some)))
 
 
@@ -192,8 +223,8 @@ def last_points(
 
     ends = [cut(8 * columns.count * column - 7, 8 * column - 7, 8) for column in (1, 2, 3)]
     flag = cut(25 * columns.count, LAST_BYTES, 1)
-    for some in _split(run_ids):
-        for some_names in _split(names) if names is not None else [None]:
+    for some in portions(run_ids):
+        for some_names in portions(names) if names is not None else [None]:
             newest = select(func.max(columns.id)).where(columns.run_id.in_(some))
             if some_names is not None:
                 newest = newest.where(columns.name.in_(some_names))
@@ -218,7 +249,7 @@ def _each(
 ) -> Iterator[Sequence[Any]]:
     if name is not None:
         query = query.where(table.c.name == name)
-    for some in _split(run_ids):
+    for some in portions(run_ids):
         yield from connection.execute(
             query.where(table.c.run_id.in_(some)).order_by(table.c.run_id, table.c.name, table.c.id)
         )
@@ -228,18 +259,16 @@ def summaries(
     connection: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None
 ) -> dict[str, dict[str, MetricSummary]]:
     """Summaries by run and metric, in order of name; of these metrics only, or of all that were logged."""
-    columns = metric_summaries.c
     found: dict[str, dict[str, MetricSummary]] = {}
-    for some_runs in _split(run_ids):
-        for some_names in _split(names) if names is not None else [None]:
-            query = select(metric_summaries).where(columns.run_id.in_(some_runs)).order_by(columns.name)
+    for some_runs in portions(run_ids):
+        for some_names in portions(names) if names is not None else [None]:
             if some_names is not None:
-                query = query.where(columns.name.in_(some_names))
+                rows = connection.execute(_SUMMARIES_NAMED, {"of_runs": some_runs, "called": some_names})
             else:
-                query = query.where(columns.type != SYSTEM)
-            for row in connection.execute(query).mappings():
-                found.setdefault(row["run_id"], {})[row["name"]] = _summary(row)
-    return found
+                rows = connection.execute(_SUMMARIES_LOGGED, {"of_runs": some_runs})
+            for run_id, *row in rows:
+                found.setdefault(run_id, {})[row[0]] = _summary(row)
+    return {run_id: dict(sorted(of_run.items())) for run_id, of_run in found.items()}
 
 
 @dataclass(frozen=True)
@@ -250,11 +279,13 @@ class Wanted:
         search: a part of the name, in small or capital letters.
         drawable: only numbers that were logged more than once.
         system: those of the nodes, in the place of what was logged.
+        exhibits: only what is no number: lists, tables, images, matrices.
     """
 
     search: str = ""
     drawable: bool = False
     system: bool = False
+    exhibits: bool = False
 
 
 def page(
@@ -266,29 +297,53 @@ def page(
     if wanted.search:
         here.append(func.lower(columns.name).contains(wanted.search.lower(), autoescape=True))
     if wanted.drawable:
-        here += [columns.type.in_((SCALAR, SYSTEM)), columns.count > 1, columns.max.is_not(None)]
+        here += [columns.type.in_(_NUMBERS), columns.count > 1, columns.max.is_not(None)]
+    if wanted.exhibits:
+        here.append(columns.type.not_in(_NUMBERS))
     count = connection.execute(select(func.count()).where(*here)).scalar_one()
-    query = select(metric_summaries).where(*here).order_by(columns.name).limit(limit)
+    query = select(*_SUMMARY).where(*here).order_by(columns.name).limit(limit)
     if after is not None:
         query = query.where(columns.name > after)
-    return [_summary(row) for row in connection.execute(query).mappings()], count
+    return [_summary(row) for row in connection.execute(query)], count
 
 
-def newest_entries(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, EntryRow]:
-    """The last entry of each of these metrics."""
+def newest_entries(connection: Connection, run_id: str, names: Sequence[str], characters: int) -> dict[str, EntryRow]:
+    """The last entry of each of these metrics, of its value so many characters."""
     columns = metric_entries.c
     found = {}
-    for some in _split(names):
+    for some in portions(names):
         newest = select(func.max(columns.id)).where(columns.run_id == run_id, columns.name.in_(some))
-        query = select(columns.name, columns.type, columns.at, columns.value, columns.step)
+        begin = func.substr(columns.value, 1, characters)
+        query = select(columns.name, columns.type, columns.at, begin, columns.step)
         for row in connection.execute(query.where(columns.id.in_(newest.group_by(columns.name)))):
             found[row[0]] = EntryRow(*row)
     return found
 
 
-def _summary(row: Mapping[Any, Any]) -> MetricSummary:
-    summary = Summary(**{key: row[key] for key in Summary.__dataclass_fields__})
-    return MetricSummary(row["name"], row["type"], summary, row["description"])
+def last_entries(
+    connection: Connection, run_id: str, name: str, type_: str, most: int, characters: int
+) -> list[EntryRow]:
+    """The last entries of a metric, oldest first: so many, or fewer, whose values have so many characters together."""
+    columns = metric_entries.c
+    value = func.substr(columns.value, 1, characters + 1)
+    query = select(columns.name, columns.type, columns.at, value, columns.step)
+    query = query.where(columns.run_id == run_id, columns.name == name, columns.type == type_)
+    query = query.order_by(columns.id.desc()).limit(most)
+    found: list[EntryRow] = []
+    # Read row by row: what lies beyond the limit is never in memory.
+    streamed = {"stream_results": True, "max_row_buffer": 10}
+    with connection.execute(query, execution_options=streamed) as rows:
+        for row in rows:
+            characters -= len(row[3])
+            if characters < 0:
+                break
+            found.append(EntryRow(*row))
+    return found[::-1]
+
+
+def _summary(row: Sequence[Any]) -> MetricSummary:
+    name, type_, description, *numbers = row
+    return MetricSummary(name, type_, Summary(*numbers), description)
 
 
 def usual_names(connection: Connection, run_ids: Sequence[str], limit: int) -> list[str]:
@@ -303,17 +358,21 @@ def save_summaries(
     connection: Connection, run_id: str, before: Mapping[str, MetricSummary], after: Sequence[MetricSummary]
 ) -> None:
     """Writes summaries: those in ``before`` have a row already."""
-    values = [
-        {"name": one.name, "type": one.type, "description": one.description, **asdict(one.summary)} for one in after
-    ]
-    new = [{"run_id": run_id, **row} for row in values if row["name"] not in before]
-    known = [{f"new_{key}": value for key, value in row.items()} for row in values if row["name"] in before]
+    new: list[dict[str, Any]] = []
+    known: list[dict[str, Any]] = []
+    for one in after:
+        row: dict[str, Any] = {
+            "of_run": run_id,
+            "called": one.name,
+            "new_type": one.type,
+            "new_description": one.description,
+        }
+        row.update((f"new_{key}", value) for key, value in vars(one.summary).items())
+        (known if one.name in before else new).append(row)
     if new:
-        connection.execute(insert(metric_summaries), new)
+        connection.execute(_ADD_SUMMARY, new)
     if known:
-        here = (metric_summaries.c.run_id == run_id, metric_summaries.c.name == bindparam("new_name"))
-        changes: dict[str, Any] = {key: bindparam(f"new_{key}") for key in values[0] if key != "name"}
-        connection.execute(update(metric_summaries).where(*here).values(changes), known)
+        connection.execute(_CHANGE_SUMMARY, known)
 
 
 def family(connection: Connection, run_id: str, run_type: str | None) -> list[str]:
@@ -326,7 +385,7 @@ def family(connection: Connection, run_id: str, run_type: str | None) -> list[st
         found += [id_ for id_, type_ in level if run_type is None or type_ == run_type]
         above = [id_ for id_, _ in level]
         level = []
-        for some in _split(above):
+        for some in portions(above):
             query = select(runs.c.id, runs.c.type).where(runs.c.parent_id.in_(some)).order_by(runs.c.created_at)
             level += list(connection.execute(query))
     return found
@@ -334,8 +393,3 @@ def family(connection: Connection, run_id: str, run_type: str | None) -> list[st
 
 def _unknown(run_id: str) -> UnknownRunError:
     return UnknownRunError(f"There is no run {run_id!r} in this workspace. `runyard run list` shows those that are.")
-
-
-def _split(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), _AT_ONCE):
-        yield items[start : start + _AT_ONCE]

@@ -1,6 +1,6 @@
 """Rows of registered models. ``add`` gives out version numbers: each once, also to two callers at one moment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -139,6 +139,12 @@ def name(connection: Connection, name: str) -> ModelRecord | None:
 def told_names(connection: Connection) -> dict[str, ModelRecord]:
     """The same of every name of which something is said."""
     return {row["name"]: _record(row) for row in connection.execute(select(models).where(~_IS_VERSION)).mappings()}
+
+
+def told_of(connection: Connection, names: Collection[str]) -> list[ModelRecord]:
+    """The same of those of these names of which something is said."""
+    query = select(models).where(models.c.name.in_(names), ~_IS_VERSION)
+    return [_record(row) for row in connection.execute(query).mappings()]
 
 
 def put_name(connection: Connection, record: ModelRecord) -> None:

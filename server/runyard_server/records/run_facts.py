@@ -1,11 +1,12 @@
-"""Rows by which runs are found and sorted: their tags, properties and arguments, and the words in them."""
+"""Rows by which runs are found and sorted: their tags, properties, arguments and data sets, and the words in them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
 
 from runyard.protocol.runs import RunRecord
+from runyard_server.domain import dataset_inputs
 from runyard_server.domain.filters.tree import Source
 from runyard_server.domain.run_arguments import PARAMETER, number, of_run
 from runyard_server.records import upserts
@@ -14,7 +15,9 @@ from runyard_server.records.tables import run_facts, run_words
 # The columns of a run that these rows repeat.
 STATED_IN = frozenset({"tags", "properties", "display_name"})
 LONGEST_NAME, LONGEST_VALUE = 255, 250  # what an index takes of each
+FEW = 1000  # runs that are looked up one by one
 LONGEST_WORDS = 4000  # of one run, in letters
+DATASET = "dataset"  # the source of what a run's data sets are found by
 
 _NEW_FACT, _NEW_WORDS = insert(run_facts), insert(run_words)
 _KEY = (run_facts.c.source, run_facts.c.name)
@@ -45,6 +48,41 @@ def _replace(connection: Connection, run_id: str, facts: Sequence[Mapping[str, A
     connection.execute(update(run_words).where(run_words.c.run_id == run_id, changes).values(words=said))
 
 
+def stating(source: Source, name: str, value: str | None) -> tuple[ColumnElement[bool], ...]:
+    """Which of these rows say that a run has the name with the value, or with any value where it is None.
+
+    What is cut in them may say so of a run that has another value with the same beginning: see ``is_cut``.
+    """
+    here = (run_facts.c.source == source.value, run_facts.c.name == _storable(name)[:LONGEST_NAME])
+    return here if value is None else (*here, run_facts.c.value == value_in_facts(value))
+
+
+def value_in_facts(value: str) -> str:
+    """A value as these rows have it."""
+    return _storable(value)[:LONGEST_VALUE]
+
+
+def attribute_in_facts(attribute: str, text: str) -> str:
+    """The name under which these rows have a text of a data set; with no text, what all of that attribute begin with."""
+    return _storable(f"{attribute}:{text}")[:LONGEST_NAME]
+
+
+def is_cut(name: str, value: str | None) -> bool:
+    """Whether these rows have only the beginning of it."""
+    return len(name) >= LONGEST_NAME or len(value or "") >= LONGEST_VALUE
+
+
+def few(connection: Connection, stated: tuple[ColumnElement[bool], ...]) -> list[str] | None:
+    """The runs of which rows say so, where these are few."""
+    return fewer(connection, select(run_facts.c.run_id).where(*stated), None)
+
+
+def fewer(connection: Connection, ids: Select[Any], best: list[str] | None) -> list[str] | None:
+    """The runs whose ids a query gives, where these are few, and fewer than the best ones so far; else those."""
+    found = list(connection.execute(ids.limit(FEW + 1)).scalars())
+    return found if len(found) <= FEW and (best is None or len(found) < len(best)) else best
+
+
 def told(run: RunRecord) -> Sequence[str]:
     """The arguments of the run's script, or its whole command."""
     return run.spec.arguments or run.spec.command if run.spec else []
@@ -59,16 +97,17 @@ def of(
         Source.PROPERTY: {key: value for key, value in properties.items() if not key.startswith(PARAMETER)},
         Source.ARGUMENT: of_run(arguments, properties),
     }
+    datasets = {attribute_in_facts(key, text): text for key, text in dataset_inputs.texts(properties)}
     return [
         {
             "run_id": run_id,
-            "source": source.value,
+            "source": source,
             "name": name[:LONGEST_NAME],
             "value": text[:LONGEST_VALUE],
             "number": number(text),
             "created_at": created_at,
         }
-        for source, pairs in stated.items()
+        for source, pairs in [*((source.value, pairs) for source, pairs in stated.items()), (DATASET, datasets)]
         for name, text in _unlike(pairs).items()
     ]
 

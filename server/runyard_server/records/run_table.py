@@ -34,10 +34,10 @@ from runyard_server.domain.filters.tree import (
     conjuncts,
 )
 from runyard_server.domain.spool_lines import SCALAR
+from runyard_server.records.run_facts import fewer
 from runyard_server.records.runs import get_many, is_number
 from runyard_server.records.tables import experiments, metric_summaries, run_facts, run_words, runs
 
-FEW = 1000  # runs that are looked up one by one
 _FACTS = (Source.TAG, Source.PROPERTY, Source.ARGUMENT)
 # Columns whose index ends in the newest runs with a value.
 _INDEXED = ("status", "target", "experiment", "parent", "id")
@@ -126,6 +126,24 @@ def search(connection: Connection, wanted: TableQuery, now: float) -> TablePage:
     return TablePage([records[run_id] for _, run_id in shown if run_id in records], following)
 
 
+def matching(connection: Connection, where: Expression, view: str, now: float) -> list[str]:
+    """The ids of all runs that a filter holds for and that are below no other one, the newest first."""
+    (phase,) = _phases(connection, TableQuery(where, view=view), now)
+    query = phase.query.where(func.coalesce(runs.c.parent_id, "") == "")
+    return [row[0] for row in connection.execute(query.order_by(*(key.desc() for key in phase.keys)))]
+
+
+def is_matching(connection: Connection, run_id: str, where: Expression, view: str, now: float) -> bool:
+    """Whether a filter holds for one run: a look at that run alone."""
+    query = select(runs.c.id).where(runs.c.id == run_id, _Asker(connection, now).holds(where), *_in_view(view))
+    return connection.execute(query).first() is not None
+
+
+def _in_view(view: str) -> list[Condition]:
+    archived = runs.c.archived_at
+    return [] if view == "all" else [archived.is_(None) if view == "active" else archived.is_not(None)]
+
+
 # The order
 
 
@@ -137,9 +155,7 @@ def _phases(connection: Connection, wanted: TableQuery, now: float) -> list[_Pha
     conditions = [asks.holds(part) for part in parts if part is not driver]
     if few is not None:
         conditions.append(runs.c.id.in_(few))
-    if wanted.view != "all":
-        archived = runs.c.archived_at
-        conditions.append(archived.is_(None) if wanted.view == "active" else archived.is_not(None))
+    conditions += _in_view(wanted.view)
     if wanted.experiment is not None:
         conditions.append(runs.c.experiment_id == _experiment_id(wanted.experiment))
     if not wanted.include_children and not any(_names(part, "parent") for part in parts):
@@ -222,11 +238,8 @@ def _few(connection: Connection, asks: "_Asker", parts: Sequence[Expression]) ->
         if best is not None and isinstance(part, Words | Pattern):
             break
         query = asks.ids(part)
-        if query is None:
-            continue
-        found = list(connection.execute(query.limit(FEW + 1)).scalars())
-        if len(found) <= FEW and (best is None or len(found) < len(best)):
-            best = found
+        if query is not None:
+            best = fewer(connection, query, best)
     return best
 
 

@@ -3,22 +3,39 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, tuple_, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 
 from runyard.errors import IllegalTransitionError, UnknownRunError
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.jobs import JobReport
 from runyard.protocol.runs import AttemptRecord, RunError, RunEvent, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
+from runyard_server.domain.filters.tree import Source
+from runyard_server.domain.run_arguments import PARAMETER
 from runyard_server.domain.transitions import is_allowed
 from runyard_server.records import deleted_runs, run_facts
+from runyard_server.records.portions import portions
 from runyard_server.records.tables import experiments, jobs, metric_summaries, run_events, runs
+from runyard_server.records.tables import run_facts as facts
 
 # Asked as "in", not as "not in": the index on status answers that without reading finished runs.
 _UNFINISHED = [status.value for status in RunStatus if not status.is_terminal]
-_PORTION = 500  # ids in one query
 
 # What is asked for every few milliseconds is put together once: building a query costs more than running it.
 _RUN = select(runs, experiments.c.name.label("experiment")).join(experiments, experiments.c.id == runs.c.experiment_id)
@@ -27,6 +44,7 @@ _BY_IDS = _RUN.where(runs.c.id.in_(bindparam("ids", expanding=True)))
 _VERSIONS = (
     select(runs.c.id, runs.c.version).where(runs.c.status.in_(_UNFINISHED)).order_by(runs.c.created_at, runs.c.number)
 )
+_UNFINISHED_IDS = select(func.aggregate_strings(runs.c.id, "\n")).where(runs.c.status.in_(_UNFINISHED))
 _WAITING = select(
     runs.c.id,
     runs.c.target,
@@ -122,7 +140,9 @@ def get(connection: Connection, run_id: str, lock: bool = False) -> RunRecord:
     if row is None:
         gone = deleted_runs.find(connection, run_id)
         if gone is not None:
-            raise UnknownRunError(f"The run {run_id!r} was deleted by {gone.deleted_by} ({gone.reason}).")
+            at = datetime.fromtimestamp(gone.deleted_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+            why = "" if gone.reason == f"asked for by {gone.deleted_by}" else f", {gone.reason}"
+            raise UnknownRunError(f"The run {run_id!r} was deleted by {gone.deleted_by} at {at}{why}.")
         raise UnknownRunError(f"There is no run {run_id!r} in this workspace. `runyard run list` shows those that are.")
     return _record(row)
 
@@ -173,12 +193,16 @@ def list_matching(connection: Connection, wanted: RunFilter) -> Sequence[RunReco
         query = query.where(runs.c.target == wanted.target)
     if wanted.parent_id is not None:
         query = query.where(runs.c.parent_id == wanted.parent_id)
-    elif not wanted.include_children:
-        query = query.where(_NO_PARENT if _is_narrow(wanted) else runs.c.parent_id.is_(None))
-    for column, pairs in ((runs.c.tags, wanted.tags), (runs.c.properties, wanted.properties)):
-        for key, value in (pairs or {}).items():
-            stored = column[key].as_string()
-            query = query.where(stored.is_not(None) if value is None else stored == value)
+    stated = [_stated(connection, *pair) for pair in _pairs(wanted)]
+    query = query.where(*(condition for _, condition in stated))
+    few = min((ids for ids, _ in stated if ids is not None), key=len, default=None)
+    if few is not None:
+        if not few:
+            return []
+        query = query.where(runs.c.id.in_(few))
+    if wanted.parent_id is None and not wanted.include_children:
+        narrow = few is not None or _is_narrow(wanted)
+        query = query.where(_NO_PARENT if narrow else runs.c.parent_id.is_(None))
     if wanted.before is not None:
         last = get(connection, wanted.before)
         query = query.where(tuple_(runs.c.created_at, runs.c.id) < (last.created_at, last.id))
@@ -191,6 +215,26 @@ def list_matching(connection: Connection, wanted: RunFilter) -> Sequence[RunReco
         query = query.order_by(number.asc() if wanted.ascending else number.desc(), runs.c.id)
     query = query.limit(wanted.limit)
     return [_record(row) for row in connection.execute(query).mappings()]
+
+
+def _pairs(wanted: RunFilter) -> Iterator[tuple[Source, str, str | None]]:
+    for source, pairs in ((Source.TAG, wanted.tags), (Source.PROPERTY, wanted.properties)):
+        for key, value in (pairs or {}).items():
+            yield source, key, value
+
+
+def _stated(
+    connection: Connection, source: Source, key: str, value: str | None
+) -> tuple[list[str] | None, ColumnElement[bool]]:
+    """That a run has a tag or property: the ids of those that do where these are few, and the condition itself."""
+    column = runs.c.tags if source is Source.TAG else runs.c.properties
+    whole = column[key].as_string()
+    exactly = whole.is_not(None) if value is None else whole == value
+    if source is Source.PROPERTY and key.startswith(PARAMETER):  # those are arguments there
+        return None, exactly
+    rows = run_facts.stating(source, key, value)
+    here = exists().where(facts.c.run_id == runs.c.id, *rows)
+    return run_facts.few(connection, rows), and_(here, exactly) if run_facts.is_cut(key, value) else here
 
 
 def is_number(connection: Connection, value: ColumnElement[float]) -> ColumnElement[bool]:
@@ -211,9 +255,17 @@ def unfinished_versions(connection: Connection) -> Sequence[tuple[str, int]]:
     return [(row[0], row[1]) for row in connection.execute(_VERSIONS)]
 
 
+def unfinished_ids(connection: Connection) -> str:
+    """The ids of the runs that have not ended, a line each, in no order.
+
+    From an index alone, and in one piece: whoever asks often compares it with what it was.
+    """
+    return connection.execute(_UNFINISHED_IDS).scalar_one() or ""
+
+
 def get_many(connection: Connection, run_ids: Sequence[str]) -> Sequence[RunRecord]:
     """The runs of those ids that are there, in no order."""
-    return [_record(row) for ids in _portions(run_ids) for row in connection.execute(_BY_IDS, {"ids": ids}).mappings()]
+    return [_record(row) for ids in portions(run_ids) for row in connection.execute(_BY_IDS, {"ids": ids}).mappings()]
 
 
 def get_all(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunRecord]:
@@ -255,7 +307,7 @@ def holders(connection: Connection, statuses: Sequence[RunStatus]) -> Sequence[H
 
 def holders_among(connection: Connection, run_ids: Sequence[str]) -> Sequence[Holder]:
     """Those of the runs that have nodes, in no order."""
-    return [held for ids in _portions(run_ids) for held in _held(connection.execute(_HOLDERS_AMONG, {"ids": ids}))]
+    return [held for ids in portions(run_ids) for held in _held(connection.execute(_HOLDERS_AMONG, {"ids": ids}))]
 
 
 def _held(rows: Iterable[Any]) -> list[Holder]:
@@ -333,7 +385,8 @@ def move(
     if to.is_terminal:
         values["ended_at"] = now
     stored = {**values, "status": to.value}
-    if error is not None or to is RunStatus.QUEUED:  # a further attempt begins without the last one's error
+    # A further attempt begins without the last one's error; what a caller said before the first one stays.
+    if error is not None or values.get("attempt", before.attempt) != before.attempt:
         values["error"] = error
         stored["error"] = None if error is None else to_json(error)
     if attempts is not None:
@@ -525,16 +578,10 @@ def all_jobs_of(connection: Connection, run_id: str) -> list[JobRow]:
 def jobs_of_many(connection: Connection, wanted: Sequence[RunRecord]) -> dict[str, list[JobRow]]:
     """The jobs of each run's present attempt, by run id and then by node."""
     found: dict[str, list[JobRow]] = {run.id: [] for run in wanted}
-    for ids in _portions(list(found)):
+    for ids in portions(list(found)):
         for row in connection.execute(_PRESENT_JOBS, {"ids": ids}).mappings():
             found[row["run_id"]].append(_job_row(row))
     return found
-
-
-def _portions(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """A database takes only so many values with one query."""
-    for start in range(0, len(run_ids), _PORTION):
-        yield run_ids[start : start + _PORTION]
 
 
 def _job_row(row: Any) -> JobRow:
@@ -578,6 +625,7 @@ def _record(row: Any) -> RunRecord:
         properties=row["properties"],
         attempts=[from_json(AttemptRecord, each) for each in row["attempts"] or ()],
         archived_at=row["archived_at"],
+        files_removed_at=row["files_removed_at"],
     )
 
 

@@ -2,9 +2,15 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from runyard_server.records.tables import streams as t
+
+# Made once: what is asked with each piece of each stream takes longer to put together than to answer.
+_HERE = (t.c.run_id == bindparam("of_run"), t.c.name == bindparam("called"))
+_GET = select(t.c.name, t.c.stored, t.c.written, t.c.records).where(*_HERE)
+_SET_STORED = update(t).where(*_HERE).values(stored=bindparam("new_stored"), records=bindparam("new_records"))
+_ADD = insert(t)
 
 
 @dataclass(frozen=True)
@@ -22,22 +28,17 @@ def of_run(connection: Connection, run_id: str) -> list[StreamRow]:
     return [StreamRow(row["name"], row["stored"], row["written"], row["records"]) for row in rows]
 
 
-def get(connection: Connection, run_id: str, name: str, lock: bool = False) -> StreamRow | None:
-    """The stream; ``lock`` keeps other writers of it away until the transaction ends."""
-    query = select(t).where(t.c.run_id == run_id, t.c.name == name)
-    if lock and connection.dialect.name == "postgresql":
-        query = query.with_for_update()
-    row = connection.execute(query).mappings().first()
-    return StreamRow(row["name"], row["stored"], row["written"], row["records"]) if row else None
+def get(connection: Connection, run_id: str, name: str) -> StreamRow | None:
+    row = connection.execute(_GET, {"of_run": run_id, "called": name}).first()
+    return StreamRow(*row) if row else None
 
 
 def set_stored(connection: Connection, run_id: str, name: str, stored: int, records: int) -> None:
     """Moves the high-water mark; call inside the transaction that stores the bytes' meaning."""
-    changed = connection.execute(
-        update(t).where(t.c.run_id == run_id, t.c.name == name).values(stored=stored, records=records)
-    )
-    if changed.rowcount == 0:
-        connection.execute(insert(t).values(run_id=run_id, name=name, stored=stored, written=None, records=records))
+    new = {"of_run": run_id, "called": name, "new_stored": stored, "new_records": records}
+    if connection.execute(_SET_STORED, new).rowcount == 0:
+        row = {"run_id": run_id, "name": name, "stored": stored, "written": None, "records": records}
+        connection.execute(_ADD, row)
 
 
 def set_written(connection: Connection, run_id: str, written: dict[str, int]) -> None:
@@ -45,4 +46,4 @@ def set_written(connection: Connection, run_id: str, written: dict[str, int]) ->
     for name, size in written.items():
         changed = connection.execute(update(t).where(t.c.run_id == run_id, t.c.name == name).values(written=size))
         if changed.rowcount == 0:
-            connection.execute(insert(t).values(run_id=run_id, name=name, stored=0, written=size, records=0))
+            connection.execute(_ADD, {"run_id": run_id, "name": name, "stored": 0, "written": size, "records": 0})

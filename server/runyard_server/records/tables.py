@@ -49,6 +49,7 @@ experiments = Table(
     Column("archived_at", Time),
     Column("tags", Json, nullable=False),
     Column("last_number", Integer, nullable=False),  # number of its newest run
+    Column("changed_at", Time),
 )
 
 runs = Table(
@@ -82,6 +83,7 @@ runs = Table(
     Column("heartbeat_at", Time),  # of an interactive run's client
     Column("attempts", Json),  # those that have ended, of a run that may have several
     Column("archived_at", Time),  # hidden from lists since then
+    Column("files_removed_at", Time),  # by a retention rule
     UniqueConstraint("experiment_id", "number"),
     # Each list of runs, newest first, is the end of one of these: its cost is that of the runs that it shows.
     Index(None, "experiment_id", "created_at", "id"),
@@ -95,7 +97,7 @@ run_facts = Table(
     "run_facts",
     metadata,
     Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
-    Column("source", String(8), primary_key=True),  # "tag", "property" or "argument"
+    Column("source", String(8), primary_key=True),  # "tag", "property", "argument" or "dataset"
     Column("name", String(255), primary_key=True),
     Column("value", String(250), nullable=False),  # its beginning
     Column("number", Float(53)),  # where the value is one
@@ -132,6 +134,21 @@ deleted_runs = Table(
     Column("deleted_by", String(255), nullable=False),
     Column("reason", Text, nullable=False),
     Index(None, "deleted_at", "id"),
+)
+
+# Which runs go by themselves.
+retention_rules = Table(
+    "retention_rules",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("action", String(16), nullable=False),
+    Column("filter", Text, nullable=False),
+    Column("older_than_days", Float(53)),
+    Column("keep_newest", BigInteger),
+    Column("daily", Boolean, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("created_by", String(255), nullable=False),
+    Column("applied_at", Time),
 )
 
 run_events = Table(
@@ -268,6 +285,7 @@ models = Table(
     Column("framework_version", String(64)),
     Column("request_id", String(64)),  # the client's own mark: a registration that is sent again is not made again
     Column("datasets", Json),  # pairs of what a dataset was for and its id
+    Column("changed_at", Time),
     UniqueConstraint("name", "request_id"),
     Index(None, "run_id"),
 )

@@ -12,8 +12,8 @@ from runyard.protocol.environments import EnvironmentSpec
 from runyard.protocol.files import Manifest
 from runyard.protocol.runs import ASKED_FOR, LOSSES, DataReferenceSpec, RunSpec
 from runyard_server.domain.paths import relative
-from runyard_server.domain.placement import asked_per_node, grant
-from runyard_server.executors.base import Ability, Executor
+from runyard_server.domain.placement import asked_per_node, grant, grant_of_nodes
+from runyard_server.executors.base import Ability, EngineAwayError, Executor
 
 DEEPEST = 100
 MOST_ATTEMPTS = 100
@@ -57,9 +57,11 @@ class AdmissionService:
         self._executors = executors
         self._gpu_count = gpu_count
 
-    def check(self, spec: RunSpec) -> Admitted:
+    def check(self, spec: RunSpec, waits: bool = True) -> Admitted:
         """The run as it may go ahead.
 
+        Args:
+            waits: whether an engine may be waited for that is asked what its nodes have.
         Raises:
             UserErrorException: it may not; its subclass and message say what was wrong, what is
                 allowed and what to do.
@@ -84,7 +86,11 @@ class AdmissionService:
         for output in spec.output_datasets:
             check_dataset_name(output.name)
             self._places.check_datastore(output.datastore)
-        gpus, warnings = self._grant_gpus(spec, target, executor)
+            if output.path:
+                relative(output.path, "path of an output dataset")
+        gpus, warnings = self._grant_gpus(spec, target, executor, waits)
+        is_less = bool(warnings) and Ability.GPUS not in executor.abilities  # the engine would refuse what is asked
+        spec = replace(spec, gpus_granted=gpus if is_less else None)
         # A framework's GPU build is gigabytes that a node without GPU has no use for.
         use_gpu = spec.environment.use_gpu and gpus > 0
         environment = replace(
@@ -125,12 +131,17 @@ class AdmissionService:
         if spec.script is None and not spec.command:
             raise UserErrorException("A run needs a script or a command.")
 
-    def _grant_gpus(self, spec: RunSpec, target: ComputeRecord, executor: Executor) -> tuple[int, list[str]]:
+    def _grant_gpus(
+        self, spec: RunSpec, target: ComputeRecord, executor: Executor, waits: bool
+    ) -> tuple[int, list[str]]:
         """GPUs that each node will have, and what to tell of the difference to what was asked."""
         asked = asked_per_node(spec.gpus_per_node, target.gpus_per_node)
-        if not asked or Ability.GPUS not in executor.abilities:
-            return asked, []
-        granted = grant(asked, spec.node_count, self._gpu_count())
+        if not asked:
+            return 0, []
+        if Ability.GPUS in executor.abilities:
+            granted = grant(asked, spec.node_count, self._gpu_count())
+        else:
+            granted = grant_of_nodes(asked, _most_gpus(target, executor, waits), target.spec.name)
         if granted.warning and target.spec.strict:
             raise ComputeTargetException(
                 f"{granted.warning.split(':')[0]}, and {target.spec.name!r} is strict: it never runs with less than was "
@@ -139,24 +150,23 @@ class AdmissionService:
         return granted.per_node, [granted.warning] if granted.warning else []
 
 
+def _most_gpus(target: ComputeRecord, executor: Executor, waits: bool) -> int | None:
+    try:
+        return executor.most_gpus(target.spec, waits)
+    except EngineAwayError:
+        return None  # it says itself what it does not have, once it is back
+
+
 def _check_own_disks(
     spec: RunSpec, environment: EnvironmentSpec, target: ComputeRecord, holds: Callable[[DataReferenceSpec], bool]
 ) -> list[str]:
     """What nodes that do not see the server's folder make of a run, as warnings; raises for what they cannot do."""
-    name, engine = target.spec.name, target.executor
-    why = f"The nodes of {name!r} do not see the server's folder (scratch={target.spec.scratch!r})"
-    if environment.docker_image is not None:
-        raise ComputeTargetException(
-            f"{why}, and run nothing in containers. Leave the image out, or take another target."
-        )
+    why = f"The nodes of {target.spec.name!r} do not see the server's folder (scratch={target.spec.scratch!r})"
     if environment.conda_solver == "always":
         raise ComputeTargetException(
             f"{why}, and build environments of pip's packages alone. Leave conda_solver='always' out, or take another "
             "target."
         )
-    if spec.node_count > 1 and (engine == "ray" or spec.distribution.kind == "mpi"):
-        what = "run on one node at a time under Ray" if engine == "ray" else "do not start MPI on several nodes"
-        raise ComputeTargetException(f"{why}, and {what}. Take one node, or a target whose nodes see that folder.")
     outputs = {output.path for output in spec.output_datasets}
     warnings = []
     for reference in spec.data_references:

@@ -13,6 +13,7 @@ from runyard.protocol.jobs import DataMount, EnvironmentToBuild, JobAssignment, 
 from runyard.protocol.runs import DataReferenceSpec, RunRecord, RunSpec
 from runyard_server.domain.retrying import goes_on_from, references
 from runyard_server.environments.container_arguments import checked
+from runyard_server.executors.task_folder import DRIVER
 from runyard_server.services.environments import ReadyEnvironment
 from runyard_server.services.tokens import Lease, TokenService
 
@@ -33,6 +34,7 @@ class AssignmentService:
         has_outputs: whether a run has files in ``outputs/``.
         lock: the lock of a built environment, by its key.
         archive: digest of the archive of the SDK that nodes fetch.
+        wheels: what of a lock was compiled here, for nodes to fetch: digests by file name.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class AssignmentService:
         public_address: str = "",
         lock: Callable[[str], EnvironmentLock | None] = lambda key: None,
         archive: Callable[[], str] = lambda: "",
+        wheels: Callable[[EnvironmentLock], dict[str, str]] = lambda lock: {},
     ) -> None:
         self._runs_folder = runs_folder
         self._workspace = workspace
@@ -62,6 +65,7 @@ class AssignmentService:
         self._has_outputs = has_outputs
         self._lock = lock
         self._archive = archive
+        self._wheels = wheels
 
     @property
     def address_elsewhere(self) -> str:
@@ -79,11 +83,15 @@ class AssignmentService:
     ) -> list[JobAssignment]:
         """The same for nodes that do not see this machine's folders: they fetch everything, and build the environment.
 
+        An image comes from the registry, as to other nodes.
+
         Raises:
             EnvironmentException: its environment cannot be built there.
         """
         assert run.spec is not None
-        build = replace(self._to_build(run.spec.environment, run.environment_key), uv=target.uv)
+        build = None
+        if assignments[0].container is None:
+            build = replace(self._to_build(run.spec.environment, run.environment_key), uv=target.uv)
         return [
             replace(
                 each,
@@ -93,6 +101,7 @@ class AssignmentService:
                 data=[replace(mount, local_path=None) for mount in each.data],
                 token="",  # it gets one when it comes
                 build=build,
+                own_disk=True,
             )
             for each in assignments
         ]
@@ -103,15 +112,18 @@ class AssignmentService:
         lock = self._lock(key) if key else None
         if lock is None:
             raise EnvironmentException(f"The lock of the environment {key!r} is not known here. Submit the run again.")
-        if lock.conda or lock.compiled:
-            what = "conda packages" if lock.conda else "packages that the server compiles (Horovod)"
+        if lock.conda:
             raise EnvironmentException(
-                f"The environment has {what}, which a node without the server's folder cannot build. Take packages of "
-                "pip alone, a user-managed environment that is on the nodes, or a target whose nodes see the server's "
+                "The environment has conda packages, which a node without the server's folder cannot build. Take packages "
+                "of pip alone, a user-managed environment that is on the nodes, or a target whose nodes see the server's "
                 "folder (without scratch)."
             )
         return EnvironmentToBuild(
-            key=lock.key, python_version=lock.python_version, requirements=lock.requirements, options=list(lock.options)
+            key=lock.key,
+            python_version=lock.python_version,
+            requirements=lock.requirements,
+            options=list(lock.options),
+            wheels=self._wheels(lock),
         )
 
     def invitations(
@@ -124,18 +136,28 @@ class AssignmentService:
         """
         if not target.scratch:
             return []
-        return [
-            NodeInvitation(
-                server_url=self.address_elsewhere,
-                run_id=each.run_id,
-                attempt=each.attempt,
-                node=each.node,
-                ticket=self._tokens.for_node(each.run_id, each.attempt, each.node) if with_tickets else "TICKET",
-                archive=self._archive(),
-                scratch=target.scratch,
-            )
-            for each in assignments
-        ]
+        return [self._invitation(each, each.node, target, with_tickets) for each in assignments]
+
+    def driver_invitation(
+        self, assignments: Sequence[JobAssignment], target: ComputeSpec, with_tickets: bool = True
+    ) -> NodeInvitation | None:
+        """The same for the driver of a gang, where its engine has one."""
+        if not target.scratch or len(assignments) == 1:
+            return None
+        return self._invitation(assignments[0], None, target, with_tickets)
+
+    def _invitation(
+        self, own: JobAssignment, node: int | None, target: ComputeSpec, with_ticket: bool
+    ) -> NodeInvitation:
+        return NodeInvitation(
+            server_url=self.address_elsewhere,
+            run_id=own.run_id,
+            attempt=own.attempt,
+            node=node,
+            ticket=self._tokens.for_node(own.run_id, own.attempt, node) if with_ticket else "TICKET",
+            archive=self._archive(),
+            scratch=target.scratch,
+        )
 
     def build(
         self, run: RunRecord, gpus: Sequence[Sequence[int]], ports: Sequence[int] = (), share_folder: bool = False
@@ -234,6 +256,10 @@ class AssignmentService:
     def directory(self, run_id: str, attempt: int, node: int) -> Path:
         """A node's own directory."""
         return self.attempt_directory(run_id, attempt) / f"node-{node}"
+
+    def driver_directory(self, run_id: str, attempt: int) -> Path:
+        """What lies here for the driver of a gang that does not see it."""
+        return self.attempt_directory(run_id, attempt) / DRIVER
 
     def attempt_directory(self, run_id: str, attempt: int) -> Path:
         """What the nodes of an attempt have, on this machine or where they share a folder."""

@@ -1,7 +1,8 @@
 """Backups: the records as they were at one moment and every object that they name, taken while the server runs.
 
-A folder of backups holds ``objects`` (by digest: what is there is not copied again), ``datastores``, and for the newest
-backup its records (always a SQLite file, whatever the server's database is) and its logs of runs that had not ended.
+A folder of backups holds ``objects`` (by digest: what is there in its size is not copied again), ``datastores``, and
+for the newest backup its records (always a SQLite file, whatever the server's database is) and its logs of runs that
+had not ended.
 ``backup.json`` names these two and is put in place last: a backup that was killed halfway leaves the one before.
 """
 
@@ -11,7 +12,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,6 +125,7 @@ def restore(folder: Path, home: Path, verify: bool) -> Restored:
         verify: each run that had ended is proved too: what it wrote is what is stored.
     Raises:
         UserErrorException: there is no whole backup, or something lies at ``home`` already.
+        ServiceException: a newer runyard made it.
     """
     backup = _read(folder)
     if home.exists() and any(home.iterdir()):
@@ -137,6 +139,7 @@ def restore(folder: Path, home: Path, verify: bool) -> Restored:
             raise UserErrorException(
                 f"{folder / backup.records} is damaged: its bytes are not those that were written."
             )
+        _migrate(fresh / "records.db")
         needed = _needed(fresh / "records.db")
         store = FolderStore(fresh / "objects", sync=True)
         faults = []
@@ -212,19 +215,31 @@ def _copy_records(database: Database, target: Path) -> str:
     return version
 
 
-def _needed(records: Path) -> set[str]:
+def _migrate(records: Path) -> None:
+    """Brings the records of an older version's backup to this one's tables; raises ServiceException for a newer one's."""
+    database = Database(f"sqlite:///{records}")
+    try:
+        migrate.upgrade(database)
+    finally:
+        database.close()
+    for kept in records.parent.glob("records.*.db"):
+        kept.unlink()  # as they were before: so they are in the backup
+
+
+def _needed(records: Path) -> dict[str, int]:
+    """The digest and size of every object that the records name."""
     database = Database(f"sqlite:///{records}")
     try:
         with database.read() as connection:
-            return {digest.hex() for digest in file_records.needed_digests(connection)}
+            return {digest.hex(): size for digest, size in file_records.needed_sizes(connection).items()}
     finally:
         database.close()
 
 
-def _copy_objects(source: Path, store: FolderStore, needed: set[str]) -> tuple[int, int]:
+def _copy_objects(source: Path, store: FolderStore, needed: Mapping[str, int]) -> tuple[int, int]:
     copied = size_bytes = 0
-    for digest in sorted(needed):
-        if store.size(digest) is None:
+    for digest, size in sorted(needed.items()):
+        if store.size(digest) != size:  # of another size it is no whole copy: a disk lost it, or somebody wrote there
             size_bytes += _copy_object(source, store, digest)
             copied += 1
     return copied, size_bytes

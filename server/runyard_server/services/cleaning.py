@@ -44,11 +44,13 @@ class CleaningService:
         self._forget = forget
         self._cleaning = threading.Lock()
 
-    def clean(self, grace_s: float, dry_run: bool) -> Cleaning:
+    def clean(self, grace_s: float, dry_run: bool, stopped: Callable[[], bool] = lambda: False) -> Cleaning:
         """Removes snapshots that no run has and objects that nothing needs, if they are older than ``grace_s``.
 
         A dry run counts what would go and removes nothing.
 
+        Args:
+            stopped: is asked between one object and the next whether to end here.
         Raises:
             UserErrorException: a grace time that is too short; or a clean-up or a backup goes on.
         """
@@ -61,26 +63,28 @@ class CleaningService:
             raise UserErrorException("A clean-up goes on already. Wait for its end, then ask again if you must.")
         try:
             with self._store.sweeping():
-                return self._clean(grace_s, dry_run)
+                return self._clean(grace_s, dry_run, stopped)
         finally:
             self._cleaning.release()
 
-    def _clean(self, grace_s: float, dry_run: bool) -> Cleaning:
+    def _clean(self, grace_s: float, dry_run: bool, stopped: Callable[[], bool]) -> Cleaning:
         asked_before = self._clock.now() - grace_s
         if dry_run:
             with self._database.read() as connection:
                 gone = records.unneeded_snapshots(connection, asked_before)
-                needed = records.needed_digests(connection, without=gone)
+                needed = records.needed_sizes(connection, without=gone)
         else:
             with self._database.write() as connection:
                 gone = records.remove_unneeded_snapshots(connection, asked_before)
             self._forget()
             with self._database.read() as connection:
-                needed = records.needed_digests(connection)
+                needed = records.needed_sizes(connection)
         # The files' own times are the machine's, not those of a clock that was given.
         came_before = time.time() - grace_s
         removed, kept, young = _Count(), _Count(), _Count()
         for digest, size, came_at in self._store.objects():
+            if stopped():
+                break
             if bytes.fromhex(digest) in needed:
                 kept.add(size)
             elif came_at >= came_before or not (dry_run or self._store.remove_older(digest, came_before)):

@@ -14,6 +14,7 @@ from runyard_server.services.datasets import DatasetService
 from runyard_server.services.files import FileService
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
+from runyard_server.services.tensorboard import TensorboardService
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class ClosingService:
         assignments: AssignmentService,
         datasets: DatasetService,
         metrics: MetricService,
+        tensorboard: TensorboardService,
     ) -> None:
         self._database = database
         self._logs = logs
@@ -36,6 +38,7 @@ class ClosingService:
         self._assignments = assignments
         self._datasets = datasets
         self._metrics = metrics
+        self._tensorboard = tensorboard
 
     def note_written(self, run: RunRecord, nodes: Sequence[NodeView]) -> None:
         """Notes what the nodes say they wrote, for the proof that it is what is stored."""
@@ -55,6 +58,17 @@ class ClosingService:
             except UserErrorException as fault:
                 warnings.append(f"The output {output.output_name!r} was not registered as a dataset: {fault}")
         return warnings
+
+    def look_at_scalars(self, run: RunRecord) -> None:
+        """Takes a part of the numbers that are new in the event files of a run that goes on, where it asks for it."""
+        self._tensorboard.look(run)
+
+    def keep_scalars(self, run: RunRecord) -> Sequence[str] | None:
+        """Takes a part of the numbers in a run's event files, where it asks for it.
+
+        Gives what went wrong, as warnings of the run; None while something is left to be taken.
+        """
+        return self._tensorboard.finish(run)
 
     def keep_logs(self, run: RunRecord) -> None:
         """Makes files of the logs."""
@@ -81,12 +95,13 @@ class ClosingService:
         self._logs.remove(run.id)
 
     def clear(self, run_id: str) -> None:
-        """Removes all that lies in folders of a run that is deleted."""
+        """Removes all that lies in folders of a run that is deleted, or whose files are not to be kept."""
         shutil.rmtree(self._assignments.run_directory(run_id), ignore_errors=True)
         self._logs.remove(run_id)
 
     def sweep(self) -> None:
-        """Closes the runs whose server died between their last move and this, and clears away what deleted ones left."""
+        """Closes the runs whose server died between their last move and this, and clears away what others left that
+        are deleted or whose files are not to be kept."""
         names = {*self._logs.run_ids(), *self._assignments.run_ids()}
         for name in sorted(names):
             try:
@@ -98,8 +113,8 @@ class ClosingService:
         with self._database.read() as connection:
             run = runs.find(connection, name)
             gone = run is None and deleted_runs.find(connection, name) is not None
-        if gone:
+        if gone or (run is not None and run.files_removed_at is not None):
             self.clear(name)
-        if run is not None and run.status.is_terminal:
+        elif run is not None and run.status.is_terminal:
             self.keep_logs(run)
             self.forget(run)

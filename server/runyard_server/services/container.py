@@ -11,6 +11,7 @@ from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.deletion import DeletionService
 from runyard_server.services.environment_builds import EnvironmentBuildService
 from runyard_server.services.environments import EnvironmentService
+from runyard_server.services.exhibits import ExhibitService
 from runyard_server.services.experiments import ExperimentService
 from runyard_server.services.fence import Fence
 from runyard_server.services.files import FileService
@@ -22,15 +23,19 @@ from runyard_server.services.model_names import ModelNameService
 from runyard_server.services.models import ModelService
 from runyard_server.services.nodes import NodeService
 from runyard_server.services.objects import ObjectService
+from runyard_server.services.pace import Pace
 from runyard_server.services.pages import PageService
 from runyard_server.services.planning import PlanningService
 from runyard_server.services.queue import QueueService
 from runyard_server.services.ranks import RankService
 from runyard_server.services.reading import ReadingService
+from runyard_server.services.retention import RetentionService
 from runyard_server.services.run_table import RunTableService
 from runyard_server.services.runs import RunService
 from runyard_server.services.snapshots import SnapshotService
+from runyard_server.services.tensorboard import TensorboardService
 from runyard_server.services.tokens import TokenService
+from runyard_server.services.uploads import UploadService
 from runyard_server.services.verification import VerificationService
 from runyard_server.services.workspace import WorkspaceService
 
@@ -42,6 +47,7 @@ class Services:
     instance: str
     hub: Hub
     tokens: TokenService
+    uploads: UploadService
     fence: Fence
     pages: PageService
     planning: PlanningService
@@ -61,6 +67,7 @@ class Services:
     deletion: DeletionService
     environments: EnvironmentService
     environment_builds: EnvironmentBuildService
+    exhibits: ExhibitService
     files: FileService
     given_files: GivenFiles
     logs: LogService
@@ -69,5 +76,8 @@ class Services:
     model_names: ModelNameService
     nodes: NodeService
     objects: ObjectService
+    pace: Pace
     reading: ReadingService
+    retention: RetentionService
     snapshots: SnapshotService
+    tensorboard: TensorboardService

@@ -1,24 +1,23 @@
 """Curves of metrics for pictures: many runs and metrics at once, each no finer than the picture is wide."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from runyard.errors import UserErrorException
 from runyard_server.domain.metric_chunks import Number, Points, unpack
-from runyard_server.domain.metric_curves import BLOCK, Line, thinned
+from runyard_server.domain.metric_curves import BLOCK, ELAPSED, PLACE, STEP, TIME, Line, Outline, thinned
 from runyard_server.records import metrics as records
 from runyard_server.records import runs as run_records
 from runyard_server.records.engine import Database
 from runyard_server.records.metrics import ChunkHead
 
-STEP, ELAPSED, TIME = "step", "elapsed", "time"
 AXES = (STEP, ELAPSED, TIME)
-PLACE = "place"  # what takes the place of steps where there are none
 MOST_WIDTH = 4000
 MOST_CURVES = 5000
 MOST_POINTS = 500_000
+_CHUNKS_AT_ONCE = 64
 
 Range = tuple[float | None, float | None]
 
@@ -82,10 +81,108 @@ class CurveService:
             asked = [(run_id, name) for run_id in run_ids for name in names if (run_id, name) in heads]
             points = sum(head.count for each in asked for head in heads[each])
             finest = 0 if points > self._most_points and low is None and high is None else width * BLOCK
-            return [
-                _curve(connection, run_id, name, heads[run_id, name], width, finest, axis, began[run_id], (low, high))
+            looks = (
+                _Look(run_id, name, heads[run_id, name], width, finest, axis, began[run_id], low, high)
                 for run_id, name in asked
-            ]
+            )
+            return [curve for some in _groups(looks) for curve in _curves(connection, some)]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One curve that is asked for. ``finest``: from how many points in sight on its outlines do."""
+
+    run_id: str
+    name: str
+    heads: Sequence[ChunkHead]
+    width: int
+    finest: int
+    axis: str
+    began_at: float
+    low: float | None
+    high: float | None
+
+    @property
+    def shift(self) -> float:
+        """What is taken off a time."""
+        return self.began_at if self.axis == ELAPSED else 0.0
+
+    @property
+    def range(self) -> Range:
+        """The range on the axis of the points themselves."""
+        low, high = (None if end is None else end + self.shift for end in (self.low, self.high))
+        return low, high
+
+    @property
+    def loose(self) -> list[int]:
+        """What has no outline is short, and read in any case; whether it has steps is known only then."""
+        return [head.id for head in self.heads if not head.is_outlined]
+
+    def before(self) -> dict[int, int]:
+        """How many points there are before each chunk."""
+        found, counted = {}, 0
+        for head in self.heads:
+            found[head.id] = counted
+            counted += head.count
+        return found
+
+    def seen(self, stepped: bool) -> tuple[list[int], bool]:
+        """The outlined chunks that are in sight, and whether their outlines do."""
+        low, high = self.range
+        heads = [head for head in self.heads if head.is_outlined]
+        shown = float(sum(head.count for head in heads))
+        if low is not None or high is not None:
+            before = self.before()
+            spans = [_span(head, self.axis, stepped, before[head.id]) for head in heads]
+            shown = sum(head.count * _share(span, low, high) for head, span in zip(heads, spans, strict=True))
+            heads = _in_sight(heads, spans, low, high)
+        return [head.id for head in heads], shown >= self.finest
+
+
+def _groups(looks: Iterable[_Look]) -> Iterator[list[_Look]]:
+    """Some at a time: a question to the database for each would take longest of all, one for all the memory."""
+    group: list[_Look] = []
+    chunks = 0
+    for look in looks:
+        if group and chunks + len(look.heads) > _CHUNKS_AT_ONCE:
+            yield group
+            group, chunks = [], 0
+        group.append(look)
+        chunks += len(look.heads)
+    if group:
+        yield group
+
+
+def _curves(connection: Connection, looks: Sequence[_Look]) -> list[Curve]:
+    loose = _unpacked(connection, [id_ for look in looks for id_ in look.loose])
+    stepped = [look.axis == STEP and _has_steps(look.heads, loose) for look in looks]
+    seen = [look.seen(has_steps) for look, has_steps in zip(looks, stepped, strict=True)]
+    outlines = records.outlines_by_id(connection, [id_ for ids, by_outline in seen if by_outline for id_ in ids])
+    whole = _unpacked(connection, [id_ for ids, by_outline in seen if not by_outline for id_ in ids])
+    chunks = {**loose, **whole}
+    return [_curve(look, has_steps, outlines, chunks) for look, has_steps in zip(looks, stepped, strict=True)]
+
+
+def _curve(look: _Look, stepped: bool, outlines: Mapping[int, Outline], chunks: Mapping[int, Points]) -> Curve:
+    """One of them, of what was read."""
+    axis = look.axis if look.axis != STEP or stepped else PLACE
+    before, line = look.before(), Line(axis)
+    for head in look.heads:
+        if head.id in outlines:
+            line.add_outline(outlines[head.id], before[head.id])
+        elif head.id in chunks:
+            line.add_points(chunks[head.id], before[head.id])
+    kept = thinned(line.xs, line.values, line.starts, line.means, look.width, *look.range)
+    shift = look.shift
+    return Curve(
+        run_id=look.run_id,
+        name=look.name,
+        axis=axis,
+        count=sum(head.count for head in look.heads),
+        xs=[line.xs[place] - shift if shift else line.xs[place] for place in kept.places],
+        values=[line.values[place] for place in kept.places],
+        middles=[(x - shift, middle) for x, middle in kept.middles],
+    )
 
 
 def _check(
@@ -104,69 +201,16 @@ def _check(
             raise UserErrorException(f"A range is from a finite number to another, not {end}.")
 
 
-def _curve(
-    connection: Connection,
-    run_id: str,
-    name: str,
-    heads: Sequence[ChunkHead],
-    width: int,
-    finest: int,
-    axis: str,
-    began_at: float,
-    asked: Range,
-) -> Curve:
-    """One of them. ``finest``: from how many points in sight on its outlines do."""
-    # What has no outline is short, and read in any case; whether it has steps is known only then.
-    loose = _unpacked(connection, [head.id for head in heads if not head.is_outlined])
-    before, counted = {}, 0
-    for head in heads:
-        before[head.id] = counted
-        counted += head.count
-    shift = began_at if axis == ELAPSED else 0.0
-    low, high = (None if end is None else end + shift for end in asked)
-    stepped = axis == STEP and _has_steps(heads, loose)
-    seen = [head for head in heads if head.is_outlined]
-    shown = float(sum(head.count for head in seen))
-    if low is not None or high is not None:
-        spans = [_span(head, axis, stepped, before[head.id]) for head in seen]
-        shown = sum(head.count * _share(span, low, high) for head, span in zip(seen, spans, strict=True))
-        seen = _in_sight(seen, spans, low, high)
-    line = Line()
-    ids = [head.id for head in seen]
-    if shown >= finest:
-        outlines, chunks = records.outlines_by_id(connection, ids), loose
-    else:
-        outlines, chunks = {}, {**loose, **_unpacked(connection, ids)}
-    for head in heads:
-        if head.id in outlines:
-            line.add_outline(outlines[head.id], before[head.id])
-        elif head.id in chunks:
-            line.add_points(chunks[head.id], before[head.id])
-    xs: Sequence[Number]
-    if axis != STEP:
-        xs = line.points.times
-    else:
-        xs = [step for step in line.points.steps if step is not None] if stepped else line.places
-    kept = thinned(xs, line.points.values, line.starts, line.means, width, low, high)
-    return Curve(
-        run_id=run_id,
-        name=name,
-        axis=axis if axis != STEP or stepped else PLACE,
-        count=counted,
-        xs=[xs[place] - shift if shift else xs[place] for place in kept.places],
-        values=[line.points.values[place] for place in kept.places],
-        middles=[(x - shift, middle) for x, middle in kept.middles],
-    )
-
-
 def _unpacked(connection: Connection, ids: Sequence[int]) -> dict[int, Points]:
     return {id_: unpack(chunk) for id_, chunk in records.chunks_by_id(connection, ids).items()}
 
 
-def _has_steps(heads: Sequence[ChunkHead], loose: dict[int, Points]) -> bool:
+def _has_steps(heads: Sequence[ChunkHead], loose: Mapping[int, Points]) -> bool:
+    """Whether every point of these chunks has a step. ``loose`` has those without an outline, and other curves' too."""
     if any(head.is_outlined and head.low_step is None for head in heads):
         return False
-    return all(step is not None for points in loose.values() for step in points.steps)
+    own = (loose[head.id] for head in heads if head.id in loose)
+    return all(step is not None for points in own for step in points.steps)
 
 
 def _span(head: ChunkHead, axis: str, stepped: bool, before: int) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from runyard_server.records import deleted_runs
 from runyard_server.records import models as model_records
 from runyard_server.records import runs as records
 from runyard_server.records.engine import Database
+from runyard_server.services.given_runs import GivenRuns
 from runyard_server.services.hub import Hub
 
 _SHOWN = 10
@@ -27,8 +28,11 @@ class DeletionService:
             server that is killed between does it at its next start.
     """
 
-    def __init__(self, database: Database, clock: Clock, hub: Hub, clear: Callable[[str], None]) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, hub: Hub, given: GivenRuns, clear: Callable[[str], None]
+    ) -> None:
         self._database = database
+        self._given = given
         self._clock = clock
         self._hub = hub
         self._clear = clear
@@ -39,6 +43,8 @@ class DeletionService:
         by: str,
         keep_models: bool = False,
         with_logged_models: bool = False,
+        reason: str = "",
+        check: Callable[[Connection], None] | None = None,
     ) -> Sequence[DeletedRun]:
         """Deletes a run that has ended, and all runs below it.
 
@@ -46,6 +52,8 @@ class DeletionService:
             keep_models: registered models of these runs stay, whole, though the run that made them is gone.
             with_logged_models: models that these runs logged with MLflow go too. They are runs below them, with files
                 of their own that nothing else keeps.
+            reason: what is kept of why it was; default: that somebody asked for it.
+            check: raises RunException where something else keeps the run, as it is at this moment.
         Raises:
             UnknownRunError: no such run.
             RunException: it or one below it goes on, or is needed: by models unless ``keep_models``, or by a run that
@@ -53,20 +61,35 @@ class DeletionService:
         """
         with self._database.write() as connection:
             family = _family(connection, records.get(connection, run_id, lock=True))
+            if check is not None:
+                check(connection)
             _check_ended(family)
-            _check_unused(connection, family)
+            self._check_unused(connection, family)
             if not keep_models:
                 _check_models(connection, family)
             if not with_logged_models:
                 _check_logged_models(family)
             now = self._clock.now()
-            gone = [deleted_runs.add(connection, record, now, by, f"asked for by {by}") for record in family]
+            why = reason or f"asked for by {by}"
+            gone = [deleted_runs.add(connection, record, now, by, why) for record in family]
             for record in family:
                 records.remove(connection, record.id)
         for record in family:
             self._clear(record.id)
             self._hub.publish(record.id)
         return gone
+
+    def _check_unused(self, connection: Connection, family: Sequence[RunRecord]) -> None:
+        """No run that has not ended may lose what it was given. Ended ones keep the id, by which it is known what was."""
+        users = self._given.users(connection)
+        given = {record.id: users[record.id] for record in family if record.id in users}
+        if given:
+            user = records.get(connection, next(iter(given.values())))
+            its = sorted(run_id for run_id, by in given.items() if by == user.id)
+            raise RunException(
+                f"The run {user.id} is {user.status.value} and was given files of {_some(its)}. Wait for its end, or "
+                f"cancel it first: runyard run cancel {user.id}"
+            )
 
     def list(self, limit: int, before: str | None = None) -> Sequence[DeletedRun]:
         """Runs that were deleted, the last one first; ``before``: the id of one, for the next page.
@@ -98,19 +121,6 @@ def _check_ended(family: Sequence[RunRecord]) -> None:
             f"{_some([f'{record.id} ({record.status.value})' for record in going_on])} has not ended, and only runs that "
             f"have ended are deleted. Wait for its end, or cancel it first: runyard run cancel {going_on[0].id}"
         )
-
-
-def _check_unused(connection: Connection, family: Sequence[RunRecord]) -> None:
-    """No run that has not ended may lose what it was given. Ended ones keep the id, by which it is known what was."""
-    ids = {record.id for record in family}
-    unfinished = [run_id for run_id, _ in records.unfinished_versions(connection)]
-    for record in records.get_many(connection, unfinished):
-        given = {reference.run for reference in record.spec.data_references} if record.spec else set()
-        if ids & given:
-            raise RunException(
-                f"The run {record.id} is {record.status.value} and was given files of {_some(sorted(ids & given))}. Wait "
-                f"for its end, or cancel it first: runyard run cancel {record.id}"
-            )
 
 
 def _check_models(connection: Connection, family: Sequence[RunRecord]) -> None:

@@ -56,6 +56,11 @@ class ExperimentService:
         with self._database.read() as connection:
             return records.get(connection, experiment_id)
 
+    def get_many(self, ids: Sequence[str] = (), names: Sequence[str] = ()) -> Sequence[ExperimentRecord]:
+        """Those of these ids, or names, that are here, in no order; read at once."""
+        with self._database.read() as connection:
+            return records.get_many(connection, ids, names)
+
     def get(self, name_or_id: str) -> ExperimentRecord:
         """Raises UnknownExperimentError where neither a name nor an id is like that."""
         with self._database.read() as connection:
@@ -93,6 +98,7 @@ class ExperimentService:
             check_experiment_name(changes.name)
             values["name"] = changes.name
         if values:
+            values["changed_at"] = self._clock.now()
             with self._database.write() as connection:
                 if "name" in values and records.get_by_name(connection, values["name"]) is not None:
                     raise ExperimentException(f"An experiment named {values['name']!r} is here already.")

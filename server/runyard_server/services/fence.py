@@ -25,6 +25,12 @@ class Fence:
         ended = self._ended.get(lease.run_id)
         return None if ended is None else lease.attempt <= ended
 
+    def knows(self, lease: Lease) -> bool:
+        """Whether it is known when the attempt has ended: its run is here."""
+        if self.is_over(lease) is None:
+            self.look_up(lease)
+        return self.is_over(lease) is not None
+
     def look_up(self, lease: Lease) -> bool:
         """Whether the attempt has ended, by what is recorded. Of a run that is not here nobody is kept away."""
         with self._database.read() as connection:

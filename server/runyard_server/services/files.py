@@ -11,7 +11,7 @@ from runyard_server.artifacts.send import Outgoing
 from runyard_server.artifacts.store import ObjectStore, is_digest_of
 from runyard_server.domain.clock import Clock
 from runyard_server.domain.paths import relative
-from runyard_server.domain.retrying import is_output
+from runyard_server.domain.retrying import OUTPUTS
 from runyard_server.records import files as records
 from runyard_server.records import runs as run_records
 from runyard_server.records.engine import Database
@@ -79,7 +79,8 @@ class FileService:
 
     def has_outputs(self, run_id: str) -> bool:
         """Whether the run has left anything that its next attempt can go on from."""
-        return any(is_output(entry.path) for entry in self.list(run_id))
+        with self._database.read() as connection:
+            return records.has_any_below(connection, run_id, OUTPUTS + "/")
 
     def open(self, run_id: str, path: str) -> StoredFile:
         """One file of a run.
@@ -141,9 +142,14 @@ class FileService:
             found = records.some_of_run(connection, run_id, wanted)
             if len(found) == len(wanted):
                 return found
-            run_records.get(connection, run_id)
+            run = run_records.get(connection, run_id)
             here = [entry.path for entry in records.of_run(connection, run_id)]
         lacking = next(iter(set(wanted).difference(here)))
+        if run.files_removed_at is not None and not here:
+            raise FileNotInRunError(
+                f"The run has no file {lacking[:200]!r} any more: a retention rule removed its files.",
+                {"path": lacking},
+            )
         raise FileNotInRunError(_not_there(lacking, here), {"path": lacking})
 
 

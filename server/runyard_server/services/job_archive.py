@@ -1,4 +1,4 @@
-"""What nodes fetch that do not see the server's folder: the SDK as one archive, and uv."""
+"""What nodes fetch that do not see the server's folder: the SDK as one archive, uv, and wheels that were compiled here."""
 
 import hashlib
 import io
@@ -16,11 +16,13 @@ class JobArchive:
     Args:
         sdk: the folder whose packages are in it.
         uv: gives the path of the server's own uv.
+        wheel: gives the path of a compiled wheel by its digest, None where there is none.
     """
 
-    def __init__(self, sdk: Path, uv: Callable[[], str]) -> None:
+    def __init__(self, sdk: Path, uv: Callable[[], str], wheel: Callable[[str], Path | None]) -> None:
         self._sdk = sdk
         self._uv = uv
+        self._wheel = wheel
         self._lock = threading.Lock()
         self._bytes = b""
         self._digest = ""
@@ -54,6 +56,17 @@ class JobArchive:
             EnvironmentException: it has none.
         """
         return Path(self._uv())
+
+    def wheel(self, digest: str) -> Path:
+        """A wheel that was compiled here.
+
+        Raises:
+            UserErrorException: it is not here any more.
+        """
+        found = self._wheel(digest)
+        if found is None:
+            raise UserErrorException(f"This server has no wheel {digest[:16]} any more. Submit the run again.")
+        return found
 
 
 def _zipped(folder: Path) -> bytes:

@@ -12,13 +12,14 @@ from runyard.errors import (
     FileNotInRunError,
     OffsetGapError,
     PathRefusedError,
+    RunException,
     StorageFullError,
     UserErrorException,
 )
 from runyard_server.domain import paths
 from runyard_server.records import runs
 from runyard_server.records.engine import Database
-from runyard_server.services.hub import Hub
+from runyard_server.services.hub import Change, Hub
 
 BODY_BYTES = 16 << 20
 READ_BYTES = 8 << 20
@@ -48,6 +49,7 @@ class LogService:
         Raises:
             OffsetGapError: bytes before ``offset`` are missing; ``details["size"]`` is what is stored.
             PathRefusedError: the name is none that a log can have.
+            RunException: the run has ended, and a retention rule removed its files and logs.
             StorageFullError: the disk has no room.
             UserErrorException: more than 16 MiB at once.
         """
@@ -73,7 +75,7 @@ class LogService:
             finally:
                 os.close(descriptor)
         if grows:
-            self._hub.publish(run_id)
+            self._hub.publish(run_id, Change(grown=name))
         return size
 
     def read(self, run_id: str, name: str, offset: int = 0, limit: int = READ_BYTES) -> bytes:
@@ -149,7 +151,7 @@ class LogService:
         try:
             return os.open(path, flags, 0o600)
         except FileNotFoundError:
-            self.check_run(run_id)  # only now: the folder of a run that is known is not asked for again
+            self._check_takes_logs(run_id, name)  # only now: the folder of a run that is known is not asked for again
             if offset:
                 raise _gap(name, 0, offset) from None
         except OSError as problem:
@@ -159,6 +161,16 @@ class LogService:
             return os.open(path, flags, 0o600)
         except OSError as problem:
             raise _told(problem, name) from problem
+
+    def _check_takes_logs(self, run_id: str, name: str) -> None:
+        """A log that comes after a rule took the run's files would be no file of it, and gone with the next start."""
+        with self._database.read() as connection:
+            run = runs.get(connection, run_id)
+        if run.files_removed_at is not None:
+            raise RunException(
+                f"The log {name[:200]} is not kept: the run has ended, and a retention rule removed its files and logs. "
+                "What is still to be kept of it can be uploaded as a file."
+            )
 
     def check_run(self, run_id: str) -> None:
         """Raises UnknownRunError where there is no such run."""

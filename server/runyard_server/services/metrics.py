@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from runyard.errors import OffsetGapError, RunException, UserErrorException
 from runyard_server.domain import paths
 from runyard_server.domain.metric_chunks import (
+    Chunk,
     Points,
     Summary,
     combine,
@@ -30,9 +31,10 @@ from runyard_server.records import metrics as records
 from runyard_server.records import runs as run_records
 from runyard_server.records import streams
 from runyard_server.records.engine import Database
-from runyard_server.records.metrics import EntryRow, MetricSummary
+from runyard_server.records.metrics import EntryRow
+from runyard_server.records.metrics import MetricSummary as MetricSummary  # the pages show it
 from runyard_server.records.metrics import Wanted as Wanted  # the API asks with it
-from runyard_server.services.hub import Hub
+from runyard_server.services.hub import Change, Hub
 
 BODY_BYTES = 16 << 20
 WRITER_LENGTH = 200
@@ -64,6 +66,14 @@ class MetricPage:
     count: int
     glances: Mapping[str, str]
     next: str | None
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The last of what was logged under a name, oldest first, and how many characters it has as JSON."""
+
+    entries: Sequence[Entry]
+    characters: int
 
 
 class MetricService:
@@ -102,15 +112,18 @@ class MetricService:
             raise UserErrorException(f"An offset is 0 or more, not {offset}.")
         stream = "metrics/" + _checked_writer(writer)
         end = offset + body.rfind(b"\n") + 1
-        with self._database.read() as connection:
-            start, _ = _stored(connection, run_id, stream)
+        if not body:
+            return self._stored_size(run_id, stream, offset)
+        start = offset  # nearly always; what is stored is looked at once, where it cannot change any more
         while True:
-            if offset > start:
-                raise OffsetGapError(
-                    f"The stream {stream} is stored up to byte {start}; bytes from {offset} would leave a gap.",
-                    {"size": start},
-                )
-            batch = parse(body[start - offset : max(0, end - offset)], start)
+            try:
+                batch = parse(body[start - offset : max(0, end - offset)], start)
+            except UserErrorException:
+                there = self._stored_size(run_id, stream, offset)
+                if there == start:
+                    raise
+                start = there
+                continue
             size = max(start, end)
             rows = _rows(batch)
             with self._database.write() as connection:
@@ -121,9 +134,18 @@ class MetricService:
                         self._save(connection, run_id, batch, rows)
                         streams.set_stored(connection, run_id, stream, size, count + batch.records)
                     break
-            start = there  # the same bytes came by another request in between
+                _check_no_gap(stream, there, offset)
+            start = there
         if batch.records:
-            self._hub.publish(run_id)
+            self._hub.publish(run_id, Change(measured=True))
+        return size
+
+    def _stored_size(self, run_id: str, stream: str, offset: int) -> int:
+        with self._database.read() as connection:
+            size, _ = _stored(connection, run_id, stream)
+            if not size:
+                run_records.get(connection, run_id)
+        _check_no_gap(stream, size, offset)
         return size
 
     def add(self, run_id: str, metrics: Mapping[str, Points]) -> None:
@@ -141,7 +163,37 @@ class MetricService:
             if count:
                 self._save(connection, run_id, Batch(scalars=new, types=dict.fromkeys(new, SCALAR), records=count), [])
         if count:
-            self._hub.publish(run_id)
+            self._hub.publish(run_id, Change(measured=True))
+
+    def take_read(
+        self, run_id: str, stream: str, start: int, end: int, metrics: Mapping[str, Points], description: str
+    ) -> Sequence[str] | None:
+        """Stores points that somebody has read from bytes ``start`` to ``end`` of a stream.
+
+        Their metrics get the description, by which they are known. One that is there without it was logged by the run,
+        and stays as it is.
+
+        Returns:
+            The names of the latter. None, and nothing is stored, where the stream is not stored up to ``start``.
+        Raises:
+            UnknownRunError: no such run.
+        """
+        with self._database.write() as connection:
+            records.lock_run(connection, run_id)
+            there, count = _stored(connection, run_id, stream)
+            if there != start:
+                return None
+            known = records.summaries(connection, [run_id], list(metrics)).get(run_id, {})
+            refused = {name: None for name, one in known.items() if one.description != description}
+            new = {name: points for name, points in metrics.items() if name not in refused}
+            added = sum(len(points.values) for points in new.values())
+            if added:
+                batch = Batch(new, [], dict.fromkeys(new, SCALAR), dict.fromkeys(new, description), records=added)
+                self._save(connection, run_id, batch, [])
+            streams.set_stored(connection, run_id, stream, end, count + added)
+        if added:
+            self._hub.publish(run_id, Change(measured=True))
+        return list(refused)
 
     def _without_repeats(self, connection: Connection, run_id: str, metrics: Mapping[str, Points]) -> dict[str, Points]:
         last = {name: unpack(chunk) for _, name, chunk in records.last_points(connection, [run_id], list(metrics))}
@@ -158,14 +210,15 @@ class MetricService:
     def _save(self, connection: Connection, run_id: str, batch: Batch, entries: list[EntryRow]) -> None:
         names = sorted({*batch.types, *batch.descriptions})
         before = records.summaries(connection, [run_id], names).get(run_id, {})
-        records.add_chunks(connection, run_id, [(name, pack(batch.scalars[name])) for name in sorted(batch.scalars)])
+        chunks = {name: pack(batch.scalars[name]) for name in sorted(batch.scalars)}
+        for name in self._due(run_id, batch.scalars):
+            self._tidy(connection, run_id, name, more=chunks.pop(name))
+        records.add_chunks(connection, run_id, list(chunks.items()))
         records.add_entries(connection, run_id, entries)
         after = [_summary(name, batch, before.get(name)) for name in names if name in batch.types or name in before]
         records.save_summaries(connection, run_id, before, after)
         if batch.tags or batch.properties:
             self._apply_tags(connection, run_id, batch.tags, batch.properties)
-        for name in self._due(run_id, batch.scalars):
-            self._tidy(connection, run_id, name)
 
     def _due(self, run_id: str, scalars: Mapping[str, Points]) -> list[str]:
         """The metrics among those that got a chunk whose loose chunks are to be merged or sealed now."""
@@ -182,13 +235,20 @@ class MetricService:
                 self._loose[run_id, name] = chunks, points
         return due
 
-    def _tidy(self, connection: Connection, run_id: str, name: str, worth: int = SEALED_POINTS) -> None:
-        """Seals what is whole of a metric's loose chunks, or has ``worth`` points, and merges the rest."""
+    def _tidy(
+        self, connection: Connection, run_id: str, name: str, worth: int = SEALED_POINTS, more: Chunk | None = None
+    ) -> None:
+        """Seals what is whole of a metric's loose chunks, or has ``worth`` points, and merges the rest.
+
+        Args:
+            more: a chunk that comes after those that are stored.
+        """
         loose = records.open_tail(connection, run_id, name)
-        if not loose:
+        chunks = [chunk for _, chunk in loose] + ([more] if more else [])
+        if not chunks:
             return
-        pieces = parts(merge([chunk for _, chunk in loose]), SEALED_POINTS)
-        if len(loose) == len(pieces) == 1 and pieces[0].count < worth:
+        pieces = parts(merge(chunks), SEALED_POINTS)
+        if len(loose) == len(chunks) == len(pieces) == 1 and pieces[0].count < worth:
             return
         records.delete_chunks(connection, [id_ for id_, _ in loose])
         for piece in pieces:
@@ -265,11 +325,19 @@ class MetricService:
             raise UserErrorException(f"A page has 1 to {MOST_ON_A_PAGE:,} metrics, not {limit}.")
         with self._database.read() as connection:
             run_records.get(connection, run_id)
-            found, count = records.page(connection, run_id, wanted, after, limit)
+            found, count = records.page(connection, run_id, wanted, after, limit + 1)  # one more: is there a next page?
+            following = found[limit - 1].name if len(found) > limit else None
+            found = found[:limit]
             told = [one.name for one in found if one.type != SYSTEM and (one.type != SCALAR or one.summary.max is None)]
-            newest = records.newest_entries(connection, run_id, told)
+            newest = records.newest_entries(connection, run_id, told, _GLANCED_CHARACTERS + 1)
         glances = {name: _glance(row) for name, row in newest.items()}
-        return MetricPage(found, count, glances, found[-1].name if len(found) == limit else None)
+        return MetricPage(found, count, glances, following)
+
+    def newest(self, run_id: str, name: str, type_: str, most: int, characters: int) -> Newest:
+        """The last entries of a metric that is no number, as many as have no more than so many characters together."""
+        with self._database.read() as connection:
+            rows = records.last_entries(connection, run_id, name, type_, most, characters)
+        return Newest([_entry(row) for row in rows], sum(len(row.value) for row in rows))
 
     def last_points(self, run_ids: Sequence[str]) -> dict[str, dict[str, Points]]:
         """The last number of every metric of several runs, by run id and name."""
@@ -321,7 +389,7 @@ class MetricService:
 def _glance(row: EntryRow) -> str:
     """What the newest entry of a metric is, in a few words."""
     if len(row.value) > _GLANCED_CHARACTERS:
-        return f"{len(row.value):,} characters"
+        return f"more than {_GLANCED_CHARACTERS:,} characters"
     value = json.loads(row.value)
     if row.type == TABLE and isinstance(value, dict):
         said = "columns: " + ", ".join(str(key) for key in value)
@@ -340,6 +408,13 @@ def _stored(connection: Connection, run_id: str, stream: str) -> tuple[int, int]
     """Bytes and records of the stream that are stored."""
     row = streams.get(connection, run_id, stream)
     return (row.stored, row.records) if row else (0, 0)
+
+
+def _check_no_gap(stream: str, size: int, offset: int) -> None:
+    if offset > size:
+        raise OffsetGapError(
+            f"The stream {stream} is stored up to byte {size}; bytes from {offset} would leave a gap.", {"size": size}
+        )
 
 
 def _checked_writer(writer: str) -> str:

@@ -1,6 +1,7 @@
 """What may be asked of a model's name itself, whatever versions it has: made, described, renamed, its aliases."""
 
-from collections.abc import Sequence
+import builtins
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -58,6 +59,15 @@ class ModelNameService:
             said = records.told_names(connection)
             return [_told(name, first, last, said.get(name)) for name, first, last in records.all_names(connection)]
 
+    def aliases(self, names: Collection[str]) -> dict[tuple[str, int], builtins.list[str]]:
+        """The aliases that stand for versions of these names, in order, by name and version."""
+        found: dict[tuple[str, int], list[str]] = {}
+        with self._database.read() as connection:
+            for said in records.told_of(connection, names):
+                for alias, version in sorted(said.properties.items()):
+                    found.setdefault((said.name, int(version)), []).append(alias)
+        return found
+
     def change(
         self,
         name: str,
@@ -73,7 +83,7 @@ class ModelNameService:
                 check_key(key)
             record = replace(record, tags={**kept, **(tags or {})})
             if description is not None:
-                record = replace(record, description=description)
+                record = replace(record, description=description, changed_at=self._clock.now())
             records.put_name(connection, record)
             return _get(connection, name)
 
@@ -108,7 +118,13 @@ class ModelNameService:
                 if _find(connection, to) is not None:
                     raise ModelException(f"A model named {to!r} is here already.")
                 records.rename(connection, name, to)
+                self._note_change(connection, to)
             return _get(connection, to)
+
+    def note_change(self, name: str) -> None:
+        """Says that its versions have become others. Raises ModelNotFoundException."""
+        with self._database.write() as connection:
+            self._note_change(connection, name)
 
     def delete(self, name: str) -> None:
         """Forgets a name with all of its versions. Raises ModelNotFoundException."""
@@ -116,6 +132,9 @@ class ModelNameService:
             records.lock(connection, name)
             _get(connection, name)
             records.remove_name(connection, name)
+
+    def _note_change(self, connection: Connection, name: str) -> None:
+        records.put_name(connection, replace(self._locked(connection, name), changed_at=self._clock.now()))
 
     def _locked(self, connection: Connection, name: str) -> ModelRecord:
         """What is said of a name, to be changed."""
@@ -143,7 +162,7 @@ def _told(name: str, first: float, last: float, said: ModelRecord | None) -> Mod
     return ModelName(
         name=name,
         created_at=first,
-        changed_at=last,
+        changed_at=max(last, (said.changed_at if said else None) or last),
         description=said.description if said else None,
         tags=said.tags if said else {},
         aliases={key: int(value) for key, value in said.properties.items()} if said else {},

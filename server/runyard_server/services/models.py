@@ -130,7 +130,8 @@ class ModelService:
                     *(use for use in checked_uses(changes.datasets or []) if use not in record.datasets),
                 ],
             }
-            records.change(connection, name, version, values)
+            if any(value != getattr(record, key) for key, value in values.items()):
+                records.change(connection, name, version, {**values, "changed_at": self._clock.now()})
             return _existing(connection, name, version)
 
     def delete(self, name: str, version: int) -> None:

@@ -1,8 +1,8 @@
-"""Addresses that open in a browser without a login, and the cookie that a browser keeps of one."""
+"""Addresses that open in a browser without a login, and the cookie that a browser keeps of one; and the server's own."""
 
 import re
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from runyard_server.services.tokens import Identity, TokenService
 
@@ -10,13 +10,18 @@ from runyard_server.services.tokens import Identity, TokenService
 class PageService:
     """Makes addresses that open in a browser: each carries a page ticket, good for a week of reading."""
 
-    def __init__(self, address: Callable[[], str], tokens: TokenService) -> None:
+    def __init__(self, address: Callable[[], str], tokens: TokenService, public_url: str = "") -> None:
         self._address = address
+        self._public_url = public_url
         self._tokens = tokens
 
     def run(self, run_id: str, by: Identity | None = None) -> str:
         """The page of a run. ``by``: who is told its address."""
         return f"{self._address()}/runs/{quote(run_id, safe='')}?ticket={self._tokens.ticket(by)}"
+
+    def root_for(self, host: str) -> str:
+        """The server's address for a client whose request named this host: a proxy with TLS may stand between them."""
+        return self._public_url if urlsplit(self._public_url).netloc == host else f"http://{host}"
 
 
 def cookie_name(host: str) -> str:

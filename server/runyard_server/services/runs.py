@@ -1,9 +1,10 @@
 """What may be asked of runs: submit, change, cancel, look. Moving them on is the lifecycle's."""
 
 import builtins
+import json
 import secrets
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,18 +18,22 @@ from runyard.protocol.jobs import JobReply, JobReport
 from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunEvent, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard_server.domain.clock import Clock
-from runyard_server.records import deleted_runs, streams
+from runyard_server.records import deleted_runs, metrics, streams
 from runyard_server.records import experiments as experiment_records
 from runyard_server.records import runs as records
 from runyard_server.records.engine import Database
+from runyard_server.records.run_search import COLUMN as COLUMN
+from runyard_server.records.run_search import PROPERTY as PROPERTY
+from runyard_server.records.run_search import STATUS as STATUS
 from runyard_server.records.run_search import RunOrder as RunOrder
 from runyard_server.records.run_search import RunSearch as RunSearch
-from runyard_server.records.run_search import search
+from runyard_server.records.run_search import search, with_property_below
 from runyard_server.records.runs import RunFilter as RunFilter  # the API asks with it
 from runyard_server.services.admission import Admitted
 from runyard_server.services.hub import Hub
 
 MAX_TAGS = 200
+LONGEST_NOTE = 16_384  # characters of a tag that the server writes: the record of a run is read often
 MOST_LEVELS = 32  # of runs below each other, as far as a look upwards goes
 
 
@@ -38,7 +43,7 @@ class RunService:
     Args:
         check: refuses a spec that this workspace can never run (unknown target, too many nodes,
             a snapshot that is not here...), by raising; gives what it makes of it otherwise.
-        wake: tells the lifecycle that a run needs a look now.
+        wake: tells the lifecycle that a run needs a look now, and what it is like where that is at hand.
     """
 
     def __init__(
@@ -47,7 +52,7 @@ class RunService:
         clock: Clock,
         hub: Hub,
         check: Callable[[RunSpec], Admitted],
-        wake: Callable[[str], None],
+        wake: Callable[[str, RunRecord | None], None],
         ended: Callable[[str], None],
     ) -> None:
         self._database = database
@@ -164,7 +169,8 @@ class RunService:
             record = self.get(run_id)
             if not is_same(record):
                 raise RunException(f"A run with the id {run_id!r} is here already; ids are never used twice.") from None
-        self._wake(run_id)
+        self._wake(run_id, record)
+        self._hub.publish(run_id)
         return record
 
     def rerun(self, run_id: str, by: str, new_id: str | None = None) -> RunRecord:
@@ -238,6 +244,11 @@ class RunService:
         with self._database.read() as connection:
             return records.count_unfinished(connection)
 
+    def ids_of_family(self, run_id: str) -> Sequence[str]:
+        """The run and all below it. Raises UnknownRunError where there is none."""
+        with self._database.read() as connection:
+            return metrics.family(connection, run_id, None)
+
     def is_below(self, record: RunRecord, above: str) -> bool:
         """Whether a run is the run ``above``, or below it."""
         with self._database.read() as connection:
@@ -295,6 +306,30 @@ class RunService:
         self._hub.publish(run_id)
         return self.get(run_id)
 
+    def add_to_tag(self, run_id: str, key: str, entries: Mapping[str, Any], most: int) -> None:
+        """Adds to the JSON object that a tag holds, or begins it where there is room for one more tag.
+
+        Beyond ``most`` entries, and beyond what fits into ``LONGEST_NOTE``, the oldest are left out.
+        """
+        with self._database.write() as connection:
+            record = records.get(connection, run_id, lock=True)
+            try:
+                known = json.loads(record.tags.get(key) or "{}")
+            except ValueError:
+                known = {}  # anybody may set a tag
+            known = known if isinstance(known, dict) else {}
+            kept = {**{name: value for name, value in known.items() if name not in entries}, **entries}
+            if key not in record.tags and len(record.tags) >= MAX_TAGS:
+                return  # what it is noted of goes well without it
+            text = json.dumps(_fitting(list(kept.items())[-most:], LONGEST_NOTE))
+            records.change(connection, run_id, tags={**record.tags, key: text})
+        self._hub.publish(run_id)
+
+    def with_property_below(self, experiment_ids: Sequence[str], prefix: str, limit: int) -> builtins.list[RunRecord]:
+        """The newest runs with a property whose name begins like that."""
+        with self._database.read() as connection:
+            return with_property_below(connection, experiment_ids, prefix, limit)
+
     def apply_spooled(
         self, connection: Connection, run_id: str, tags: dict[str, str], properties: dict[str, str]
     ) -> None:
@@ -317,7 +352,7 @@ class RunService:
         with self._database.write() as connection:
             ended = self._ask_to_end(connection, run_id, by)
         for changed in ended:
-            self._wake(changed)
+            self._wake(changed, None)
             self._hub.publish(changed)
         return self.get(run_id)
 
@@ -392,7 +427,7 @@ class RunService:
             siblings = records.jobs_of(connection, run_id, record.attempt)
         cancel = record.status is RunStatus.CANCEL_REQUESTED or _gang_is_broken(siblings)
         if news:
-            self._wake(run_id)
+            self._wake(run_id, None)
             self._hub.publish(run_id)
         return JobReply(
             cancel=cancel,
@@ -430,6 +465,17 @@ def _launch_of(jobs: Sequence[records.JobRow], node: int) -> str | None:
     """What the first node of an MPI run has for another one to start."""
     said = jobs[0].report.launch if jobs and jobs[0].report else []
     return said[node] if 0 < node < len(said) else None
+
+
+def _fitting(entries: builtins.list[tuple[str, Any]], characters: int) -> dict[str, Any]:
+    """Of these entries, the last first, those that fit into a JSON object with so many characters."""
+    found: builtins.list[tuple[str, Any]] = []
+    for name, value in reversed(entries):
+        length = len(json.dumps({name: value}))  # its braces are as long as what stands between two entries
+        if length <= characters:
+            characters -= length
+            found.append((name, value))
+    return dict(reversed(found))
 
 
 def _limited(tags: dict[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from runyard_server.services.objects import checked_manifest
 # A snapshot never changes, and every submission of one asks for its files twice: the last few are kept at hand.
 _KEPT_SNAPSHOTS = 8
 _KEPT_FILES = 1000
+_SEEN_S = 10.0  # how long a look at the records is enough: little beside the grace time of clean-ups
 
 
 class SnapshotService:
@@ -25,6 +26,7 @@ class SnapshotService:
         self._clock = clock
         self._store = store
         self._recent: dict[str, Manifest] = {}
+        self._seen_at: dict[str, float] = {}  # when these were last read to be here and new, or renewed
 
     def create(self, manifest: Manifest) -> ManifestAnswer:
         """Writes a snapshot down once all its objects are here; else the answer names those that lack.
@@ -54,15 +56,21 @@ class SnapshotService:
 
     def _renewed(self, snapshot_id: str) -> bool:
         now = self._clock.now()
+        if 0 <= now - self._seen_at.get(snapshot_id, float("-inf")) < _SEEN_S:
+            return True
         with self._database.read() as connection:
-            if records.snapshot_is_new(connection, snapshot_id, now):
-                return True
-        with self._database.write() as connection:
-            return records.renew_snapshot(connection, snapshot_id, now)
+            here = records.snapshot_is_new(connection, snapshot_id, now)
+        if not here:
+            with self._database.write() as connection:
+                here = records.renew_snapshot(connection, snapshot_id, now)
+        if here:
+            self._seen_at = dict([*self._seen_at.items(), (snapshot_id, now)][-_KEPT_SNAPSHOTS:])
+        return here
 
     def forget(self) -> None:
         """Some may be gone: none is kept at hand."""
         self._recent = {}
+        self._seen_at = {}
 
     def get(self, snapshot_id: str) -> Manifest:
         """The tree.

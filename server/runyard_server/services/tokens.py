@@ -7,7 +7,7 @@ server knows), so that checking one costs no look-up and they end by themselves.
 import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runyard.errors import AuthenticationException, PermissionDeniedError, UserErrorException
@@ -33,7 +33,7 @@ class Identity:
     """Whom a token stands for: "member", "run", "node", "viewer" or "operator". ``run_id`` only for a run and its node.
 
     ``lease`` is the attempt within which its holder acts: a job, its script, and the child runs that the script began.
-    ``node``: the number of the one that a node's ticket was made for.
+    ``node``: the number of the one that a node's ticket was made for; None in that of a gang's driver.
     ``named``: id of the token that a person made, where this is that one or was got with it.
     ``ends_at``: when the token ends; None for the workspace's own.
     """
@@ -54,17 +54,28 @@ class TokenService:
     """Makes and checks tokens.
 
     What is got with a token that a person made carries its id and ends with it, and what is got with that as well:
-    who was revoked keeps nothing. Nor does a token prolong itself by getting another of its kind.
+    who was revoked keeps nothing. Nor does a token prolong itself by getting another of its kind. What a job got
+    lasts as long as its attempt, however long that goes on: a script keeps its token in its environment, where nobody
+    could put a newer one.
 
     Args:
         named: those that people made.
+        is_fenced: whether somebody else knows of an attempt when it has ended, and refuses it then.
     """
 
-    def __init__(self, token: str, secret: bytes, clock: Clock, named: NamedTokens | None = None) -> None:
+    def __init__(
+        self,
+        token: str,
+        secret: bytes,
+        clock: Clock,
+        named: NamedTokens | None = None,
+        is_fenced: Callable[[Lease], bool] = lambda lease: False,
+    ) -> None:
         self._token = token.encode()
         self._secret = secret
         self._clock = clock
         self._named = named or NamedTokens()
+        self._is_fenced = is_fenced
 
     def for_run(
         self, run_id: str, lease: Lease | None = None, lasts_s: float = RUN_TOKEN_S, by: Identity | None = None
@@ -73,8 +84,8 @@ class TokenService:
         named = by.named if by is not None else None
         return self._signed("run", run_id, self._end("run", lasts_s, by), lease, named=named)
 
-    def for_node(self, run_id: str, attempt: int, node: int) -> str:
-        """A ticket with which a node comes for its job; it is good for nothing else."""
+    def for_node(self, run_id: str, attempt: int, node: int | None) -> str:
+        """A ticket with which a node comes for its job, or with None a gang's driver; it is good for nothing else."""
         return self._signed("node", run_id, self._clock.now() + NODE_TICKET_S, Lease(run_id, attempt), node)
 
     def ticket(self, by: Identity | None = None) -> str:
@@ -129,11 +140,12 @@ class TokenService:
             expires = int(stated)
             if role not in ("run", "node"):
                 run_id, named = "", run_id
+            lease = _lease(parts[3], run_id) if len(parts) > 4 else None
             if expires < self._clock.now():
-                raise AuthenticationException(_expired(role))
+                if role != "run" or lease is None or named or not self._is_fenced(lease):
+                    raise AuthenticationException(_expired(role))
             if named and not self._named.has(named):
                 raise AuthenticationException("This token has been revoked. Ask for a new one on the page Settings.")
-            lease = _lease(parts[3], run_id) if len(parts) > 4 else None
             node = int(parts[4]) if len(parts) > 5 else None
             return Identity(role, run_id or None, lease, node, named or None, expires)
         raise AuthenticationException(

@@ -39,7 +39,7 @@ def write_base(path: Path) -> None:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     with tarfile.open(path, "w") as archive:
         made = _Made(archive)
-        for folder, mode in (("tmp", 0o1777), ("root", 0o700), ("etc", 0o755), ("proc", 0o555), ("sys", 0o555)):
+        for folder, mode in (("tmp", 0o1777), ("root", 0o755), ("etc", 0o755), ("proc", 0o555), ("sys", 0o555)):
             made.folder(folder, mode)
         made.text("etc/passwd", _PASSWD)
         program = (prefix / "bin" / version).resolve()

@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp
 
+PATIENCE_S = 120.0  # an answer that never ends, as a stream's, is a test's failure
+
 
 class Client:
     """Sends requests one after the other; keeps cookies as a browser does, follows no redirect.
@@ -24,13 +26,18 @@ class Client:
         self.cookies = httpx.Cookies()
 
     def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """As ``httpx.Client.request``."""
+        """As ``httpx.Client.request``.
+
+        Raises:
+            TimeoutError: the answer does not end.
+        """
 
         async def once() -> httpx.Response:
             async with httpx.AsyncClient(
                 transport=self._transport, base_url=self._base_url, headers=self._headers, cookies=self.cookies
             ) as client:
-                answer = await client.request(method, path, **kwargs)
+                async with asyncio.timeout(PATIENCE_S):
+                    answer = await client.request(method, path, **kwargs)
                 self.cookies = client.cookies
                 return answer
 

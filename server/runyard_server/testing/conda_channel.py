@@ -25,6 +25,7 @@ _LEFT_OUT = frozenset(
     pydoc_data sqlite3 unittest""".split()
 )
 _ZSTD_BLOCK = 128 * 1024
+_BOMBS_PIECE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,34 @@ class CondaChannel:
             )
         path = self.folder / subdir / f"{name}-{version}-{build}{suffix}"
         path.write_bytes(
-            _conda(path.name.removesuffix(suffix), info, content)
+            _conda(path.name.removesuffix(suffix), info, _zstd(_tar(content)))
             if suffix == ".conda"
             else _tar_bz2({**info, **content})
         )
         self._records[subdir][path.name] = index
+        self.list_as_it_is(path)
+        return path
+
+    def publish_bomb(self, name: str, size: int, suffix: str = ".tar.bz2") -> Path:
+        """Adds version 1.0 of a package of less than 1 MB whose one file has ``size`` bytes, a multiple of 64 MiB."""
+        path = self.publish(name, "1.0", suffix=suffix)
+        index = json.dumps(self._records[self.subdir][path.name])
+        listed = [{"_path": "lib/zeros", "path_type": "hardlink", "size_in_bytes": size}]
+        info = {
+            "info/index.json": index,
+            "info/paths.json": json.dumps({"paths_version": 1, "paths": listed}),
+            "info/files": "lib/zeros\n",
+            "info/about.json": "{}",
+        }
+        entry = tarfile.TarInfo("lib/zeros")
+        entry.size = size
+        if suffix == ".conda":
+            path.write_bytes(_conda(f"{name}-1.0-0", info, _zstd(entry.tobuf(), size + 2 * tarfile.BLOCKSIZE)))
+        else:
+            packer = bz2.BZ2Compressor(9)  # one stream: of several, the library reads the first
+            zeros = (packer.compress(bytes(_BOMBS_PIECE)) for _ in range(size // _BOMBS_PIECE))
+            head = packer.compress(_tar(info, has_end=False) + entry.tobuf())
+            path.write_bytes(b"".join([head, *zeros, packer.compress(bytes(2 * tarfile.BLOCKSIZE)), packer.flush()]))
         self.list_as_it_is(path)
         return path
 
@@ -212,7 +236,7 @@ def _bytes(content: Content) -> bytes:
     return plain.encode() if isinstance(plain, str) else plain
 
 
-def _tar(files: Mapping[str, Content]) -> bytes:
+def _tar(files: Mapping[str, Content], has_end: bool = True) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for path, content in files.items():
@@ -224,19 +248,20 @@ def _tar(files: Mapping[str, Content]) -> bytes:
                 found = _bytes(content)
                 entry.size, entry.mode = len(found), 0o755 if isinstance(content, Program) else 0o644
                 archive.addfile(entry, io.BytesIO(found))
-    return out.getvalue()
+        end = archive.offset
+    return out.getvalue() if has_end else out.getvalue()[:end]
 
 
 def _tar_bz2(files: Mapping[str, Content]) -> bytes:
     return bz2.compress(_tar(files), 1)
 
 
-def _conda(stem: str, info: Mapping[str, str], files: Mapping[str, Content]) -> bytes:
+def _conda(stem: str, info: Mapping[str, str], files: bytes) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         parts = {
             "metadata.json": b'{"conda_pkg_format_version": 2}',
-            f"pkg-{stem}.tar.zst": _zstd(_tar(files)),
+            f"pkg-{stem}.tar.zst": files,
             f"info-{stem}.tar.zst": _zstd(_tar(info)),
         }
         for name, content in parts.items():
@@ -244,11 +269,17 @@ def _conda(stem: str, info: Mapping[str, str], files: Mapping[str, Content]) -> 
     return out.getvalue()
 
 
-def _zstd(data: bytes) -> bytes:
-    """One Zstandard frame of raw blocks (RFC 8878): nothing is compressed, so no library is needed."""
-    out = [struct.pack("<IBQ", 0xFD2FB528, 0b1110_0000, len(data))]  # single segment, content size of 8 bytes
-    blocks = [data[at : at + _ZSTD_BLOCK] for at in range(0, len(data), _ZSTD_BLOCK)] or [b""]
-    for number, block in enumerate(blocks):
-        is_last = number == len(blocks) - 1
-        out.append(struct.pack("<I", (len(block) << 3) | is_last)[:3] + block)
-    return b"".join(out)
+def _zstd(data: bytes, zeros: int = 0) -> bytes:
+    """One Zstandard frame (RFC 8878) of raw blocks and, of zeros after them, of repeated bytes: no library is needed."""
+    size_of_8_bytes, window_of_a_block = 0b1100_0000, 7 << 3
+    out = [struct.pack("<IBBQ", 0xFD2FB528, size_of_8_bytes, window_of_a_block, len(data) + zeros)]
+    for at in range(0, len(data), _ZSTD_BLOCK):
+        block = data[at : at + _ZSTD_BLOCK]
+        out.append(_block_header(len(block), is_raw=True) + block)
+    for left in range(zeros, 0, -_ZSTD_BLOCK):
+        out.append(_block_header(min(left, _ZSTD_BLOCK), is_raw=False) + b"\0")
+    return b"".join([*out, _block_header(0, is_raw=True, is_last=True)])
+
+
+def _block_header(size: int, is_raw: bool, is_last: bool = False) -> bytes:
+    return struct.pack("<I", size << 3 | (not is_raw) << 1 | is_last)[:3]

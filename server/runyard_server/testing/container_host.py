@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -18,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from runyard_server.testing.base_image import write_base
+from runyard_server.testing.free_port import free_port
 
 BASE = "localhost/runyard-test-base:1"
 _PACKAGES = "podman runc conmon docker-registry"
-_PATIENCE_S = 120.0
+_PATIENCE_S = 240.0
 _A_MOMENT = threading.Event()  # never set: the registry is outside, all that one can do is look again
 
 # What a root without every capability needs: limits that it may set, and cgroups that it may write.
@@ -160,7 +160,7 @@ def started_host(address: str = "127.0.0.1") -> Iterator[ContainerHost]:
     with tempfile.TemporaryDirectory(prefix="runyard-containers-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        registry = f"{address}:{_free_port(address)}"
+        registry = f"{address}:{free_port(address)}"
         host = ContainerHost(folder, registry)
         (folder / "registry.yml").write_text(_REGISTRY.format(folder=folder, address=registry))
         with open(folder / "registry.log", "ab") as log:
@@ -178,11 +178,6 @@ def started_host(address: str = "127.0.0.1") -> Iterator[ContainerHost]:
             serving.terminate()
             serving.wait()
             host.close()
-
-
-def _free_port(address: str) -> int:
-    with socket.create_server((address, 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _until_it_answers(registry: str, serving: "subprocess.Popen[bytes]") -> None:

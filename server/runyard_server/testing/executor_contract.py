@@ -1,9 +1,10 @@
 """What every executor must do, as tests. An executor's own test class derives from ``ExecutorContract``.
 
-It gives the fixtures ``make_executor`` (a function that builds a new executor object on the same
-engine each time, closed afterwards) and ``home`` (a folder that the engine's nodes reach). Jobs are
-small Python programs that stand in for ``runyard.job``: they start in their directory, read the
-assignment from their input and may write ``exit.json``, as it does.
+It gives the fixtures ``new_executor`` (a function that builds a new executor object on the same engine each time),
+``home`` (a folder that the engine's nodes reach) and ``lose`` (what makes the engine lose a job). One whose engine is a
+service with a queue of its own derives from ``QueueContract`` too. Jobs are small Python programs that stand in for
+``runyard.job``: they start in their directory, read the assignment from their input and may write ``exit.json``, as it
+does.
 """
 
 import json
@@ -11,7 +12,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -23,9 +25,12 @@ from runyard.errors import RunyardError
 from runyard.job.processes import is_alive, marker_of, processes_of
 from runyard.protocol.codec import from_json, to_json
 from runyard.protocol.jobs import JobAssignment
-from runyard_server.executors.base import Executor, JobHandle, JobObservation, JobRequest, JobState
+from runyard_server.executors.base import EngineAwayError, Executor, JobHandle, JobObservation, JobRequest, JobState
 
 MakeExecutor = Callable[[], Executor]
+Lose = Callable[[JobHandle], None]
+Fill = Callable[[], Callable[[], None]]
+Away = Callable[[], AbstractContextManager[None]]
 T = TypeVar("T")
 
 RUN_ID = f"exp_{uuid4().hex[:12]}"  # jobs are found by it on the whole machine, where other test runs may go on
@@ -72,15 +77,37 @@ class JobContract:
     Derive, give the fixtures, and the tests run. ``patience_s``: how long the engine may take.
     """
 
-    patience_s = 20.0
+    patience_s = 120.0
 
     @pytest.fixture
-    def make_executor(self) -> MakeExecutor:
-        raise NotImplementedError("give a fixture 'make_executor'")
+    def new_executor(self) -> MakeExecutor:
+        raise NotImplementedError("give a fixture 'new_executor'")
+
+    @pytest.fixture
+    def made(self) -> list[Executor]:
+        """All executors of a test."""
+        return []
+
+    @pytest.fixture
+    def make_executor(self, new_executor: MakeExecutor, made: list[Executor]) -> Iterator[MakeExecutor]:
+        """A further executor on the same engine; it is closed at the end."""
+
+        def make() -> Executor:
+            made.append(new_executor())
+            return made[-1]
+
+        yield make
+        for executor in made:
+            executor.close()
 
     @pytest.fixture
     def home(self) -> Path:
         raise NotImplementedError("give a fixture 'home'")
+
+    @pytest.fixture
+    def lose(self) -> Lose:
+        """Ends a living job so that nobody can say how it ended, as the death of its node does."""
+        raise NotImplementedError("give a fixture 'lose'")
 
     @pytest.fixture
     def executor(self, make_executor: MakeExecutor) -> Executor:
@@ -172,6 +199,22 @@ class JobContract:
         second.cancel(known, firmly=True)
         assert {seen.state for seen in self.ended(second, known).values()} == {JobState.ENDED}
 
+    def test_a_job_that_was_lost_is_told_so_now_and_by_a_later_executor(
+        self, make_executor: MakeExecutor, home: Path, lose: Lose
+    ) -> None:
+        executor = make_executor()
+        (handle,) = executor.start(executor.plan(job_request(home, STAY)))
+        self.appears(home, "up")
+        lose(handle)
+        seen = self.ended(executor, [handle])[handle]
+        assert (seen.state, seen.exit_code, seen.signal) == (JobState.LOST, None, None)
+        assert seen.message and seen.began
+        for firmly in (False, True):
+            executor.cancel([handle], firmly)
+        assert executor.observe([handle])[handle] == seen
+        later = make_executor()
+        assert self.ended(later, [handle])[handle].state is JobState.LOST
+
     def test_observing_nothing_is_nothing(self, executor: Executor) -> None:
         assert executor.observe([]) == {}
 
@@ -191,6 +234,17 @@ class JobContract:
         assert executor.observe(handles)[handles[0]].state is JobState.RUNNING
         executor.cancel(handles, firmly=True)
         assert self.ended(executor, handles)[handles[0]].state is JobState.ENDED
+
+    def test_a_living_job_may_be_cancelled_twice_gently_and_twice_firmly(self, executor: Executor, home: Path) -> None:
+        handles = executor.start(executor.plan(job_request(home, DEAF)))
+        self.appears(home, "up")
+        for _ in range(2):
+            executor.cancel(handles, firmly=False)
+        assert executor.observe(handles)[handles[0]].state is JobState.RUNNING
+        for _ in range(2):
+            executor.cancel(handles, firmly=True)
+        seen = self.ended(executor, handles)
+        assert (seen[handles[0]].state, seen[handles[0]].signal) == (JobState.ENDED, "SIGKILL")
 
     def test_cancelling_twice_or_too_late_is_harmless(self, executor: Executor, home: Path) -> None:
         handles = executor.start(executor.plan(job_request(home, "pass")))
@@ -232,11 +286,21 @@ class JobContract:
         """What is seen once every job is over."""
         deadline = time.monotonic() + self.patience_s
         while True:
-            seen = executor.observe(handles)
+            seen = self.when_it_answers(lambda: executor.observe(handles))
             if all(observation.state.is_over for observation in seen.values()):
                 return seen
             assert time.monotonic() < deadline, f"still not over: {seen}"
             _A_MOMENT.wait(0.01)
+
+    def when_it_answers(self, ask: Callable[[], T]) -> T:
+        """What the engine answers, as soon as it does."""
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            try:
+                return ask()
+            except EngineAwayError:
+                assert time.monotonic() < deadline, "the engine does not come back"
+                _A_MOMENT.wait(0.01)
 
     def appears(self, home: Path, name: str) -> str:
         """The text of the file that a job of ``home`` writes, once it is there (node 0's)."""
@@ -246,6 +310,97 @@ class JobContract:
             assert time.monotonic() < deadline, f"no file {name} came: {_log(path.parent)}"
             _A_MOMENT.wait(0.01)
         return path.read_text()
+
+
+class QueueContract(JobContract):
+    """The same, of an engine that is a service with a queue of its own: its jobs may wait, and it may be away.
+
+    Derive from this beside ``ExecutorContract``. ``many``: how many jobs are put into its queue at once. ``ends_by``: the
+    signals by which the engine may end a job firmly.
+    """
+
+    many = 1000
+    ends_by = frozenset({"SIGKILL"})
+
+    @pytest.fixture
+    def fill(self) -> Fill:
+        """Takes all the room that the engine has; it gives what makes room again."""
+        raise NotImplementedError("give a fixture 'fill'")
+
+    @pytest.fixture
+    def away(self) -> Away:
+        """A context in which the engine does not answer, while its jobs go on."""
+        raise NotImplementedError("give a fixture 'away'")
+
+    @pytest.fixture
+    def calls(self) -> Callable[[], int]:
+        """How often the engine has been asked so far, by all executors together."""
+        raise NotImplementedError("give a fixture 'calls'")
+
+    @pytest.mark.parametrize("firmly", [False, True], ids=["gently", "firmly"])
+    def test_a_job_that_waits_may_be_cancelled_twice(
+        self, executor: Executor, home: Path, fill: Fill, firmly: bool
+    ) -> None:
+        make_room = fill()
+        handles = executor.start(executor.plan(job_request(home, STAY)))
+        self.wait_in_the_queue(executor, handles)
+        for _ in range(2):
+            executor.cancel(handles, firmly)
+        seen = self.ended(executor, handles)
+        assert (seen[handles[0]].state, seen[handles[0]].began) == (JobState.ENDED, False)
+        make_room()
+        executor.cancel(handles, firmly)
+        assert executor.observe(handles) == seen
+        assert not Path(directory_of(home, 0), "up").exists()
+
+    def test_many_jobs_wait_and_are_observed_and_taken_back_with_few_calls(
+        self, executor: Executor, home: Path, fill: Fill, calls: Callable[[], int]
+    ) -> None:
+        make_room = fill()
+        handles: list[JobHandle] = []
+        for number in range(self.many):
+            request = job_request(home / str(number), STAY, run_id=f"{RUN_ID}-{number}")
+            handles += executor.start(executor.plan(request))
+        self.wait_in_the_queue(executor, handles)
+        before, looks = calls(), 20
+        for _ in range(looks):
+            seen = executor.observe(handles)
+            assert len(seen) == self.many and {each.state for each in seen.values()} == {JobState.PENDING}
+        assert calls() - before <= looks
+        executor.cancel(handles, firmly=True)
+        assert {each.began for each in self.ended(executor, handles).values()} == {False}
+        make_room()
+
+    def test_an_engine_that_is_away_says_so_and_loses_no_job(
+        self, make_executor: MakeExecutor, home: Path, away: Away
+    ) -> None:
+        executor = make_executor()
+        handles = executor.start(executor.plan(job_request(home, STAY)))
+        self.appears(home, "up")
+        self.when_it_answers(lambda: executor.observe(handles))
+        late = executor.plan(job_request(home / "late", STAY, run_id=f"{RUN_ID}-late"))
+        with away():
+            with pytest.raises(EngineAwayError):
+                executor.start(late)
+            deadline = time.monotonic() + self.patience_s
+            with pytest.raises(EngineAwayError):  # for a moment the last look is good
+                while time.monotonic() < deadline:
+                    assert not executor.observe(handles)[handles[0]].state.is_over
+                    _A_MOMENT.wait(0.01)
+        seen = self.when_it_answers(lambda: executor.observe(handles))
+        assert seen[handles[0]].state is JobState.RUNNING
+        handles += self.when_it_answers(lambda: executor.start(late))
+        self.appears(home / "late", "up")
+        self.when_it_answers(lambda: executor.cancel(handles, firmly=True))
+        ended = self.ended(executor, handles)
+        assert {each.signal for each in ended.values()} <= self.ends_by
+
+    def wait_in_the_queue(self, executor: Executor, handles: list[JobHandle]) -> None:
+        """Looks until the engine says of each job that it waits, and for what."""
+        deadline = time.monotonic() + self.patience_s
+        while not _all_wait(seen := self.when_it_answers(lambda: executor.observe(handles)).values()):
+            assert time.monotonic() < deadline, f"not in the queue: {[each for each in seen if not each.message][:3]}"
+            _A_MOMENT.wait(0.01)
 
 
 class ExecutorContract(JobContract):
@@ -376,6 +531,10 @@ def job_request(
         for node in range(nodes)
     ]
     return JobRequest(run_id, 1, assignments, argv=[sys.executable, "-c", program, *(words or [])])
+
+
+def _all_wait(seen: Iterable[JobObservation]) -> bool:
+    return all(each.state is JobState.PENDING and each.message for each in seen)
 
 
 def _log(directory: Path) -> str:

@@ -180,7 +180,10 @@ class FakeExecutor(Executor):
             job = self._job(handle)
             if firmly:
                 for of_node in self._engine.jobs_of(handle.run_id, handle.node):
-                    of_node.kill()  # whatever was started there for the run: it carries the same marker
+                    if of_node.waits:
+                        of_node.take_out()
+                    else:
+                        of_node.kill()  # whatever was started there for the run: it carries the same marker
             elif job.waits:
                 job.take_out()
             elif not job.is_over:

@@ -14,13 +14,14 @@ from runyard_server.artifacts.store import FolderStore
 from runyard_server.domain.clock import Clock, SystemClock
 from runyard_server.records import experiments as experiment_records
 from runyard_server.records import runs as run_records
-from runyard_server.records.engine import Database, create_all
+from runyard_server.records.engine import Database
 from runyard_server.services.datasets import DatasetService
 from runyard_server.services.datastores import DatastoreService
 from runyard_server.services.files import FileService
 from runyard_server.services.objects import ObjectService
 from runyard_server.services.snapshots import SnapshotService
 from runyard_server.services.tokens import Identity
+from runyard_server.testing.empty_tables import open_empty
 
 
 class FileServer:
@@ -40,8 +41,7 @@ class FileServer:
     ) -> None:
         clock = clock or SystemClock()
         if database is None:
-            database = Database(f"sqlite:///{home / 'records.db'}")
-            create_all(database.engine)
+            database = open_empty(home / "records.db")
         self.database = database
         self.store = FolderStore(home / "objects")
         self.objects = ObjectService(self.store)

@@ -8,9 +8,10 @@ from typing import TypeVar
 from sqlalchemy import Connection, delete, select
 
 from runyard_server.environments.provision import Environments
-from runyard_server.records.engine import Database, create_all
+from runyard_server.records.engine import Database
 from runyard_server.records.tables import metadata, runs
 from runyard_server.testing.clock import FakeClock
+from runyard_server.testing.empty_tables import write_empty
 from runyard_server.testing.fake_executor import FakeEngine, FakeJob
 from runyard_server.testing.played_jobs import Disk, Play, PlayedJob
 from runyard_server.testing.run_server import RunServer
@@ -67,9 +68,8 @@ class MortalDatabase(Database):
 
 def sqlite_in(folder: Path) -> MortalDatabase:
     """A SQLite file with empty tables."""
-    database = MortalDatabase(f"sqlite:///{folder / 'records.db'}")
-    create_all(database.engine)
-    return database
+    write_empty(folder / "records.db")
+    return MortalDatabase(f"sqlite:///{folder / 'records.db'}")
 
 
 class MortalWorld:

@@ -19,7 +19,7 @@ from runyard.job import processes
 
 _CLONE_NEWNET = 0x40000000
 _A_MOMENT = threading.Event()  # never set: daemons are outside, all that one can do is look again
-PATIENCE_S = 30.0
+PATIENCE_S = 180.0  # with daemons, on a machine that runs other tests too
 
 # Runs as the first process inside: names the machine and gives the loopback device its addresses; ends, with all
 # that has come into its network since, when its input closes: with the test that holds it, however that ends.
@@ -90,6 +90,7 @@ class OwnNetwork:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **self._environment},
+            start_new_session=True,  # what interrupts the tests must leave it time to end all the others
         )
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != b"ready\n":
@@ -121,6 +122,31 @@ class OwnNetwork:
         """The command by which ``argv`` runs inside."""
         return ["nsenter", "-t", str(self._holder.pid), "-n", "-m", "-u", "--", *argv]
 
+    @contextmanager
+    def cut_off(self, *what: Sequence[str]) -> Iterator[None]:
+        """What goes there gets lost, in open connections too.
+
+        Args:
+            what: each the words of a rule of routing (``ip rule``), such as "dport 8000" or "to 10.9.0.1".
+        """
+        last = str(len(what) + 1)
+        rules = [["pref", str(place), *words] for place, words in enumerate(what, 1)]
+
+        def change(*words: str, check: bool = True) -> None:
+            subprocess.run(self.enter(["ip", "rule", *words]), check=check, capture_output=not check)
+
+        try:
+            for rule in rules:
+                change("add", *rule, "blackhole")
+            change("add", "pref", last, "lookup", "local")
+            change("del", "pref", "0")  # the rule for this machine's own addresses, before all others
+            yield
+        finally:
+            change("add", "pref", "0", "lookup", "local", check=False)  # it is there where something went wrong above
+            change("del", "pref", last, check=False)
+            for rule in rules:
+                change("del", "pref", rule[1], check=False)
+
     def clear(self) -> None:
         """Ends every process inside; the network stays. Not for a test that stands inside with a server of its own."""
         spared = {self._holder.pid, os.getpid(), *_children_of(self._holder.pid)}
@@ -142,6 +168,11 @@ def until(is_so: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) 
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain for {what}")
         _A_MOMENT.wait(0.02)
+
+
+def to_port(port: int) -> list[str]:
+    """What is sent to a port, for ``OwnNetwork.cut_off``."""
+    return ["ipproto", "tcp", "dport", str(port)]
 
 
 def without(folder: Path) -> list[str]:

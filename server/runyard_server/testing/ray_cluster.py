@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -29,12 +29,11 @@ HEAD = "head"
 _DASHBOARD_PORT = 8265
 _GCS_PORT = 6379
 _TRIES = 4
-_PATIENCE_S = 180.0  # a cold start of the head compiles and reads some hundred megabytes
-# A silent node is given up in seconds here, in minutes by Ray's own defaults.
+_PATIENCE_S = 300.0  # a cold start of the head compiles and reads some hundred megabytes
+# A node whose daemon is gone is given up in seconds here, in minutes by Ray's own defaults.
 _SETTINGS = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "4",
     "RAY_agent_register_timeout_ms": "120000",  # a busy machine does not keep the default
     "RAY_worker_register_timeout_seconds": "300",
@@ -127,10 +126,15 @@ class RayCluster:
         nodes: how many, named n1, n2 ...; each says that it has two processors, and a resource of its own name.
         scales_to: so many further nodes are brought by Ray's own autoscaler as they are needed, and taken away when
             they have been idle for some seconds.
-        hidden: a folder of this machine that the nodes do not see: theirs is empty, as one of another machine is.
+        silence_s: how long the daemon of a node that is there may let each of four questions of the head's wait, until
+            the node is given up.
+        hidden: a folder of this machine that head and nodes do not see: each has an empty one, as another machine has.
     """
 
-    def __init__(self, folder: Path, nodes: int = 2, scales_to: int = 0, hidden: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, nodes: int = 2, scales_to: int = 0, silence_s: int = 30, hidden: Path | None = None
+    ) -> None:
+        self._silence_s = silence_s
         self._alone = own_network.without(hidden) if hidden is not None else []
         self.folder = folder
         self._scales_to = scales_to
@@ -162,22 +166,22 @@ class RayCluster:
         with self._network.inside():
             yield
 
-    def ask(self, path: str, method: str = "GET") -> Any:
+    def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
         """Ray's answer. To be called from inside."""
-        request = urllib.request.Request(self.url + path, method=method)
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
         request.add_header("Authorization", f"Bearer {self.token}")
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
             return json.load(answer)
 
     def alive(self) -> list[str]:
         """Addresses of the nodes that Ray believes to live."""
-        done = self.call(
-            str(self.programs / "ray"), "list", "nodes", "--address", self.url, "--format", "json", check=False
-        )
-        try:
-            return [node["node_ip"] for node in json.loads(done) if node["state"] == "ALIVE"]
-        except ValueError:
-            return []
+        with self.inside():
+            try:
+                said = self.ask("/api/v0/nodes")  # what `ray list nodes` asks, which takes seconds of a core to start
+            except OSError:
+                return []  # the head does not answer yet
+        return [node["node_ip"] for node in said["data"]["result"]["result"] if node["state"] == "ALIVE"]
 
     def call(self, *argv: str, check: bool = True) -> str:
         """What a program prints that is run inside, with the cluster's token."""
@@ -198,22 +202,49 @@ class RayCluster:
             configuration = self.folder / "autoscaling.json"
             configuration.write_text(json.dumps(_scaling(self._scales_to)))
             scaling = [f"--autoscaling-config={configuration}"]
-        self._start("--head", *ports, *hosts, *temporary, *scaling, "--num-cpus=0", "--num-gpus=0")
+        options = [*ports, *hosts, *temporary, *scaling, "--num-cpus=0", "--num-gpus=0"]
+        self._start("--head", *options, alone=self._alone)
 
-    def start_node(self, name: str) -> None:
-        """Starts a node."""
-        own = json.dumps({name: 1})
+    def node_of(self, submission: str) -> str:
+        """The name of the node that a running job's driver is on. To be called from inside."""
+        job = self.ask(f"/api/jobs/{submission}")
+        nodes = self.ask("/api/v0/nodes?detail=1")["data"]["result"]["result"]
+        (address,) = [node["node_ip"] for node in nodes if node["node_id"] == job["driver_node_id"]]
+        return next(name for name, at in self.addresses.items() if at == address)
+
+    def start_node(
+        self,
+        name: str,
+        gpus: int = 0,
+        variables: Mapping[str, str] | None = None,
+        resources: Mapping[str, int] | None = None,
+        hidden: Path | None = None,
+    ) -> None:
+        """Starts a node.
+
+        Args:
+            gpus: how many it says that it has.
+            variables: what is set on it beside what is set here.
+            resources: what else it says that it has, beside one of its own name.
+            hidden: a folder that it does not see; by default the cluster's.
+        """
+        own = json.dumps({name: 1, **(resources or {})})
         address = ["--address", f"{self.head_address}:{_GCS_PORT}", "--node-ip-address", self.addresses[name]]
-        self._start(*address, "--num-cpus=2", "--num-gpus=0", f"--resources={own}", alone=self._alone)
+        alone = self._alone if hidden is None else own_network.without(hidden)
+        options = [*address, "--num-cpus=2", f"--num-gpus={gpus}", f"--resources={own}"]
+        self._start(*options, alone=alone, variables=variables)
 
     @contextmanager
-    def one_more_node(self) -> Iterator[str]:
-        """A further node for a while, known by its name. Ray counts one less when this has ended."""
+    def one_more_node(self, gpus: int = 0, **options: Any) -> Iterator[str]:
+        """A further node for a while, known by its name; ``options``: those of ``start_node``.
+
+        Ray counts one less when this has ended.
+        """
         name = f"n{len(self.addresses) + 1}"
         self.addresses[name] = f"10.9.0.{len(self.addresses) + 1}"
         self.call("ip", "addr", "add", f"{self.addresses[name]}/32", "dev", "lo")
         try:
-            self.start_node(name)
+            self.start_node(name, gpus, **options)
             self.until(lambda: self.addresses[name] in self.alive(), f"Ray's node {name}")
             yield name
         finally:
@@ -221,27 +252,99 @@ class RayCluster:
             self.until(lambda: self.addresses[name] not in self.alive(), f"the end of Ray's node {name}")
             self.call("ip", "addr", "del", f"{self.addresses.pop(name)}/32", "dev", "lo")
 
+    def restart_node(self, name: str) -> None:
+        """Starts a node that was killed, once Ray has noticed that; returns when Ray counts it again."""
+        self.until(lambda: self.addresses[name] not in self.alive(), f"the end of Ray's node {name}")
+        self.start_node(name)
+        self.until(lambda: self.addresses[name] in self.alive(), f"Ray's node {name}")
+
     def kill_node(self, name: str) -> None:
-        """Kills a node's own daemon; what that has started ends by itself."""
+        """Kills a node's own daemon; what that has started ends by itself. What only watches its logs would go on."""
         self.signal_node(name, signal.SIGKILL)
+        for pid in self._watchers(self.addresses[name]):
+            processes.send(pid, signal.SIGKILL)
         self.until(lambda: not self._daemons(self.addresses[name]), f"the end of {name}")
+
+    @contextmanager
+    def without_node(self, name: str) -> Iterator[None]:
+        """A node's daemon is killed; at the end it is started again, and counted."""
+        self.kill_node(name)
+        try:
+            yield
+        finally:
+            self.restart_node(name)
+
+    @contextmanager
+    def taken_away(self, name: str) -> Iterator[None]:
+        """Ray is told that a node will be taken away; at the end it is, and is started again. To be called from inside."""
+        self.warn_of(name)
+        try:
+            yield
+        finally:
+            self.kill_node(name)
+            self.restart_node(name)
+
+    def warn_of(self, name: str, within_s: int = 60) -> None:
+        """Tells Ray that a node will be taken away, as one that a cloud wants back. To be called from inside."""
+        nodes = self.ask("/api/v0/nodes?detail=1")["data"]["result"]["result"]
+        (own,) = [
+            node["node_id"] for node in nodes if (node["node_ip"], node["state"]) == (self.addresses[name], "ALIVE")
+        ]
+        why = ["--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=taken away"]
+        why.append(f"--deadline-remaining-seconds={within_s}")
+        address = f"--address={self.head_address}:{_GCS_PORT}"
+        self.call(str(self.programs / "ray"), "drain-node", address, f"--node-id={own}", *why)
 
     def signal_node(self, name: str, number: int) -> None:
         """Sends a signal to a node's daemon: SIGSTOP makes it hang."""
         for pid in self._daemons(self.addresses[name]):
             processes.send(pid, number)
 
+    @contextmanager
+    def held_autoscaler(self) -> Iterator[None]:
+        """Ray's autoscaler hangs: what it is asked for does not come before the end."""
+        held = self._own(lambda command: any(part.endswith("/monitor.py") for part in command))
+        assert held, "this cluster has no autoscaler"
+        for pid in held:
+            processes.send(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in held:
+                processes.send(pid, signal.SIGCONT)
+
+    @contextmanager
+    def cut_off(self, port: int | None = None, node: str | None = None) -> Iterator[None]:
+        """What is sent to that port, or to that node's address, gets lost, in open connections too."""
+        ways = [] if port is None else [own_network.to_port(port)]
+        ways += [] if node is None else [["to", self.addresses[node]]]
+        with self._network.cut_off(*ways):
+            yield
+
+    def fill(self) -> Callable[[], None]:
+        """Gives each node a job that keeps all of its processors; what ends them. Both to be called from inside."""
+        job = {"entrypoint": "sleep 600", "entrypoint_num_cpus": 2}
+        held = [
+            self.ask("/api/jobs/", "POST", {**job, "entrypoint_resources": {name: 1}})["submission_id"]
+            for name in self.nodes
+        ]
+        self.until(lambda: set(held) <= set(self._going("RUNNING")), "jobs on all of Ray's nodes")
+        return lambda: self._stop(held)
+
     def clear(self) -> None:
         """Ends every job, so that the next test finds the nodes free. To be called from inside."""
-        for job in self._going():
-            self.ask(f"/api/jobs/{job}/stop", "POST")
-        self.until(lambda: not self._going(), "the end of all jobs")
+        self._stop(self._going())
 
-    def _going(self) -> list[str]:
+    def _stop(self, jobs: Iterable[str]) -> None:
+        ending = set(jobs)
+        for job in ending:
+            self.ask(f"/api/jobs/{job}/stop", "POST")
+        self.until(lambda: not ending.intersection(self._going()), "the end of jobs")
+
+    def _going(self, *statuses: str) -> list[str]:
+        wanted = statuses or ("PENDING", "RUNNING")
         jobs = self.ask("/api/jobs/")
-        return [
-            job["submission_id"] for job in jobs if job["submission_id"] and job["status"] in ("PENDING", "RUNNING")
-        ]
+        return [job["submission_id"] for job in jobs if job["submission_id"] and job["status"] in wanted]
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Looks until ``is_so()``."""
@@ -262,9 +365,10 @@ class RayCluster:
         path = f"{self.programs}{os.pathsep}{kept.get('PATH', os.defpath)}"
         scaling = _SCALING_SETTINGS if self._scales_to else {}
         own = {**self._client_environment(), "RAY_AUTH_TOKEN": self.token, "PATH": path}
-        return {**kept, **_SETTINGS, **scaling, **own}
+        settings = {**_SETTINGS, "RAY_health_check_timeout_ms": str(1000 * self._silence_s)}
+        return {**kept, **settings, **scaling, **own}
 
-    def _start(self, *options: str, alone: Sequence[str] = ()) -> None:
+    def _start(self, *options: str, alone: Sequence[str] = (), variables: Mapping[str, str] | None = None) -> None:
         """Starts what puts itself into the background; it keeps no pipe of ours open.
 
         `ray start` gives a node half a minute, which a busy machine does not keep: then it is started again.
@@ -278,7 +382,7 @@ class RayCluster:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=self._environment(),
+                    env={**self._environment(), **(variables or {})},
                     check=False,
                 )
             if done.returncode == 0:
@@ -292,12 +396,23 @@ class RayCluster:
 
     def _daemons(self, address: str) -> list[int]:
         wanted = f"--node_ip_address={address}"
-        found = []
-        for pid in processes.all_processes():
-            command = processes.command_of(pid)
-            if command[:1] and command[0].endswith("/raylet") and wanted in command:
-                found.append(pid)
-        return found
+        return self._own(lambda command: command[0].endswith("/raylet") and wanted in command)
+
+    def _watchers(self, address: str) -> list[int]:
+        wanted = f"--node-ip-address={address}"
+        return self._own(
+            lambda command: wanted in command and any(part.endswith("/log_monitor.py") for part in command)
+        )
+
+    def _own(self, is_it: Callable[[list[str]], bool]) -> list[int]:
+        """Processes of this cluster: another one of this machine has the same addresses, in a network of its own."""
+        own = f"{self.folder}{os.sep}"
+        commands = {pid: processes.command_of(pid) for pid in processes.all_processes()}
+        return [
+            pid
+            for pid, command in commands.items()
+            if command and is_it(command) and any(own in part for part in command)
+        ]
 
 
 @contextmanager

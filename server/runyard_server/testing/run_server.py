@@ -32,6 +32,7 @@ from runyard_server.services.metrics import MetricService
 from runyard_server.services.queue import QueueService
 from runyard_server.services.runs import RunService
 from runyard_server.services.snapshots import SnapshotService
+from runyard_server.services.tensorboard import TensorboardService
 from runyard_server.services.tokens import TokenService
 from runyard_server.services.verification import VerificationService
 from runyard_server.testing.fake_executor import FakeEngine
@@ -75,7 +76,7 @@ class RunServer:
         self.environments = EnvironmentService(database, clock, environments or Environments(home / "environments"))
         places = Places(self.computes, self.snapshots, self.environments, self.datastores, self.files)
         admission = AdmissionService(places, executors, self._gpu_count)
-        self.runs = RunService(database, clock, self.hub, admission.check, lambda run_id: None, self._settle)
+        self.runs = RunService(database, clock, self.hub, admission.check, lambda run_id, run: None, self._settle)
         self.metrics = MetricService(database, self.hub, self.runs.apply_spooled)
         self.verification = VerificationService(database, self.logs, self.files)
         self.queue = QueueService(database, executors, self.computes.room)
@@ -92,7 +93,10 @@ class RunServer:
             lock=self.environments.lock_by_key,
             archive=lambda: "0" * 64,
         )
-        self.closing = ClosingService(database, self.logs, self.files, self.assignments, self.datasets, self.metrics)
+        self.tensorboard = TensorboardService(database, clock, self.logs, self.files, self.metrics)
+        self.closing = ClosingService(
+            database, self.logs, self.files, self.assignments, self.datasets, self.metrics, self.tensorboard
+        )
         self.fence = Fence(database)
         self.lifecycle = Lifecycle(
             Ports(

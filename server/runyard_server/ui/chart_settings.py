@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from starlette.datastructures import QueryParams
 
-from runyard_server.services.curves import AXES, STEP
+from runyard_server.domain.metric_curves import STEP
+from runyard_server.services.curves import AXES
 
 MOST_SMOOTHING = 0.99
 

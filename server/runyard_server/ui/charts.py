@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from runyard_server.domain.metric_curves import PLACE, TIME
 from runyard_server.services.container import Services
-from runyard_server.services.curves import PLACE, TIME, Curve
+from runyard_server.services.curves import Curve
 from runyard_server.ui import words
 from runyard_server.ui.chart_settings import ChartSettings
 
@@ -14,7 +15,7 @@ WIDTH, HEIGHT = 360, 170
 COLUMNS = 240  # of pixels, within the axes
 _FEWEST_COLUMNS = 24
 _MOST_IN_ALL = 6000  # columns of all lines of one picture
-_MOST_LABELLED = 24  # lines; of more, a pointer is told what the picture's scale says
+CROWD = 24  # lines; more are drawn as thin as can be, and a pointer is told what the picture's scale says
 _TOP, _BOTTOM, _RIGHT = 10, 22, 12
 _LETTER = 6.3  # width of a digit of the labels
 _TICKS_Y, _TICKS_X = 4, 4
@@ -76,12 +77,17 @@ class Chart:
     is_zoomed: bool
     log_x: bool
     log_y: bool
+    axis_title: str = ""  # instead of the axis's own words
     width: int = WIDTH
     height: int = HEIGHT
 
     @property
     def last(self) -> str:
         return self.lines[0].last if self.lines else ""
+
+    @property
+    def is_crowded(self) -> bool:
+        return len(self.lines) > CROWD
 
 
 def charts(held: Services, run_ids: Sequence[str], names: Sequence[str], settings: ChartSettings) -> list[Chart]:
@@ -112,36 +118,41 @@ def chart(
     run_ids: Sequence[str],
     settings: ChartSettings,
     tell: Callable[[float], str] = words.number,
+    axis_title: str = "",
 ) -> Chart:
     """The picture of one metric's curves; ``tell`` says a value as people read it."""
     zoom = settings.zooms.get(name)
     axes = {curve.axis for curve in curves}
     axis = PLACE if PLACE in axes else next(iter(axes))
-    drawn = [(x, float(value)) for curve in curves for x, value in zip(curve.xs, curve.values, strict=True)]
-    seen = [(x, value) for x, value in drawn if zoom is None or zoom[0] <= x <= zoom[1]]
-    fit = [(x, value) for x, value in seen if _fits(value, settings.log_y) and (x > 0 or not settings.log_x)]
+    drawn = _Points([x for curve in curves for x in curve.xs], [float(y) for curve in curves for y in curve.values])
+    seen = drawn if zoom is None else drawn.where(lambda x, _: zoom[0] <= x <= zoom[1])
+    fit = _fitting(seen, settings)
     # A range with no point in it is drawn by the points beside it.
-    shown = fit or [(x, value) for x, value in drawn if _fits(value, settings.log_y) and (x > 0 or not settings.log_x)]
-    low, high = zoom or (min((x for x, _ in shown), default=0), max((x for x, _ in shown), default=1))
+    shown = fit if fit.xs else _fitting(drawn, settings)
+    low, high = zoom or (min(shown.xs, default=0), max(shown.xs, default=1))
     if settings.log_x and low <= 0:
-        low = min((x for x, _ in shown), default=1)
-    scale = _scale([value for _, value in shown] or [1.0, 10.0], low, max(low, high), axis, settings, tell)
+        low = min(shown.xs, default=1)
+    scale = _scale(shown.ys or [1.0, 10.0], low, max(low, high), axis, settings, tell)
     places = {run_id: place for place, run_id in enumerate(run_ids)}
+    label = _labeller(axis)
     lines = []
     for curve in curves:
-        points = [(scale.x(x), scale.y(float(value))) for x, value in zip(curve.xs, curve.values, strict=True)]
-        labels = [
-            f"{_label(x, axis)}|{tell(float(value))}"
-            for (x, value), point in zip(zip(curve.xs, curve.values, strict=True), points, strict=True)
-            if all(map(math.isfinite, point))
-        ]
-        smoothed = _smoothed(curve.middles, settings.smooth) if settings.smooth else []
+        values = list(map(float, curve.values))
+        across, up = scale.xs(curve.xs), scale.ys(values)
+        labels: list[str] = []
+        if len(curves) <= CROWD:
+            labels = [
+                f"{label(x)}|{tell(value)}"
+                for x, value, right, high_up in zip(curve.xs, values, across, up, strict=True)
+                if math.isfinite(right) and math.isfinite(high_up)
+            ]
+        smoothed = _smoothed(curve.middles, settings.smooth) if settings.smooth else _Points([], [])
         lines.append(
             Line(
                 run=places[curve.run_id],
-                polylines=_polylines(points),
-                smoothed=_polylines([(scale.x(x), scale.y(value)) for x, value in smoothed]),
-                labels=labels if len(curves) <= _MOST_LABELLED else [],
+                polylines=_polylines(across, up),
+                smoothed=_polylines(scale.xs(smoothed.xs), scale.ys(smoothed.ys)),
+                labels=labels,
                 last=tell(float(curve.values[-1])) if curve.values else "",
             )
         )
@@ -158,37 +169,55 @@ def chart(
         high=high,
         bottom=scale.bottom,
         top=scale.top,
-        gaps=len(seen) - len(fit),
+        gaps=len(seen.xs) - len(fit.xs),
         is_zoomed=zoom is not None,
         log_x=settings.log_x,
         log_y=settings.log_y,
+        axis_title=axis_title,
     )
 
 
-def _fits(value: float, log: bool) -> bool:
-    return math.isfinite(value) and (value > 0 or not log)
+@dataclass(frozen=True)
+class _Points:
+    """Points by their columns: there are a hundred thousand, and a pair for each would take longest of all."""
+
+    xs: Sequence[float]
+    ys: Sequence[float]
+
+    def where(self, fits: Callable[[float, float], bool]) -> "_Points":
+        kept = [(x, y) for x, y in zip(self.xs, self.ys, strict=True) if fits(x, y)]
+        return _Points([x for x, _ in kept], [y for _, y in kept])
 
 
-def _smoothed(middles: Sequence[tuple[float, float]], weight: float) -> list[tuple[float, float]]:
+def _fitting(points: _Points, settings: ChartSettings) -> _Points:
+    """Those that have a place on the axes."""
+    if not settings.log_y and math.isfinite(sum(points.ys)):  # then each of them is
+        return points.where(lambda x, _: x > 0) if settings.log_x else points
+    return points.where(
+        lambda x, y: math.isfinite(y) and (y > 0 or not settings.log_y) and (x > 0 or not settings.log_x)
+    )
+
+
+def _smoothed(middles: Sequence[tuple[float, float]], weight: float) -> _Points:
     """The exponential mean of what came so far, without the pull to zero that it begins with."""
-    found = []
+    means = []
     mean, share = 0.0, 1.0
-    for x, value in middles:
+    for _, value in middles:
         mean = mean * weight + value * (1 - weight)
         share *= weight
-        found.append((x, mean / (1 - share)))
-    return found
+        means.append(mean / (1 - share))
+    return _Points([x for x, _ in middles], means)
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """Where values and places stand in a picture, and its grid."""
+    """Where values and places stand in a picture, and its grid. What has no place has one that is not finite."""
 
     left: float
     bottom: float
     top: float
-    x: Callable[[float], float]
-    y: Callable[[float], float]
+    xs: Callable[[Sequence[float]], list[float]]
+    ys: Callable[[Sequence[float]], list[float]]
     y_ticks: list[Tick]
     x_ticks: list[Tick]
 
@@ -208,32 +237,37 @@ def _scale(
     low, high = min(ticks[0], *finite), max(ticks[-1], *finite)
     y_labels = [tell(tick) for tick in ticks]
     left = 12 + _LETTER * max(len(label) for label in y_labels)
-    across = _share(first, last, settings.log_x)
-    up = _share(low, high, settings.log_y)
+    across = _shares(first, last, settings.log_x)
+    up = _shares(low, high, settings.log_y)
+    width, height = WIDTH - _RIGHT - left, HEIGHT - _BOTTOM - _TOP
 
-    def x(place: float) -> float:
-        return left + (WIDTH - _RIGHT - left) * across(place)
+    def xs(places: Sequence[float]) -> list[float]:
+        return [left + width * share for share in across(places)]
 
-    def y(value: float) -> float:
-        return _TOP + (HEIGHT - _BOTTOM - _TOP) * (1 - up(value))
+    def ys(values: Sequence[float]) -> list[float]:
+        return [_TOP + height * (1 - share) for share in up(values)]
 
-    y_ticks = [Tick(round(y(tick), 1), label) for tick, label in zip(ticks, y_labels, strict=True)]
-    return _Scale(left, low, high, x, y, y_ticks, _x_ticks(first, last, axis, x, settings.log_x))
+    y_ticks = [Tick(round(at, 1), label) for at, label in zip(ys(ticks), y_labels, strict=True)]
+    return _Scale(left, low, high, xs, ys, y_ticks, _x_ticks(first, last, axis, xs, settings.log_x))
 
 
-def _share(low: float, high: float, log: bool) -> Callable[[float], float]:
-    """0 at ``low``, 1 at ``high``, NaN for what has no place."""
+def _shares(low: float, high: float, log: bool) -> Callable[[Sequence[float]], list[float]]:
+    """Of each number: 0 at ``low``, 1 at ``high``, NaN for what has no place. All at once: there are thousands."""
     if log:
         begin, whole = math.log(low), math.log(high) - math.log(low)
-        return lambda at: ((math.log(at) - begin) / whole if whole else 0.5) if 0 < at < math.inf else math.nan
+        return lambda numbers: [
+            ((math.log(at) - begin) / whole if whole else 0.5) if 0 < at < math.inf else math.nan for at in numbers
+        ]
     # By halves, since the distance between two numbers may be more than a number can be.
-    whole = high / 2 - low / 2
-    return lambda at: (at / 2 - low / 2) / whole if whole else 0.5
+    half, whole = low / 2, high / 2 - low / 2
+    return lambda numbers: [(at / 2 - half) / whole if whole else 0.5 for at in numbers]
 
 
-def _polylines(points: Sequence[tuple[float, float]]) -> list[str]:
+def _polylines(xs: Sequence[float], ys: Sequence[float]) -> list[str]:
+    if math.isfinite(sum(xs) + sum(ys)):  # then each of them is
+        return [" ".join([f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True)])] if xs else []
     lines: list[list[str]] = [[]]
-    for x, y in points:
+    for x, y in zip(xs, ys, strict=True):
         if math.isfinite(x) and math.isfinite(y):
             lines[-1].append(f"{x:.1f},{y:.1f}")
         elif lines[-1]:
@@ -241,22 +275,30 @@ def _polylines(points: Sequence[tuple[float, float]]) -> list[str]:
     return [" ".join(line) for line in lines if line]
 
 
-def _x_ticks(first: float, last: float, axis: str, x: Callable[[float], float], log: bool) -> list[Tick]:
+def _x_ticks(
+    first: float, last: float, axis: str, xs: Callable[[Sequence[float]], list[float]], log: bool
+) -> list[Tick]:
+    def told(ticks: list[float], tell: Callable[[float], str]) -> list[Tick]:
+        return [Tick(round(at, 1), tell(tick)) for at, tick in zip(xs(ticks), ticks, strict=True)]
+
     if last <= first:
-        return [Tick(round(x(first), 1), _label(first, axis))]
+        return told([first], _labeller(axis))
     if axis == TIME:
-        return [Tick(round(x(at), 1), _clock(at, last - first)) for at in _times(first, last)]
+        return told(_times(first, last), lambda at: _clock(at, last - first))
     ticks = _log_ticks(first, last) if log else _ticks(first, last, _TICKS_X)
     ticks = [tick for tick in ticks if first <= tick <= last]
     if axis in ("step", PLACE):
         ticks = [tick for tick in ticks if tick == int(tick)]
-    return [Tick(round(x(tick), 1), _label(tick, axis)) for tick in ticks]
+    return told(ticks, _labeller(axis))
 
 
-def _label(place: float, axis: str) -> str:
+def _labeller(axis: str) -> Callable[[float], str]:
+    """Says a place on the axis as people read it."""
     if axis == TIME:
-        return words.utc(place)
-    return ("−" if place < 0 else "") + words.duration(abs(place)) if axis == "elapsed" else words.number(place)
+        return words.utc
+    if axis == "elapsed":
+        return lambda place: ("−" if place < 0 else "") + words.duration(abs(place))
+    return words.number
 
 
 def _clock(at: float, span: float) -> str:

@@ -8,15 +8,16 @@ from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
 from runyard_server.services.container import Services
 from runyard_server.services.curves import MOST_CURVES
+from runyard_server.services.metrics import MetricSummary
 from runyard_server.services.run_table import arguments
 from runyard_server.ui import words
 from runyard_server.ui.chart_settings import USUAL, ChartSettings
 from runyard_server.ui.charts import Chart, charts
+from runyard_server.ui.parallel import Parallel, numeric, parallel
 
 MOST = 500  # runs on one page
 FIRST_CHARTS = 8
-_CROWD = 100  # runs, from which on fewer charts come first
-_FIRST_OF_CROWD = 4
+_FIRST_CURVES = 1000  # of many runs fewer charts come first: so many curves take about a second
 MOST_CHARTS = 60
 COLOURS = 10  # told apart in the style sheet
 _MOST_METRICS = 200  # rows of the table
@@ -44,6 +45,7 @@ class View:
     same: Sequence[Row]
     charts: Sequence[Chart]
     more: int
+    parallel: Parallel | None
     colours: int = COLOURS
 
     @property
@@ -69,12 +71,25 @@ def look(held: Services, run_ids: Sequence[str], now: float, all_charts: bool, s
         last = [known[name].get(run.id) for run in runs]
         rows.append(Row("Metrics", name, [words.number(one.summary.last) if one else "–" for one in last]))
     drawn = [name for name in names if any(one.summary.count > 1 for one in known[name].values())]
-    first = FIRST_CHARTS if len(runs) < _CROWD else _FIRST_OF_CROWD
+    first = min(FIRST_CHARTS, max(1, _FIRST_CURVES // max(1, len(runs))))
     most = min(MOST_CHARTS, MOST_CURVES // max(1, len(runs)))  # the service gives no more at once
     shown = drawn[: most if all_charts else first]
     pictures = charts(held, run_ids, shown, settings) if shown else []
     different = [row for row in rows if row.differs]
-    return View(runs, different, [row for row in rows if not row.differs], pictures, len(drawn) - len(shown))
+    same = [row for row in rows if not row.differs]
+    return View(runs, different, same, pictures, len(drawn) - len(shown), _parallel(runs, known))
+
+
+def _parallel(runs: Sequence[RunRecord], known: Mapping[str, Mapping[str, MetricSummary]]) -> Parallel | None:
+    """Arguments that are numbers, and the last values of metrics, across the runs."""
+    told = [arguments(run) for run in runs]
+    names = dict.fromkeys(name for pairs in told for name in pairs)
+    given = {name: numeric([pairs.get(name) for pairs in told]) for name in names}
+    measured = {
+        name: [of_runs[run.id].summary.last if run.id in of_runs else None for run in runs]
+        for name, of_runs in known.items()
+    }
+    return parallel({name: values for name, values in given.items() if values}, measured)
 
 
 def _said(pairs: Mapping[str, str], name: str) -> str:

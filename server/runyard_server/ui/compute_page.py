@@ -1,21 +1,26 @@
 """Compute targets: whose nodes are in use by whom, and who waits for them, since when and why."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from runyard.errors import UnknownRunError
 from runyard.protocol.compute import ComputeNode, ComputeRecord
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.domain.placement import Decision
 from runyard_server.services.container import Services
 from runyard_server.services.runs import RunFilter
+from runyard_server.ui import words
 from runyard_server.ui.visits import Page, page, services
 
 router = APIRouter(route_class=Page)
 
+_GIVEN_ID = re.compile(r"[\w-]+_\d{9,}_[0-9a-f]{8}\b")  # an id that a submission was given
 MOST_WAITING = 25  # of each target; all of them are a page of runs
 
 
@@ -63,5 +68,15 @@ def _waiting(held: Services, run: RunRecord, decision: Decision | None) -> Waiti
     since = next(
         (event.at for event in reversed(held.runs.events(run.id)) if event.to_status is RunStatus.QUEUED), None
     )
-    reason = "starts now" if decision is None or decision.starts else decision.reason
+    reason = (
+        "starts now" if decision is None or decision.starts else _GIVEN_ID.sub(partial(_named, held), decision.reason)
+    )
     return Waiting(run, decision.position if decision is not None else 0, reason, since or run.created_at)
+
+
+def _named(held: Services, told: re.Match[str]) -> str:
+    """What people call the run whose id a reason tells."""
+    try:
+        return words.run_name(held.runs.get(told[0]))
+    except UnknownRunError:  # it has gone meanwhile
+        return told[0]

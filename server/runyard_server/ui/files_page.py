@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from runyard.errors import DatastoreException, FileNotInRunError
+from runyard.protocol.pictures import picture_type
 from runyard_server.services.container import Services
 from runyard_server.services.reading import is_log
 from runyard_server.ui import previews
@@ -208,7 +209,7 @@ def _head(location: Path, most: int) -> bytes:
 
 def _picture(path: str, location: Path, size_bytes: int) -> Response:
     content = _head(location, previews.PICTURE_BYTES)
-    media = previews.picture_type(content)
+    media = picture_type(content)
     if media is None or size_bytes > len(content):
         raise FileNotInRunError(f"{path[:200]!r} is no picture that is shown here. Download it.")
     return Response(content, media_type=media, headers=_QUIET)

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, FastAPI, Query, Request
@@ -23,7 +23,9 @@ from runyard_server.ui import (
     compute_page,
     files_page,
     log_page,
+    marked_page,
     models_page,
+    retention_page,
     run_page,
     runs_page,
     settings_page,
@@ -42,12 +44,14 @@ def install(app: FastAPI) -> None:
     """Adds the pages to the application."""
     for each in (
         actions.router,
+        marked_page.router,
         code_page.router,
         log_page.router,
         files_page.router,
         models_page.router,
         compute_page.router,
         settings_page.router,
+        retention_page.router,
         router,
     ):  # the last one takes whatever is left
         app.router.routes.extend(each.routes)
@@ -68,33 +72,62 @@ def runs(
     sort: str = "",
     column: Annotated[list[str] | None, Query()] = None,
     after: str = "",
+    view: Literal["active", "archived", "all"] = "active",
 ) -> HTMLResponse:
     """The table of runs; everything that is chosen of it is in its address."""
     held = services(request)
-    asked = runs_page.Asked(filter.strip(), experiment, status, sort, tuple(column or ()), after)
+    asked = runs_page.Asked(filter.strip(), experiment, status, sort, tuple(column or ()), after, view)
     return page(
         request,
         "runs.html",
         "runs",
         view=runs_page.look(held, asked),
         asked=asked,
+        most_compared=compare_page.MOST,
         experiment=experiment,
         statuses=[known.value for known in RunStatus if known is not RunStatus.NOT_STARTED],
         experiments=sorted(record.name for record in held.experiments.list("all")),
     )
 
 
+@router.get("/news-of-runs")
+async def news(request: Request) -> Response:
+    """Whether the table of runs may have changed: another mark than the table's own. It reads no run."""
+    return Response(services(request).hub.mark(), media_type="text/plain", headers=HEADERS)
+
+
 @router.get("/compare")
-def compare(request: Request, run: Annotated[list[str] | None, Query()] = None) -> HTMLResponse:
-    """Several runs side by side. ``charts=all``: every curve. How the curves are drawn is in ``chart_settings``."""
-    settings, all_charts = chart_settings.chosen(request.query_params), request.query_params.get("charts") == "all"
-    view = compare_page.look(services(request), list(dict.fromkeys(run or ())), clock.now(), all_charts, settings)
-    pairs = [("run", run.id) for run in view.runs]
+def compare(
+    request: Request,
+    run: Annotated[list[str] | None, Query()] = None,
+    found: Literal["", "all"] = "",
+    filter: str = "",
+    experiment: str = "",
+    status: str = "",
+    sort: str = "",
+    view: Literal["active", "archived", "all"] = "active",
+) -> HTMLResponse:
+    """Several runs side by side. ``charts=all``: every curve. How the curves are drawn is in ``chart_settings``.
+
+    ``found=all``: not those that ``run`` names, but the first that the rest finds, as on the page of runs.
+    """
+    held, settings = services(request), chart_settings.chosen(request.query_params)
+    all_charts = request.query_params.get("charts") == "all"
+    table = runs_page.Asked(filter.strip(), experiment, status, sort, view=view)
+    run_ids = list(dict.fromkeys(run or ()))
+    pairs, more_found = [("run", run_id) for run_id in run_ids], False
+    if found:
+        run_ids = runs_page.found(held, table, compare_page.MOST + 1)
+        pairs, more_found = table.compared(), len(run_ids) > compare_page.MOST
+        run_ids = run_ids[: compare_page.MOST]
+    shown = compare_page.look(held, run_ids, clock.now(), all_charts, settings)
     return page(
         request,
         "compare.html",
         "runs",
-        view=view,
+        view=shown,
+        table_address=table.address() if found else "",
+        more_found=more_found,
         settings=settings,
         all_charts=all_charts,
         run_pairs=pairs,
@@ -139,10 +172,15 @@ def run(request: Request, run_id: str, log: str = "") -> HTMLResponse:
 
 
 @router.get("/runs/{run_id}/live")
-def live(request: Request, run_id: str, log: str = "") -> HTMLResponse:
-    """The parts of a run's page that change while it lives, for the page's script to take over."""
+def live(request: Request, run_id: str, log: str = "", parts: Literal["all", "metrics"] = "all") -> HTMLResponse:
+    """The parts of a run's page that change while it lives, for the page's script to take over.
+
+    ``parts=metrics``: those alone that show what the run logs, for news of metrics come all the time.
+    """
     held = services(request)
     asked = _asked(request)
+    if parts == "metrics":
+        return page(request, "run_measured.html", "runs", view=run_page.measured(held, run_id, asked), asked=asked)
     view = run_page.look(held, run_id, clock.now(), asked, acts(request))
     names = held.reading.list(run_id)
     shown = log or run_page.usual_log([name for name, _ in names])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runyard.protocol.pictures import picture_type
 from runyard_server.ui import terminal_text, words
 
 TEXT_BYTES = 256 << 10
@@ -18,7 +19,6 @@ JSON_LETTERS = 1 << 20  # put in shape it may be far longer than it was: each li
 _ROWS, _COLUMNS, _CELL_LETTERS = 200, 40, 200
 _CELLS, _OUTPUT_LETTERS = 300, 20_000
 
-_PICTURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
@@ -54,13 +54,6 @@ class Preview:
     text: str = ""
     rows: Sequence[Sequence[str]] = ()
     cells: Sequence[Cell] = ()
-
-
-def picture_type(head: bytes) -> str | None:
-    """The media type of a picture that every browser draws and that holds no script, by its first bytes."""
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    return next((media for magic, media in _PICTURES.items() if head.startswith(magic)), None)
 
 
 def preview(path: str, size_bytes: int, read: Callable[[int], bytes]) -> Preview:

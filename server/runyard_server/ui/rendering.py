@@ -51,7 +51,16 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for word in (words.number, words.size, words.duration, words.utc, words.iso, words.spaced, words.run_name):
+    for word in (
+        words.number,
+        words.size,
+        words.duration,
+        words.utc,
+        words.iso,
+        words.spaced,
+        words.run_name,
+        words.does,
+    ):
         environment.filters[word.__name__] = word
     environment.filters["counted"] = words.count
     environment.tests["terminal"] = lambda status: RunStatus(status).is_terminal

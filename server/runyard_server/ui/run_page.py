@@ -13,12 +13,13 @@ from runyard.protocol.models import ModelRecord
 from runyard.protocol.runs import RunEvent, RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.services.container import Services
-from runyard_server.services.metrics import Wanted
+from runyard_server.services.metrics import MetricPage, MetricSummary, Wanted
 from runyard_server.services.models import ModelFilter
 from runyard_server.services.runs import RunFilter
-from runyard_server.ui import charts, system_page, terminal_text
+from runyard_server.ui import charts, exhibits, system_page, terminal_text
 from runyard_server.ui.chart_settings import USUAL, ChartSettings
 from runyard_server.ui.charts import Chart
+from runyard_server.ui.exhibits import Exhibits
 from runyard_server.ui.system_page import System
 from runyard_server.ui.terminal_text import Tail
 from runyard_server.ui.words import number
@@ -141,14 +142,21 @@ class Packages:
 
 
 @dataclass(frozen=True)
-class RunView:
-    """Everything on the page but the log."""
+class Measured:
+    """What a run has logged."""
 
     run: RunRecord
+    metrics: Metrics
+    exhibits: Exhibits
+
+
+@dataclass(frozen=True)
+class RunView(Measured):
+    """Everything on the page but the log."""
+
     stages: list[Stage]
     waits_for: str
     command: str
-    metrics: Metrics
     system: System
     files: list[FileEntry]
     more_files: int
@@ -170,12 +178,14 @@ def look(held: Services, run_id: str, now: float, asked: Asked, may_act: bool = 
     """
     run = held.runs.get(run_id)
     files = held.files.list(run_id)
+    page = _page(held, run_id, asked)
     return RunView(
         run=run,
         stages=stages(held.runs.events(run_id), now),
         waits_for=_waits_for(held, run),
         command=_command(run),
-        metrics=metrics(held, run_id, asked),
+        metrics=metrics(held, run_id, asked, page),
+        exhibits=exhibits.look(held, run_id, asked.search, lambda: _sizes(files), _all_of(page, asked)),
         system=system_page.look(held, run_id),
         files=files[:MOST_FILES],
         more_files=max(0, len(files) - MOST_FILES),
@@ -186,6 +196,27 @@ def look(held: Services, run_id: str, now: float, asked: Asked, may_act: bool = 
         may_act=may_act,
         rerun_id=f"{run.experiment}_{int(now)}_{secrets.token_hex(4)}",
     )
+
+
+def measured(held: Services, run_id: str, asked: Asked) -> Measured:
+    """What the run has logged by now. Raises UnknownRunError: there is none."""
+    run, page = held.runs.get(run_id), _page(held, run_id, asked)
+    known = _all_of(page, asked)
+    shown = exhibits.look(held, run_id, asked.search, lambda: _sizes(held.files.list(run_id)), known)
+    return Measured(run, metrics(held, run_id, asked, page), shown)
+
+
+def _page(held: Services, run_id: str, asked: Asked) -> MetricPage:
+    return held.metrics.page(run_id, Wanted(asked.search), asked.after, MOST_METRICS)
+
+
+def _all_of(page: MetricPage, asked: Asked) -> Sequence[MetricSummary] | None:
+    """All metrics that are looked for, where one page has them: then nothing of them is asked for again."""
+    return page.metrics if asked.after is None and page.next is None else None
+
+
+def _sizes(files: Sequence[FileEntry]) -> dict[str, int]:
+    return {file.path: file.size for file in files}
 
 
 def stages(events: Sequence[RunEvent], now: float) -> list[Stage]:
@@ -207,12 +238,16 @@ def stages(events: Sequence[RunEvent], now: float) -> list[Stage]:
     return found
 
 
-def metrics(held: Services, run_id: str, asked: Asked) -> Metrics:
+def metrics(held: Services, run_id: str, asked: Asked, page: MetricPage) -> Metrics:
     """The run's metrics: a page of them with their figures, the first of those that are curves with their charts."""
-    page = held.metrics.page(run_id, Wanted(asked.search), asked.after, MOST_METRICS)
     most = MOST_CHARTS if asked.all_charts else FIRST_CHARTS
-    curves = held.metrics.page(run_id, Wanted(asked.search, drawable=True), None, most)
-    drawn = [metric.name for metric in curves.metrics]
+    whole = _all_of(page, asked)
+    if whole is None:
+        curves = held.metrics.page(run_id, Wanted(asked.search, drawable=True), None, most)
+        drawn, drawable = [metric.name for metric in curves.metrics], curves.count
+    else:
+        names = [metric.name for metric in whole if metric.is_drawable]
+        drawn, drawable = names[:most], len(names)
     rows = [
         MetricRow(
             name=metric.name,
@@ -228,10 +263,10 @@ def metrics(held: Services, run_id: str, asked: Asked) -> Metrics:
     return Metrics(
         rows=rows,
         charts=charts.charts(held, [run_id], drawn, asked.settings),
-        more_charts=curves.count - len(drawn),
-        drawable=min(MOST_CHARTS, curves.count) - len(drawn),
+        more_charts=drawable - len(drawn),
+        drawable=min(MOST_CHARTS, drawable) - len(drawn),
         count=page.count,
-        next=page.next if page.count > len(rows) else None,
+        next=page.next,
     )
 
 

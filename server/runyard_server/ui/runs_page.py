@@ -28,16 +28,27 @@ class Asked:
     sort: str = ""
     columns: tuple[str, ...] = ()
     after: str = ""
+    view: str = "active"  # or "archived", "all"
 
     @property
     def narrows(self) -> bool:
-        return bool(self.filter or self.experiment or self.status)
+        return bool(self.filter or self.experiment or self.status or self.view != "active")
 
     def address(self) -> str:
         said = [("filter", self.filter), ("experiment", self.experiment), ("status", self.status), ("sort", self.sort)]
         said += [("column", column) for column in self.columns] + [("after", self.after)]
+        said += [("view", self.view)] * (self.view != "active")
         query = urlencode([(key, value) for key, value in said if value])
         return f"/runs?{query}" if query else "/runs"
+
+    def compared(self) -> list[tuple[str, str]]:
+        """What the page that compares all of the table's runs is told."""
+        said = [("filter", self.filter), ("experiment", self.experiment), ("status", self.status), ("sort", self.sort)]
+        said += [("view", self.view)] * (self.view != "active")
+        return [("found", "all"), *((key, value) for key, value in said if value)]
+
+    def compare_address(self) -> str:
+        return f"/compare?{urlencode(self.compared())}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,10 @@ class Title:
 
 @dataclass(frozen=True)
 class View:
-    """The page. ``problem`` says what is wrong with what was asked for; there are no rows then."""
+    """The page. ``problem`` says what is wrong with what was asked for; there are no rows then.
+
+    ``live``: some of its runs go on, so that it changes without news. ``mark``: see ``Hub.mark``.
+    """
 
     rows: Sequence[tuple[RunRecord, Sequence[str]]]
     status: Title
@@ -66,11 +80,13 @@ class View:
     older: str
     newest: str
     live: bool
+    mark: str
     problem: str = ""
 
 
 def look(held: Services, asked: Asked) -> View:
     """The page of what was asked for."""
+    mark = held.hub.mark()  # before the runs are read: what comes meanwhile is news
     problem, table = "", Table([], [], None)
     columns = list(asked.columns)
     try:
@@ -99,11 +115,17 @@ def look(held: Services, asked: Asked) -> View:
         older=replace(asked, after=table.next).address() if table.next else "",
         newest=replace(asked, after="").address() if asked.after else "",
         live=any(not run.status.is_terminal for run in table.runs),
+        mark=mark,
         problem=problem,
     )
 
 
-def _read(held: Services, asked: Asked, columns: Sequence[str]) -> Table:
+def found(held: Services, asked: Asked, most: int) -> list[str]:
+    """The ids of the table's first runs, whatever its page. Raises UserErrorException as ``RunTableService.page`` does."""
+    return [run.id for run in _read(held, replace(asked, after=""), (), most).runs]
+
+
+def _read(held: Services, asked: Asked, columns: Sequence[str], most: int = ROWS) -> Table:
     request = TableRequest(
         asked.filter,
         asked.sort,
@@ -111,7 +133,8 @@ def _read(held: Services, asked: Asked, columns: Sequence[str]) -> Table:
         asked.experiment or None,
         asked.status or None,
         after=asked.after or None,
-        limit=ROWS,
+        limit=most,
+        view=asked.view,
     )
     return held.run_table.page(request)
 

@@ -1,22 +1,26 @@
-"""Settings: what this browser may do, and the tokens that people made for programs and for each other."""
+"""Settings: what this browser may do, tokens that people made, and the rules by which runs go."""
+
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from runyard.errors import AuthenticationException, PermissionDeniedError, UserErrorException
+from runyard.protocol.retention import RetentionAction
 from runyard.protocol.version import VERSION
 from runyard_server.services.tokens import ACTING_S, TICKET_S, Identity
-from runyard_server.ui.visits import Page, acts, form, keep_ticket, onward, page, services
+from runyard_server.ui.visits import Page, acts, form, keep_ticket, onward, own_path, page, services
 
 router = APIRouter(route_class=Page)
 
+NOTHING: Mapping[str, str] = {}
 DAYS = (1, 7, 30, 90, 365)
 
 
 @router.get("/settings")
 def settings(request: Request, onward: str = "") -> HTMLResponse:
     """The page. ``onward``: where to go on once this browser may act."""
-    return _shown(request, onward=onward)
+    return shown(request, onward=onward)
 
 
 @router.post("/settings/unlock")
@@ -25,14 +29,14 @@ async def unlock(request: Request) -> Response:
     said = await form(request)
     tokens = services(request).tokens
     try:
-        shown: Identity | None = tokens.check(said.get("token", "").strip())
+        identity: Identity | None = tokens.check(said.get("token", "").strip())
     except AuthenticationException:
-        shown = None
-    if shown is None or shown.role != "member":
+        identity = None
+    if identity is None or identity.role != "member":
         problem = "This is not a token of this workspace that may change something."
-        return _shown(request, problem, onward=said.get("onward", ""), http_status=400)
-    response = onward(_own_path(said.get("onward", "")))
-    keep_ticket(response, request, tokens.acting_ticket(shown), ACTING_S)
+        return shown(request, problem, onward=said.get("onward", ""), http_status=400)
+    response = onward(own_path(said.get("onward", ""), "/settings"))
+    keep_ticket(response, request, tokens.acting_ticket(identity), ACTING_S)
     return response
 
 
@@ -56,12 +60,12 @@ async def create(request: Request) -> HTMLResponse:
             said.get("name", ""), said.get("role", "viewer"), days * 24 * 3600.0, request.state.identity
         )
     except ValueError:
-        return _shown(request, f"A token lasts {', '.join(map(str, DAYS))} days.", http_status=400)
+        return shown(request, f"A token lasts {', '.join(map(str, DAYS))} days.", http_status=400)
     except PermissionDeniedError:
         raise
     except UserErrorException as fault:
-        return _shown(request, fault.message, http_status=400)
-    return _shown(request, made=token)
+        return shown(request, fault.message, http_status=400)
+    return shown(request, made=token)
 
 
 @router.post("/settings/tokens/{token_id}/revoke")
@@ -71,11 +75,17 @@ def revoke(request: Request, token_id: str) -> Response:
     return onward("/settings#tokens")
 
 
-def _shown(
-    request: Request, problem: str = "", made: str = "", onward: str = "", http_status: int = 200
+def shown(
+    request: Request,
+    problem: str = "",
+    made: str = "",
+    onward: str = "",
+    http_status: int = 200,
+    rule_asked: Mapping[str, str] = NOTHING,
 ) -> HTMLResponse:
+    """The page, with what went wrong or what was made; ``rule_asked`` is a form that has to be filled in once more."""
     held = services(request)
-    shown = page(
+    made_page = page(
         request,
         "settings.html",
         "settings",
@@ -85,15 +95,12 @@ def _shown(
         tokens=held.tokens.named(),
         makes_tokens=acts(request) and request.state.identity.named is None,
         days=DAYS,
+        rules=held.retention.list(),
+        rule_asked=rule_asked,
+        actions=list(RetentionAction),
         version=VERSION,
         known=held.workspace.get(),
         address=f"{request.url.scheme}://{request.headers['host']}",
     )
-    shown.status_code = http_status
-    return shown
-
-
-def _own_path(wanted: str) -> str:
-    """A path of this server; whatever else was asked for leads to the settings."""
-    plain = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
-    return wanted if plain else "/settings"
+    made_page.status_code = http_status
+    return made_page

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from runyard.protocol.system_metrics import parts_of
+from runyard_server.domain.metric_curves import ELAPSED
 from runyard_server.services.container import Services
-from runyard_server.services.curves import ELAPSED, Curve
+from runyard_server.services.curves import Curve
 from runyard_server.services.metrics import MOST_ON_A_PAGE, Wanted
 from runyard_server.ui import words
 from runyard_server.ui.chart_settings import ChartSettings

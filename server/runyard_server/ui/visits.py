@@ -20,7 +20,7 @@ from runyard_server.ui.rendering import HEADERS, notice, render
 log = logging.getLogger(__name__)
 clock = SystemClock()
 
-_FORM_BYTES = 64 << 10
+_FORM_BYTES = 256 << 10
 
 TITLES = {
     401: "This page needs an address of its own",
@@ -63,7 +63,12 @@ def acts(request: Request) -> bool:
 
 
 async def form(request: Request) -> dict[str, str]:
-    """The fields of a form that a browser sent.
+    """The fields of a form that a browser sent, each with its first value. Raises as ``fields``."""
+    return {name: values[0] for name, values in (await fields(request)).items()}
+
+
+async def fields(request: Request, most: int = 50) -> dict[str, list[str]]:
+    """The fields of a form that a browser sent, at most ``most`` values of them.
 
     Raises:
         UserErrorException: it is no form, or far too long.
@@ -74,10 +79,18 @@ async def form(request: Request) -> dict[str, str]:
         if len(body) > _FORM_BYTES:
             raise UserErrorException(f"A form has at most {_FORM_BYTES:,} bytes.")
     try:
-        said = parse_qs(body.decode("utf-8"), max_num_fields=50)
+        said = parse_qs(body.decode("utf-8"), max_num_fields=most)
     except ValueError:
         raise UserErrorException("This is no form as browsers send them.") from None
-    return {name: values[0] for name, values in said.items()}
+    if any("\0" in value for values in said.values() for value in values):
+        raise UserErrorException("A field has a NUL character, which cannot be kept.")
+    return said
+
+
+def own_path(wanted: str, otherwise: str) -> str:
+    """A path of this server, where a form says one to go on to; whatever else it says leads to ``otherwise``."""
+    plain = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if plain else otherwise
 
 
 def keep_ticket(response: Response, request: Request, ticket: str, lasts_s: float) -> None:

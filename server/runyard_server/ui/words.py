@@ -1,32 +1,12 @@
 """Numbers, sizes, times and statuses as people read them."""
 
-import math
 from datetime import UTC, datetime
 
+from runyard.protocol.retention import RetentionAction
 from runyard.protocol.runs import RunRecord
+from runyard_server.domain.figures import number as number
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
-_FEWEST, _MOST = 1e-4, 1e7  # beyond these a number is written with an exponent
-
-
-def number(value: float | None) -> str:
-    """About five digits: 0.98412, 1,234, 3.2e-05. A dash for none."""
-    if value is None:
-        return "–"
-    if not math.isfinite(value):
-        return "NaN" if value != value else "∞" if value > 0 else "−∞"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if size < _FEWEST or size >= _MOST:
-        mantissa, exponent = f"{value:.3e}".split("e")
-        text = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-    elif value == int(value):
-        text = f"{int(value):,}"
-    else:
-        text = f"{value:,.{max(0, 4 - math.floor(math.log10(size)))}f}"
-        text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text.replace("-", "−")
 
 
 def size(size_bytes: int) -> str:
@@ -55,19 +35,34 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d" + (f" {hours} h" if hours else "")
 
 
+def does(action: RetentionAction) -> str:
+    """What a retention rule does to a run."""
+    return {
+        RetentionAction.ARCHIVE: "archives",
+        RetentionAction.FILES: "removes the files of",
+        RetentionAction.DELETE: "deletes",
+    }[action]
+
+
 def run_name(run: RunRecord) -> str:
     """What a run is called among others."""
     return run.display_name or f"{run.experiment} #{run.number}"
 
 
 def utc(at: float) -> str:
-    """2019-08-17 00:00:00 UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """2019-08-17 00:00:00 UTC; a moment that no calendar has, as the number that somebody wrote."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{at:g} s"
 
 
 def iso(at: float) -> str:
-    """The same for programs."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The same for programs; "" for a moment that no calendar has."""
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def spaced(word: str) -> str:

@@ -17,6 +17,7 @@ from runyard_server.services.tokens import Lease
 from runyard_server.settings import Secrets, Settings
 from runyard_server.testing.client import Client
 from runyard_server.testing.clock import FakeClock
+from runyard_server.testing.fresh_home import fresh_home
 
 ADDRESS = "http://127.0.0.1:8000"
 MEMBER = "the-workspaces-own-token"
@@ -29,7 +30,7 @@ NewServer = Callable[[], Server]
 def new_server(tmp_path: Path) -> Iterator[NewServer]:
     """Starts a server of one home; it takes the place of the one before."""
     settings = Settings(home=tmp_path / "home", environments=tmp_path / "environments")
-    settings.home.mkdir(mode=0o700)
+    fresh_home(settings.home)
     built: list[Server] = []
 
     def start() -> Server:
@@ -85,6 +86,23 @@ def filled(path: str, run_id: str) -> str:
     return "/".join(parts)
 
 
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_jobs_token_is_good_as_long_as_its_attempt_goes_on(new_server: NewServer, is_new: bool) -> None:
+    server = new_server()
+    run_id = begun(server)
+    tokens = server.services.tokens
+    late, alone = tokens.for_run(run_id, Lease(run_id, 1), lasts_s=-60), tokens.for_run(run_id, lasts_s=-60)
+    strange = tokens.for_run("no-run", Lease("no-run", 1), lasts_s=-60)
+    if is_new:
+        server = new_server()
+    assert client(server, late).get(f"/api/v1/runs/{run_id}").status_code == 200
+    for token in (alone, strange):
+        assert client(server, token).get(f"/api/v1/runs/{run_id}").status_code == 401
+    move(server, run_id, RunStatus.COMPLETED)
+    refused = client(server, late).get(f"/api/v1/runs/{run_id}")
+    assert _code(refused.json()) == "attempt_over"
+
+
 @pytest.mark.parametrize("end", ["another attempt", "the run's end", "another attempt, seen by a new server"])
 def test_every_route_that_a_job_may_use_refuses_an_attempt_that_has_ended(new_server: NewServer, end: str) -> None:
     server = new_server()
@@ -107,13 +125,13 @@ def test_every_route_that_a_job_may_use_refuses_an_attempt_that_has_ended(new_se
 def test_the_next_attempt_is_heard_and_what_the_one_before_had_sent_stays(server: Server) -> None:
     run_id = begun(server)
     log = f"/api/v1/runs/{run_id}/logs/azureml-logs/70_driver_log.txt?offset="
-    assert job(server, run_id, 1).request("PUT", log + "0", content=b"one\n").json() == {"size": 4}
+    assert job(server, run_id, 1).request("PUT", log + "0", content=b"one\n").json()["size"] == 4
     move(server, run_id, RunStatus.QUEUED, attempt=2)
     refused = job(server, run_id, 1).request("PUT", log + "4", content=b"two\n")
     assert refused.status_code == 409
     assert refused.json()["error"]["message"].startswith(f"Attempt 1 of run {run_id} has ended")
     again = f"/api/v1/runs/{run_id}/logs/azureml-logs/attempt-2/70_driver_log.txt?offset=0"
-    assert job(server, run_id, 2).request("PUT", again, content=b"three\n").json() == {"size": 6}
+    assert job(server, run_id, 2).request("PUT", again, content=b"three\n").json()["size"] == 6
     assert server.services.logs.read(run_id, "azureml-logs/70_driver_log.txt") == b"one\n"
 
 

@@ -8,7 +8,18 @@ from starlette.types import Receive, Scope, Send
 
 from runyard.errors import LimitReachedError
 from runyard_server import ui
-from runyard_server.api.lanes import JOBS, LANE_OF_ROUTE, LIMITS, PERSONS, STREAMS, TRANSFERS, Lane, Lanes, Limits
+from runyard_server.api.lanes import (
+    JOBS,
+    LANE_OF_ROUTE,
+    LIMITS,
+    PAGES,
+    PERSONS,
+    STREAMS,
+    TRANSFERS,
+    Lane,
+    Lanes,
+    Limits,
+)
 from runyard_server.api.roles import TABLE
 from runyard_server.services.tokens import Identity
 from runyard_server.testing.clock import FakeClock
@@ -60,9 +71,11 @@ class Crowd:
         scope["state"] = {"identity": Identity(role, "r" if role == "run" else None), "route": route}
         await self._lanes(scope, receive, send)
 
-    def ask(self, name: str, role: str = "member", route: str = "/api/v1/runs") -> "asyncio.Task[httpx.Response]":
+    def ask(
+        self, name: str, role: str = "member", route: str = "/api/v1/runs", below: str = "/api/v1/"
+    ) -> "asyncio.Task[httpx.Response]":
         headers = {"role": role, "route": route}
-        return asyncio.create_task(self._client.get("/api/v1/" + name, headers=headers))
+        return asyncio.create_task(self._client.get(below + name, headers=headers))
 
     async def settle(self) -> None:
         """Lets every task go as far as it can."""
@@ -84,6 +97,28 @@ def test_a_request_beyond_those_in_work_waits_and_one_beyond_the_line_is_told_wh
         assert "2 requests of this kind before this one" in error["message"]
         crowd.desk.let_go("first", "second")
         assert [(await first).text, (await second).text] == ["first", "second"]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("below", "kind", "said"),
+    [
+        ("/api/2.0/mlflow/", "application/json", '"error_code"'),
+        ("/ajax-api/2.0/mlflow/", "application/json", '"error_code"'),
+        ("/", "text/html; charset=utf-8", "<html"),
+    ],
+)
+def test_who_is_refused_is_told_so_in_the_words_of_its_address(below: str, kind: str, said: str) -> None:
+    async def story() -> None:
+        crowd = Crowd()
+        first, second = crowd.ask("first"), crowd.ask("second")
+        await crowd.settle()
+        refused = await crowd.ask("third", below=below)
+        assert (refused.status_code, refused.headers["content-type"]) == (429, kind)
+        assert said in refused.text
+        crowd.desk.let_go("first", "second")
+        await asyncio.gather(first, second)
 
     asyncio.run(story())
 
@@ -156,7 +191,7 @@ def test_one_that_gives_up_in_line_leaves_no_place_taken(its_turn_has_come: bool
         await asyncio.gather(waits, return_exceptions=True)
         if not its_turn_has_come:
             lane.leave()
-        await asyncio.wait_for(lane.enter(), timeout=5)
+        await asyncio.wait_for(lane.enter(), timeout=60)
 
     asyncio.run(story())
 
@@ -165,9 +200,9 @@ def test_a_client_that_stands_still_holds_its_place_for_a_while_only() -> None:
     async def story() -> None:
         lane = Lane(Limits(at_once=1, in_line=None, place_for_s=0.01))
         async with lane.place():
-            async with asyncio.timeout(30), lane.place():
+            async with asyncio.timeout(60), lane.place():
                 pass
-        async with asyncio.timeout(30), lane.place():
+        async with asyncio.timeout(60), lane.place():
             pass  # what had left before has not left twice
         assert not lane.is_used
 
@@ -194,6 +229,6 @@ def test_every_route_of_a_lane_is_one_that_there_is() -> None:
     assert set(LANE_OF_ROUTE) <= set(TABLE)
 
 
-def test_persons_and_jobs_together_leave_threads_free() -> None:
+def test_persons_pages_and_jobs_together_leave_threads_free() -> None:
     threads = 40  # of the server's thread pool, as anyio makes it
-    assert LIMITS[PERSONS].at_once + LIMITS[JOBS].at_once < threads
+    assert sum(LIMITS[lane].at_once for lane in (PERSONS, PAGES, JOBS)) < threads

@@ -23,6 +23,7 @@ from runyard_server.services.curves import CurveService
 from runyard_server.services.hub import Hub
 from runyard_server.services.logs import LogService
 from runyard_server.services.metrics import MetricService
+from runyard_server.services.pace import Pace
 from runyard_server.services.reading import ReadingService
 from runyard_server.testing.client import Client
 
@@ -84,6 +85,7 @@ def server(database: Database, tmp_path: Path) -> InMemory:
     app.state.services = SimpleNamespace(
         logs=stored,
         metrics=MetricService(database, hub, lambda *_: None),
+        pace=Pace(hub),
         curves=CurveService(database),
         reading=ReadingService(stored, NoFiles()),
     )
@@ -116,7 +118,7 @@ def test_what_a_script_logs_comes_back_exactly_through_the_api(server: InMemory,
     assert drawn["values"] == [0.1, -0.0, "NaN", "Infinity", "-Infinity", 2**63 - 1]
     assert (lone["name"], lone["count"], lone["values"]) == ("x 2", 1, ["NaN"])
     page = server.call("GET", "/runs/r1/metrics/summaries", query={"search": "T", "limit": 1})
-    assert (page["count"], page["next"], page["metrics"][0]["glance"]) == (1, "t", "columns: a, b")
+    assert (page["count"], page["next"], page["metrics"][0]["glance"]) == (1, None, "columns: a, b")
 
 
 def test_a_broken_line_in_a_spool_does_not_keep_the_rest_from_arriving(

@@ -13,6 +13,7 @@ from runyard.protocol.version import VERSION
 from runyard_server.app import Server, build
 from runyard_server.settings import Secrets, Settings
 from runyard_server.testing.client import Client
+from runyard_server.testing.fresh_home import fresh_home
 
 ADDRESS = "http://127.0.0.1:8787"
 
@@ -20,7 +21,7 @@ ADDRESS = "http://127.0.0.1:8787"
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     settings = Settings(home=tmp_path / "home", environments=tmp_path / "environments")
-    settings.home.mkdir(mode=0o700)
+    fresh_home(settings.home)
     server = build(settings, Secrets("member", b"k" * 32), lambda: ADDRESS)
     yield server
     server.close()

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from runyard_server.domain import metric_curves
 from runyard_server.domain.metric_chunks import Points, pack
-from runyard_server.domain.metric_curves import BLOCK, FEWEST_BLOCKS, MOST_TELLING, Line, outline, telling, thinned
+from runyard_server.domain.metric_curves import (
+    BLOCK,
+    FEWEST_BLOCKS,
+    MOST_TELLING,
+    PLACE,
+    STEP,
+    TIME,
+    Line,
+    outline,
+    telling,
+    thinned,
+)
 
 numbers = st.floats() | st.integers(-(2**63), 2**63 - 1)
 tame = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -93,16 +104,17 @@ def test_an_outline_draws_what_its_blocks_would(pattern: list[float], count: int
     points = Points([2 * n if stepped else None for n in range(count)], [0.5 * n for n in range(count)], values)
     kept = outline(pack(points))
     assert kept is not None and (kept.low_step, kept.high_step) == ((0, 2 * count - 2) if stepped else (None, None))
-    line = Line()
+    line, timed, of_steps = Line(PLACE), Line(TIME), Line(STEP)
     line.add_outline(kept, 10)
+    timed.add_outline(kept, 10)
+    numbered = [int(place) - 11 for place in line.xs]
+    assert timed.xs == [points.times[number] for number in numbered]
+    if stepped:
+        of_steps.add_outline(kept, 10)
+        assert of_steps.xs == [points.steps[number] for number in numbered]
     assert len(line.starts) == len(line.means) == math.ceil(count / BLOCK)
-    for place, step, at, value in zip(
-        line.places, line.points.steps, line.points.times, line.points.values, strict=True
-    ):
-        number = place - 11
-        assert (step, at) == (points.steps[number], points.times[number])
-        assert exactly(value) == exactly(values[number])
-    found = thinned(line.places, line.points.values, line.starts, line.means, width)
+    assert list(map(exactly, line.values)) == [exactly(values[number]) for number in numbered]
+    found = thinned(line.xs, line.values, line.starts, line.means, width)
     # The same picture of whole blocks, looked at point by point.
     whole = thinned(
         range(11, 11 + count),
@@ -111,7 +123,7 @@ def test_an_outline_draws_what_its_blocks_would(pattern: list[float], count: int
         [metric_curves.mean(values[start : start + BLOCK]) for start in range(0, count, BLOCK)],
         width,
     )
-    assert [line.places[place] - 11 for place in found.places] == whole.places
+    assert [numbered[place] for place in found.places] == whole.places
     assert repr(found.middles) == repr(whole.middles)
 
 

@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runyard_server.domain.gpus import Gpu, GpuProcess
-from runyard_server.domain.placement import Candidate, Decision, Lines, Placed, Placement, Target, grant, place
+from runyard_server.domain.placement import (
+    Candidate,
+    Decision,
+    Lines,
+    Placed,
+    Placement,
+    Target,
+    grant,
+    grant_of_nodes,
+    place,
+)
 
 GB = 10**9
 CLUSTER = Target("gpucluster", 4)
@@ -191,6 +201,27 @@ def test_a_host_with_fewer_gpus_gives_every_node_the_same_fewer(
     asked: int, nodes: int, here: int, per_node: int, warning: str
 ) -> None:
     granted = grant(asked, nodes, here)
+    assert (granted.per_node, granted.warning) == (per_node, warning)
+
+
+@pytest.mark.parametrize(
+    ("asked", "most", "per_node", "warning"),
+    [
+        (1, None, 1, ""),
+        (2, 2, 2, ""),
+        (1, 0, 0, "The run asks for 1 GPU on each node, no node of 'c' has one: it runs without GPU."),
+        (
+            4,
+            2,
+            2,
+            "The run asks for 4 GPUs on each node, no node of 'c' has more than 2 GPUs: it runs with 2 GPUs per node.",
+        ),
+    ],
+)
+def test_an_engine_is_asked_for_no_more_gpus_than_a_node_of_it_has(
+    asked: int, most: int | None, per_node: int, warning: str
+) -> None:
+    granted = grant_of_nodes(asked, most, "c")
     assert (granted.per_node, granted.warning) == (per_node, warning)
 
 

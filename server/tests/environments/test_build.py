@@ -1,10 +1,12 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -280,8 +282,66 @@ def test_a_compiler_of_modules_that_breaks_down_ends_no_build(tmp_path):
     python.write_text("#!/bin/sh\necho no semaphores here >&2\nexit 1\n")
     python.chmod(0o755)
     lines = []
-    bytecode.compile_modules(python, tmp_path, lines.append, None)
+    bytecode.compile_modules(python, tmp_path, tmp_path / "kept", lines.append, None)
     assert lines == ["Not all modules were compiled; that is done when they are imported. no semaphores here"]
+
+
+def with_one_more(environments, wheel, folder, name):
+    """An environment with alpha and a package of that name."""
+    wheel(folder, name, "1.0")
+    spec = EnvironmentSpec(pip_packages=["alpha", name], pip_options=["--no-index", f"--find-links {folder}"])
+    return environments.ensure(environments.resolve(spec, silent), silent)
+
+
+def test_what_was_compiled_of_a_package_serves_the_next_environment_that_has_it(environments, wheel, tmp_path):
+    wheel(tmp_path / "more", "alpha", "1.0")
+    first = with_one_more(environments, wheel, tmp_path / "more", "beta")
+    second = with_one_more(environments, wheel, tmp_path / "more", "gamma")
+    (one,), (other,) = compiled(first), compiled(second)
+    assert one.samefile(other)
+    assert versions(second) == "1.0"
+    shutil.rmtree(first.directory)
+    assert versions(second) == "1.0" and compiled(second) == [other]
+
+
+def test_what_was_compiled_of_other_modules_of_that_name_serves_nobody(environments, wheel, tmp_path):
+    wheel(tmp_path / "one", "alpha", "1.0")
+    wheel(tmp_path / "other", "alpha", "1.0", content="version = '1.1'\n")
+    first = with_one_more(environments, wheel, tmp_path / "one", "beta")
+    second = with_one_more(environments, wheel, tmp_path / "other", "beta")
+    (one,), (other,) = compiled(first), compiled(second)
+    assert not one.samefile(other)
+    assert (versions(first), versions(second)) == ("1.0", "1.1")
+
+
+def test_what_was_compiled_goes_with_the_last_environment_that_has_it(environments, wheel, tmp_path):
+    wheel(tmp_path / "more", "alpha", "1.0")
+    ready = with_one_more(environments, wheel, tmp_path / "more", "beta")
+    kept = ready.directory.parents[2] / "bytecode"
+    long_ago = time.time() - 3600
+    for folder in kept.iterdir():
+        os.utime(folder, (long_ago, long_ago))
+    assert len(list(kept.iterdir())) == 2
+    assert bytecode.prune(kept, dry_run=False) == 0
+    assert len(list(kept.iterdir())) == 2
+    shutil.rmtree(ready.directory)
+    assert bytecode.prune(kept, dry_run=True) > 0
+    assert len(list(kept.iterdir())) == 2
+    assert bytecode.prune(kept, dry_run=False) > 0
+    assert list(kept.iterdir()) == []
+
+
+def test_a_record_that_names_places_elsewhere_has_nothing_kept(tmp_path):
+    python, site = tmp_path / "bin" / "python", tmp_path / "lib" / "python3.11" / "site-packages"
+    for folder in (python.parent, site / "evil-1.0.dist-info", site / "__pycache__"):
+        folder.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    (site / "__pycache__" / "evil.cpython-311.pyc").write_bytes(b"")
+    rows = ["evil.py,sha256=0,1", "../../../evil.py,sha256=0,1"]
+    (site / "evil-1.0.dist-info" / "RECORD").write_text("\n".join(rows) + "\n")
+    bytecode.compile_modules(python, tmp_path, tmp_path / "kept", silent, None)
+    assert not (tmp_path / "kept").exists()
 
 
 def test_an_environment_whose_python_is_gone_is_rebuilt(environments, lock):

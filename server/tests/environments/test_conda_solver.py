@@ -572,7 +572,7 @@ def test_prune_gives_back_the_packages_that_no_environment_has(with_conda, chann
     for lock in (one, other):
         environments.ensure(lock, silent)
     long_ago = time.time() - 3600
-    (next((root / "conda" / "packages").glob("*/libtool*")).parent / "x.1.part").write_text(
+    (next((root / "conda" / "packages").glob("*/libtool*")).parent / ".1.libtool").write_text(
         "of a fetch that was killed"
     )
     for path in [root / one.key / "used", *(root / "conda" / "packages").glob("*/*")]:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from runyard.job import processes
 from runyard_server.environments import orphans
@@ -57,3 +58,24 @@ def test_a_build_of_this_very_server_goes_on() -> None:
     orphans.end()
     build.communicate(b"\n", timeout=30)
     assert build.returncode == 0
+
+
+def test_a_temporary_folder_goes_when_its_server_is_gone_and_not_before() -> None:
+    script = (
+        "import signal; from runyard_server.environments import orphans; it = orphans.temporary_folder(); "
+        "print(it.name, flush=True); signal.pause()"
+    )
+    server = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    theirs = Path(server.stdout.readline().strip())
+    with orphans.temporary_folder() as ours:
+        nobodys = theirs.with_name(theirs.name.rsplit("-", 3)[0] + "-x-y-z")
+        nobodys.mkdir()
+        orphans.end()
+        assert theirs.is_dir() and nobodys.is_dir()
+        nobodys.rmdir()
+        server.send_signal(signal.SIGKILL)
+        server.wait(timeout=30)
+        server.stdout.close()
+        orphans.end()
+        assert not theirs.exists() and Path(ours).is_dir()

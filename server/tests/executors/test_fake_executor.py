@@ -1,13 +1,23 @@
 """The engine in memory keeps the contract, so that what the lifecycle's tests show on it holds on others."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from runyard_server.executors.base import JobState
-from runyard_server.testing.executor_contract import DEAF, STAY, JobContract, MakeExecutor, job_request
+from runyard_server.executors.base import EngineAwayError, JobState
+from runyard_server.testing.executor_contract import (
+    DEAF,
+    STAY,
+    Away,
+    Fill,
+    Lose,
+    MakeExecutor,
+    QueueContract,
+    job_request,
+)
 from runyard_server.testing.fake_executor import FakeEngine, FakeJob
 
 
@@ -27,7 +37,9 @@ def play(job: FakeJob) -> None:
         assert program == DEAF, f"the contract has a new program: {program}"
 
 
-class TestFakeExecutor(JobContract):
+class TestFakeExecutor(QueueContract):
+    many = 100  # each is looked for among all of them
+
     @pytest.fixture
     def home(self, tmp_path: Path) -> Path:
         return tmp_path
@@ -39,8 +51,42 @@ class TestFakeExecutor(JobContract):
         return engine
 
     @pytest.fixture
-    def make_executor(self, engine: FakeEngine) -> Iterator[MakeExecutor]:
-        yield engine.executor
+    def new_executor(self, engine: FakeEngine) -> MakeExecutor:
+        return engine.executor
+
+    @pytest.fixture
+    def lose(self, engine: FakeEngine) -> Lose:
+        return lambda handle: next(job for job in engine.jobs if job.handle == handle).lose()
+
+    @pytest.fixture
+    def fill(self, engine: FakeEngine) -> Fill:
+        def make_room() -> None:
+            engine.on_start = play
+            for job in engine.jobs:
+                if job.waits:
+                    job.begin()
+
+        def fill() -> Callable[[], None]:
+            engine.on_start = lambda job: job.wait_for_room("all nodes are taken")
+            return make_room
+
+        return fill
+
+    @pytest.fixture
+    def away(self, engine: FakeEngine) -> Away:
+        @contextmanager
+        def away() -> Iterator[None]:
+            engine.away = EngineAwayError("The engine does not answer.")
+            yield
+            engine.away = None
+
+        return away
+
+    @pytest.fixture
+    def calls(self, engine: FakeEngine) -> Callable[[], int]:
+        asked: list[None] = []
+        engine.on_look = lambda: asked.append(None)
+        return lambda: len(asked)
 
     def appears(self, home: Path, name: str) -> str:
         return ""  # a job in memory is up as soon as it is started
@@ -53,12 +99,3 @@ class TestFakeExecutor(JobContract):
         assert executor.observe([handle])[handle].state is JobState.PENDING
         engine.jobs[0].begin()
         assert executor.observe([handle])[handle].state is JobState.RUNNING
-
-    def test_an_engine_that_is_away_answers_nothing_and_keeps_its_jobs(self, engine: FakeEngine, home: Path) -> None:
-        executor = engine.executor()
-        handles = executor.start(executor.plan(job_request(home, STAY)))
-        engine.away = ConnectionError("no route to the engine")
-        with pytest.raises(ConnectionError):
-            executor.observe(handles)
-        engine.away = None
-        assert executor.observe(handles)[handles[0]].state is JobState.RUNNING

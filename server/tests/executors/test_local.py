@@ -18,6 +18,7 @@ from runyard_server.executors.base import Ability, Executor, JobHandle, JobReque
 from runyard_server.executors.gpus import GpuInventory
 from runyard_server.executors.identity import Identity
 from runyard_server.executors.local import LocalExecutor
+from runyard_server.testing import own_network
 from runyard_server.testing.executor_contract import (
     DEAF,
     REPORT,
@@ -25,6 +26,7 @@ from runyard_server.testing.executor_contract import (
     SDK_PATH,
     STAY,
     ExecutorContract,
+    Lose,
     MakeExecutor,
     directory_of,
     job_request,
@@ -33,9 +35,12 @@ from runyard_server.testing.executor_contract import (
 SDK = str(Path(__file__).parents[3] / "sdk")
 NO_GPUS = GpuInventory(library=None, environment={"CUDA_VISIBLE_DEVICES": ""})
 
-# A stand-in for `runyard.job --standby`: waits for its line, takes its place, then reports and ends.
+# A stand-in for `runyard.job --standby`: makes the folder that it is told, if any, waits for its line, takes its place,
+# then reports and ends.
 STANDBY = """
 import json, os, sys
+if sys.argv[1:]:
+    os.makedirs(os.path.join(sys.argv[1], str(os.getpid())))
 line = sys.stdin.buffer.readline()
 if not line:
     sys.exit(0)
@@ -57,16 +62,17 @@ class TestLocalExecutor(ExecutorContract):
         return tmp_path / "ho me 'of' \"jobs\""
 
     @pytest.fixture
-    def make_executor(self) -> Iterator[MakeExecutor]:
-        made: list[Executor] = []
+    def new_executor(self) -> MakeExecutor:
+        return lambda: LocalExecutor(gpus=NO_GPUS)
 
-        def make() -> Executor:
-            made.append(LocalExecutor(gpus=NO_GPUS))
-            return made[-1]
+    @pytest.fixture
+    def lose(self) -> Lose:
+        def lose(handle: JobHandle) -> None:
+            pid = int(handle.job_id.split("/")[0])
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)  # whose child it was has its exit code, and tells nobody
 
-        yield make
-        for executor in made:
-            executor.close()
+        return lose
 
     def test_it_promises_gangs_and_gpus(self, executor: Executor) -> None:
         assert executor.abilities == {Ability.MULTI_NODE, Ability.GPUS, Ability.SHARED_FOLDER, Ability.ONE_HOST}
@@ -211,8 +217,14 @@ def start_in_another_server(home: Path, program: str) -> list[JobHandle]:
 
 class TestStandby:
     @pytest.fixture
-    def executor(self) -> Iterator[LocalExecutor]:
-        executor = LocalExecutor(sdk_path=SDK, gpus=NO_GPUS, standby_argv=[sys.executable, "-c", STANDBY])
+    def ready(self, tmp_path: Path) -> Path:
+        """Where each process that stands by has a folder of its pid, once it waits."""
+        return tmp_path / "ready"
+
+    @pytest.fixture
+    def executor(self, ready: Path) -> Iterator[LocalExecutor]:
+        standby = [sys.executable, "-c", STANDBY, str(ready)]
+        executor = LocalExecutor(sdk_path=SDK, gpus=NO_GPUS, standby_argv=standby)
         yield executor
         executor.close()
 
@@ -220,13 +232,15 @@ class TestStandby:
         request = job_request(home, "unused", gpus=[1])
         return JobRequest(RUN_ID, 1, [replace(request.assignments[0], sdk_path=SDK, **changes)])  # type: ignore[arg-type]
 
-    def standing_by(self, executor: LocalExecutor) -> int:
+    def standing_by(self, executor: LocalExecutor, ready: Path) -> int:
         executor.prepare()
-        assert executor.standby_pid is not None
-        return executor.standby_pid
+        pid = executor.standby_pid
+        assert pid is not None
+        own_network.until((ready / str(pid)).is_dir, "a process that stands by")
+        return pid
 
-    def test_a_ready_process_becomes_the_job(self, executor: LocalExecutor, tmp_path: Path) -> None:
-        pid = self.standing_by(executor)
+    def test_a_ready_process_becomes_the_job(self, executor: LocalExecutor, ready: Path, tmp_path: Path) -> None:
+        pid = self.standing_by(executor, ready)
         request = self.real_request(tmp_path)
         handles = executor.start(executor.plan(request))
         seen = ExecutorContract().ended(executor, handles)[handles[0]]
@@ -239,16 +253,20 @@ class TestStandby:
         assert os.path.samefile(told["cwd"], directory_of(tmp_path, 0))
         assert Path(directory_of(tmp_path, 0), "job.log").read_text() == "a warm job's output\n"
 
-    def test_an_assignment_larger_than_a_pipe_goes_through(self, executor: LocalExecutor, tmp_path: Path) -> None:
-        self.standing_by(executor)
+    def test_an_assignment_larger_than_a_pipe_goes_through(
+        self, executor: LocalExecutor, ready: Path, tmp_path: Path
+    ) -> None:
+        self.standing_by(executor, ready)
         request = self.real_request(tmp_path, arguments=["x" * 1_000_000])
         handles = executor.start(executor.plan(request))
         assert ExecutorContract().ended(executor, handles)[handles[0]].exit_code == 5
         told = json.loads(Path(handles[0].directory, "seen.json").read_text())
         assert from_json(JobAssignment, json.loads(told["input"])) == request.assignments[0]
 
-    def test_a_standby_that_died_is_replaced_by_a_cold_start(self, executor: LocalExecutor, tmp_path: Path) -> None:
-        pid = self.standing_by(executor)
+    def test_a_standby_that_died_is_replaced_by_a_cold_start(
+        self, executor: LocalExecutor, ready: Path, tmp_path: Path
+    ) -> None:
+        pid = self.standing_by(executor, ready)
         os.kill(pid, signal.SIGKILL)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         handles = executor.start(executor.plan(self.real_request(tmp_path)))
@@ -257,9 +275,9 @@ class TestStandby:
         ExecutorContract().ended(executor, handles)
 
     def test_a_standby_that_does_not_read_is_replaced_by_a_cold_start(
-        self, executor: LocalExecutor, tmp_path: Path
+        self, executor: LocalExecutor, ready: Path, tmp_path: Path
     ) -> None:
-        pid = self.standing_by(executor)
+        pid = self.standing_by(executor, ready)
         os.kill(pid, signal.SIGSTOP)
         handles = executor.start(executor.plan(self.real_request(tmp_path, arguments=["x" * 1_000_000])))
         assert Identity.parse(handles[0].job_id).pid != pid
@@ -267,15 +285,17 @@ class TestStandby:
         executor.cancel(handles, firmly=True)
         ExecutorContract().ended(executor, handles)
 
-    def test_another_command_or_another_sdk_is_started_cold(self, executor: LocalExecutor, tmp_path: Path) -> None:
-        pid = self.standing_by(executor)
+    def test_another_command_or_another_sdk_is_started_cold(
+        self, executor: LocalExecutor, ready: Path, tmp_path: Path
+    ) -> None:
+        pid = self.standing_by(executor, ready)
         handles = executor.start(executor.plan(job_request(tmp_path, "pass")))
         assert Identity.parse(handles[0].job_id).pid != pid
         assert is_alive(pid)
         ExecutorContract().ended(executor, handles)
 
-    def test_closing_ends_the_standby_and_starts_no_other(self, executor: LocalExecutor) -> None:
-        pid = self.standing_by(executor)
+    def test_closing_ends_the_standby_and_starts_no_other(self, executor: LocalExecutor, ready: Path) -> None:
+        pid = self.standing_by(executor, ready)
         executor.close()
         assert not is_alive(pid)
         executor.prepare()
@@ -308,7 +328,7 @@ signal.pause()
 """
 
 
-def wait_for_end(pidfd: int, timeout_s: float = 20.0) -> None:
+def wait_for_end(pidfd: int, timeout_s: float = 120.0) -> None:
     import select
 
     readable, _, _ = select.select([pidfd], [], [], timeout_s)

@@ -1,15 +1,25 @@
 """The Slurm executor on a real Slurm: the contract, and what is its own (states, reasons, a controller that is away)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runyard_server.executors.base import Ability, EngineAwayError, Executor, JobHandle, JobState
+from runyard_server.executors.base import Ability, Executor, JobHandle, JobState
 from runyard_server.executors.slurm import SlurmExecutor
 from runyard_server.executors.slurm.commands import Commands
-from runyard_server.testing.executor_contract import STAY, ExecutorContract, MakeExecutor, job_request
+from runyard_server.testing.executor_contract import (
+    STAY,
+    Away,
+    ExecutorContract,
+    Fill,
+    Lose,
+    MakeExecutor,
+    QueueContract,
+    job_request,
+)
 from runyard_server.testing.slurm_cluster import SlurmCluster
 
 pytestmark = pytest.mark.slurm
@@ -23,22 +33,54 @@ def slurm(slurm_cluster: SlurmCluster) -> Iterator[SlurmCluster]:
     slurm_cluster.clear()
 
 
-class TestSlurmExecutor(ExecutorContract):
+class TestSlurmExecutor(QueueContract, ExecutorContract):
+    patience_s = 240.0
+
+    @pytest.fixture
+    def commands(self) -> Commands:
+        """How all executors of a test call Slurm."""
+        return Commands()
+
     @pytest.fixture
     def home(self, tmp_path: Path) -> Path:
         return tmp_path / "ho me 'of' \"jobs\""
 
     @pytest.fixture
-    def make_executor(self, slurm: SlurmCluster) -> Iterator[MakeExecutor]:
-        made: list[Executor] = []
+    def new_executor(self, slurm: SlurmCluster, commands: Commands) -> MakeExecutor:
+        return lambda: SlurmExecutor(commands, look_every_s=0.2)
 
-        def make() -> Executor:
-            made.append(SlurmExecutor(look_every_s=0.2))
-            return made[-1]
+    @pytest.fixture
+    def lose(self, slurm: SlurmCluster) -> Iterator[Lose]:
+        dead: list[str] = []
 
-        yield make
-        for executor in made:
-            executor.close()
+        def lose(handle: JobHandle) -> None:
+            dead.extend(slurm.nodes_of(handle.job_id.split("/")[0]))
+            for name in dead:
+                slurm.lose_node(name)
+
+        yield lose
+        for name in dead:
+            slurm.start_node(name)
+
+    @pytest.fixture
+    def fill(self, slurm: SlurmCluster) -> Fill:
+        return slurm.fill
+
+    @pytest.fixture
+    def away(self, slurm: SlurmCluster) -> Away:
+        @contextmanager
+        def away() -> Iterator[None]:
+            slurm.stop_controller()
+            try:
+                yield
+            finally:
+                slurm.start_controller()
+
+        return away
+
+    @pytest.fixture
+    def calls(self, commands: Commands) -> Callable[[], int]:
+        return lambda: sum(commands.calls.values())
 
     def test_it_promises_gangs_in_one_folder_and_a_queue_of_its_own(self, executor: Executor) -> None:
         assert executor.abilities == {Ability.MULTI_NODE, Ability.SHARED_FOLDER, Ability.QUEUES}
@@ -59,21 +101,3 @@ class TestSlurmExecutor(ExecutorContract):
         later.cancel([other], firmly=True)
         assert self.ended(later, [other])[other].signal == "SIGKILL"
         assert self.ended(executor, [handle])[handle].signal == "SIGKILL"
-
-    def test_a_controller_that_is_away_loses_no_job(self, executor: Executor, home: Path, slurm: SlurmCluster) -> None:
-        (handle,) = executor.start(executor.plan(job_request(home, STAY)))
-        self.appears(home, "up")
-        slurm.stop_controller()
-        with pytest.raises(EngineAwayError, match="Slurm does not answer"):
-            executor.start(executor.plan(job_request(home / "late", STAY, run_id="late")))
-        slurm.start_controller()
-        slurm.until(lambda: _state(executor, handle) is JobState.RUNNING, "Slurm's word of the job")
-        executor.cancel([handle], firmly=True)
-        assert self.ended(executor, [handle])[handle].signal == "SIGKILL"
-
-
-def _state(executor: Executor, handle: JobHandle) -> JobState | None:
-    try:
-        return executor.observe([handle])[handle].state
-    except EngineAwayError:
-        return None

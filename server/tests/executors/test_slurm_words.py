@@ -21,6 +21,7 @@ from runyard_server.executors.slurm import SlurmExecutor
 from runyard_server.executors.slurm.commands import Commands, minutes
 from runyard_server.executors.slurm.script import check_options
 from runyard_server.executors.slurm.states import JOB_STATES, NODE_STATES, job_meaning, node_state, waits_for
+from runyard_server.testing import own_network
 from runyard_server.testing.executor_contract import job_request
 
 Prints = Callable[..., None]
@@ -139,10 +140,11 @@ def test_a_job_whose_nodes_are_being_started_says_how_many_are_here(tmp_path: Pa
     commands = Commands()
     executor = SlurmExecutor(commands)
     job = handle(tmp_path, 7)
+    words = "Slurm's job 7 is scaling: its nodes are being started"
+    own_network.until(lambda: executor.observe([job])[job].message == f"{words} (3 asked, 1 here)", "the nodes' states")
     for _ in range(20):
         found = executor.observe([job])[job]
-    assert found.state is JobState.PENDING
-    assert found.message == "Slurm's job 7 is scaling: its nodes are being started (3 asked, 1 here)"
+    assert (found.state, found.message) == (JobState.PENDING, f"{words} (3 asked, 1 here)")
     assert commands.calls["sinfo"] == 1
 
 
@@ -204,7 +206,7 @@ def test_what_a_node_shows_that_comes_for_its_job_is_on_its_input_alone(tmp_path
         (71, "does not see the server's folder"),
         (73, "older than 3.7"),
         (74, "does not reach this server at http://here:1"),
-        (75, "refused its node's ticket"),
+        (75, "refused the ticket of its node"),
     ],
 )
 def test_a_node_that_lacks_what_it_needs_says_what(tmp_path: Path, prints: Prints, code: int, words: str) -> None:
@@ -284,6 +286,14 @@ def test_every_state_that_ends_a_job_has_words_but_the_good_end() -> None:
         ("Resources", "waits for nodes to become free (Resources)"),
         ("QOSMaxJobsPerUserLimit", "waits until a limit of its QoS allows it (QOSMaxJobsPerUserLimit)"),
         ("AssocGrpCpuLimit", "waits until a limit of its account allows it (AssocGrpCpuLimit)"),
+        (
+            "QOSMinCpuNotSatisfied",
+            "asks for what its QoS or account gives no single job: cancel the run, and ask for less",
+        ),
+        (
+            "AssocMaxCpuPerJobLimit",
+            "asks for what its QoS or account gives no single job: cancel the run, and ask for less",
+        ),
         ("ReqNodeNotAvail,_UnavailableNodes:n[1-3]", "the nodes that it needs are down, drained or reserved"),
         ("SomethingNew", "waits (SomethingNew)"),
     ],
@@ -352,6 +362,7 @@ def test_the_batch_script_asks_for_what_the_target_says(tmp_path: Path) -> None:
     slurm = SlurmSpec(
         partition="gpu",
         account="lab",
+        qos="high",
         constraint="ib&a100",
         gres="gpu:a100:4",
         time_limit_min=90,
@@ -368,6 +379,7 @@ def test_the_batch_script_asks_for_what_the_target_says(tmp_path: Path) -> None:
         "ntasks-per-node=1",
         "partition=gpu",
         "account=lab",
+        "qos=high",
         'constraint="ib&a100"',
         "gres=gpu:a100:2",
         "time=15",  # the run's own ten minutes, and five for what is around them

@@ -35,7 +35,7 @@ def wait_for_end(pid: int | None) -> None:
         ended = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    assert select.select([ended], [], [], 20)[0]
+    assert select.select([ended], [], [], 120)[0]
     os.close(ended)
 
 

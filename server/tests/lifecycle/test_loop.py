@@ -64,11 +64,11 @@ def test_news_are_told_once_and_in_their_order() -> None:
     for name in ("b", "a", "b"):
         news.tell(name)
     told = news.take(timeout_s=60)
-    assert (told.run_ids, told.everything) == (["b", "a"], False)
+    assert (list(told.runs), told.everything) == (["b", "a"], False)
     news.tell(None)
     assert news.take(timeout_s=60).everything
     told = news.take(timeout_s=0)
-    assert (told.run_ids, told.everything) == ([], False)
+    assert (told.runs, told.everything) == ({}, False)
 
 
 def test_a_rest_is_over_at_once_when_everything_is_to_be_looked_at() -> None:
@@ -76,10 +76,19 @@ def test_a_rest_is_over_at_once_when_everything_is_to_be_looked_at() -> None:
     news.tell("a")
     news.tell(None)
     told = news.take(timeout_s=60, rest_s=60)
-    assert (told.run_ids, told.everything) == (["a"], True)
+    assert (list(told.runs), told.everything) == (["a"], True)
 
 
 def test_what_was_told_before_a_rest_is_taken_after_it() -> None:
     news = News()
     news.tell("a")
-    assert news.take(timeout_s=60, rest_s=0.001).run_ids == ["a"]
+    assert news.take(timeout_s=60, rest_s=0.001).runs == {"a": None}
+
+
+def test_a_run_is_handed_over_as_it_is_but_read_where_it_was_told_of_twice() -> None:
+    news = News()
+    new, again = run("a", RunStatus.STARTING), run("b", RunStatus.STARTING)
+    news.tell("a", new)
+    news.tell("b", again)
+    news.tell("b", run("b", RunStatus.CANCEL_REQUESTED, version=2))
+    assert news.take(timeout_s=60).runs == {"a": new, "b": None}

@@ -22,6 +22,7 @@ class HeldEnvironments(Environments):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.may_end = threading.Event()
+        self.has_begun = threading.Event()
         self.trouble: Exception | None = None
         self.built: list[str] = []
         self.warnings: list[str] = []
@@ -32,6 +33,7 @@ class HeldEnvironments(Environments):
 
     def ensure(self, lock, log, cancel=None):  # type: ignore[no-untyped-def]
         log("Building")
+        self.has_begun.set()
         assert self.may_end.wait(30)
         if self.trouble is not None:
             raise self.trouble
@@ -76,7 +78,9 @@ def log_of(yard: Yard, run_id: str) -> str:
 def test_a_run_waits_for_its_environment_then_queues_with_its_key(yard: Yard, environments: HeldEnvironments) -> None:
     run_id = yard.submit(environment=SPEC)
     yard.looks(3)
+    assert environments.has_begun.wait(30)
     assert yard.run(run_id).status is RunStatus.PREPARING
+    assert log_of(yard, run_id) == "Resolving six\nBuilding\n"  # read while it is built
     built(yard, environments)
     run = yard.run(run_id)
     assert yard.reasons(run_id) == ["submitted", "accepted", "environment_ready", "nodes_started"]

@@ -38,6 +38,22 @@ def test_who_came_first_is_served_first_and_priority_goes_before(make_yard: Call
     assert started == [holder, waiting[2], waiting[0], waiting[1]]
 
 
+@pytest.mark.slow
+def test_a_thousand_runs_that_wait_for_this_machine_have_no_job_that_anybody_looks_at(
+    make_yard: Callable[..., Yard],
+) -> None:
+    yard = make_yard(cpus=1)
+    yard.running(STAYS)
+    waiting = [yard.submit() for _ in range(1000)]
+    yard.looks(2)
+    asked: list[None] = []
+    yard.engine.on_look = lambda: asked.append(None)
+    yard.looks(3)
+    assert {yard.run(run).status for run in waiting} == {RunStatus.QUEUED}
+    assert len(yard.engine.jobs) == 1
+    assert 0 < len(asked) <= 3  # for the one that runs
+
+
 def test_each_run_has_gpus_of_its_own(make_yard: Callable[..., Yard]) -> None:
     yard = make_yard(gpus=2)
     yard.plays = {0: [STAYS]}

@@ -62,6 +62,15 @@ def test_an_error_that_the_script_told_comes_before_how_it_ended(yard: Yard) -> 
     assert run.error is not None and run.error.message == "the loss is NaN"
 
 
+def test_a_run_that_was_given_up_before_it_was_queued_fails_when_its_script_ends(yard: Yard) -> None:
+    run_id = yard.submit()
+    yard.server.runs.fail(run_id, RunError(code="mine", message="the wrong data"), "ann")
+    yard.until(yard.has_ended(run_id))
+    run = yard.run(run_id)
+    assert (run.status, run.reason) == (RunStatus.FAILED, Reason.ENDED_BY_CALLER)
+    assert run.error is not None and run.error.message == "the wrong data"
+
+
 def test_one_nodes_failure_ends_the_gang_and_is_the_cause(yard: Yard) -> None:
     run_id = yard.running(STAYS, Play(lines=1, exit_code=3))
     yard.until(yard.has_ended(run_id))

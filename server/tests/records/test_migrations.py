@@ -1,5 +1,6 @@
 """Records are brought to a newer version whole or not at all; older and newer databases are told apart."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, insert, inspect, select, text
 
 from runyard.errors import ServiceException
-from runyard_server.records import made_by, migrate
+from runyard.protocol.runs import RunRecord
+from runyard.protocol.status import RunStatus
+from runyard_server.records import experiments, made_by, migrate, runs
 from runyard_server.records.engine import Database
 from runyard_server.records.migrate import SHIPPED, Migrations
 from runyard_server.records.tables import metadata
@@ -134,6 +137,31 @@ def test_every_earlier_version_is_brought_to_the_present_one(empty_database: Dat
     migrate.upgrade(empty_database)
     assert version(empty_database) == migrate.HEAD
     assert len(rows(empty_database)["workspace"]) == 1
+
+
+def test_runs_of_before_are_found_by_the_data_sets_that_they_read(database: Database) -> None:
+    from alembic import command
+
+    dataset = {
+        "dataset": {"name": "stones\x00", "digest": "d" * 300},
+        "tags": [{"key": "mlflow.data.context", "value": "eval"}],
+    }
+    properties = {"mlflow.dataset.d.stones": json.dumps(dataset), "mlflow.dataset.e.odd": "{", "other": "1"}
+    with database.write() as connection:
+        experiment = experiments.get_or_create(connection, "e", 1.0).id
+        for number in range(3):
+            known = properties if number else {"other": "1"}
+            record = RunRecord(f"run-{number}", number, "e", "t", RunStatus.COMPLETED, 1.0, 1, properties=known)
+            runs.add(connection, record, experiment)
+    written = rows(database)["run_facts"]
+    with database.migrating() as connection:
+        connection.execute(text("DELETE FROM run_facts WHERE source = 'dataset'"))
+        config = migrate._config(SHIPPED)
+        config.attributes["connection"] = connection
+        command.stamp(config, "0009")
+    assert len(rows(database)["run_facts"]) == len(written) - 6
+    migrate.upgrade(database)
+    assert rows(database)["run_facts"] == written
 
 
 def test_a_next_version_takes_every_row_along(old_database: Database) -> None:

@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, event, insert
 
 from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord, RunSpec
 from runyard.protocol.status import RunStatus
 from runyard_server.domain.filters.parser import parse, parse_field
 from runyard_server.records import experiments as experiment_records
-from runyard_server.records import run_table
+from runyard_server.records import run_facts, run_table
 from runyard_server.records import runs as records
 from runyard_server.records.engine import Database
 from runyard_server.records.run_table import Order, TableQuery
@@ -117,10 +117,10 @@ FILTERS = [
 ]
 
 
-@pytest.mark.parametrize("few", [run_table.FEW, 0], ids=["few", "many"])
+@pytest.mark.parametrize("few", [run_facts.FEW, 0], ids=["few", "many"])
 def test_a_filter_finds_the_runs_that_it_holds_for(held: Database, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """By looking up the few that fulfil one condition, and by reading the table in its order."""
-    monkeypatch.setattr(run_table, "FEW", few)
+    monkeypatch.setattr(run_facts, "FEW", few)
     assert [(where, found(held, where)) for where, _ in FILTERS] == FILTERS
     for sort in ("-arguments.lr",):
         assert [(where, sorted(found(held, where, sort))[::-1]) for where, _ in FILTERS] == FILTERS
@@ -202,6 +202,30 @@ def test_the_runs_of_an_experiment_and_children_are_listed_when_asked_for(held: 
     assert found(held, experiment="other") == [4]
     assert found(held, "tags.team = a", include_children=True) == [5, 1]
     assert found(held, sort="-metrics.acc", include_children=True) == [1, 5, 4, 3, 2]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # how PostgreSQL reads depends on what it holds
+def test_the_runs_of_one_experiment_are_read_in_their_order_from_an_index(held: Database) -> None:
+    for where, sort, index in (
+        ("", "", "ix_runs_experiment_id_created_at_id (experiment_id=?)"),
+        ("status != Failed", "", "ix_runs_experiment_id_created_at_id (experiment_id=?)"),
+        ("", "metrics.loss", "ix_metric_summaries_name_last (name=? AND last>?)"),
+        ("", "-arguments.lr", "ix_run_facts_source_name_number_run_id (source=? AND name=? AND number>?)"),
+    ):
+        plan = plan_of(held, where, sort)
+        assert index in plan and "SCAN" not in plan and "TEMP B-TREE FOR ORDER BY" not in plan, (where, sort, plan)
+
+
+def plan_of(database: Database, where: str, sort: str) -> str:
+    """How SQLite reads the first page of one experiment's table."""
+    asked: list[tuple[str, Any]] = []
+    order = Order(parse_field(sort.lstrip("-")), not sort.startswith("-")) if sort else None
+    with database.read() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *said: asked.append((said[2], said[3])))
+        run_table.search(connection, TableQuery(parse(where), order, experiment="e", limit=1), NOW)
+        statement, parameters = next(said for said in asked if "ORDER BY" in said[0])
+        plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)
+        return "; ".join(row[3] for row in plan)
 
 
 def test_a_place_that_is_none_is_refused(held: Database) -> None:

@@ -164,6 +164,36 @@ def test_a_list_is_the_end_of_an_index_and_reads_no_more_than_it_shows(
     assert not [step for step in plan if step.startswith("SCAN") or step == "USE TEMP B-TREE FOR ORDER BY"], plan
 
 
+def test_runs_are_found_by_tags_and_properties_however_long_these_are(database: Database) -> None:
+    long = "x" * 300
+    store(
+        database,
+        run(1, tags={"kind": "cnn", "note": long + "1"}, properties={"source": "a", "mlflow.param.lr": "0.1"}),
+        run(2, tags={"kind": "cnn", "note": long + "2"}, properties={"source": "b"}),
+        run(3, tags={"kind": "CNN", "a'\"": ""}, properties={}),
+        run(4, tags={"kind": "cnn"}, parent_id="run-1"),
+    )
+    assert listed(database, tags={"kind": "cnn"}) == ["run-2", "run-1"]
+    assert listed(database, tags={"kind": "cnn"}, include_children=True) == ["run-4", "run-2", "run-1"]
+    assert listed(database, tags={"kind": None}, experiment="e") == ["run-3", "run-2", "run-1"]
+    assert listed(database, tags={"note": long + "2"}) == ["run-2"]
+    assert listed(database, tags={"note": long + "3"}) == []
+    assert listed(database, tags={"a'\"": ""}) == ["run-3"]
+    assert listed(database, tags={"kind": "cnn"}, properties={"source": "a"}) == ["run-1"]
+    assert listed(database, properties={"mlflow.param.lr": "0.1"}) == ["run-1"]
+    assert listed(database, properties={"mlflow.param.lr": None, "source": None}) == ["run-1"]
+    assert listed(database, tags={"kind": "cnn"}, before="run-2") == ["run-1"]
+
+
+def test_runs_with_a_tag_are_looked_up_by_it_and_no_other_runs_tags_are_read(database: Database) -> None:
+    store(database, *(run(number, tags={"kind": "rare" if number == 7 else "usual"}) for number in range(20)))
+    assert listed(database, tags={"kind": "rare"}) == ["run-7"]
+    if database.is_sqlite:
+        wanted = RunFilter(tags={"kind": "rare"})
+        plan = " ".join(plan_of(database, lambda connection: records.list_matching(connection, wanted)))
+        assert "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (id=?)" in plan and "SCAN runs" not in plan
+
+
 def test_the_unfinished_are_found_without_reading_those_that_have_ended(database: Database) -> None:
     store(database, run(2), run(1, RunStatus.RUNNING), run(3, RunStatus.COMPLETED))
     with database.read() as connection:

@@ -11,12 +11,12 @@ import pytest
 from runyard.errors import EnvironmentException
 from runyard.protocol.compute import ComputeSpec, SlurmSpec
 from runyard.protocol.environments import CondaPackage, EnvironmentLock, EnvironmentSpec
-from runyard.protocol.jobs import EnvironmentToBuild
+from runyard.protocol.jobs import EnvironmentToBuild, JobContainer
 from runyard.protocol.runs import DataReferenceSpec, DistributionSpec, RunRecord
-from runyard_server.records.engine import Database, create_all
 from runyard_server.records.environments import put_lock
 from runyard_server.services.leases import lease_ports, needs_ports
 from runyard_server.testing.clock import FakeClock
+from runyard_server.testing.empty_tables import open_empty
 from runyard_server.testing.fake_executor import FakeEngine
 from runyard_server.testing.run_server import RunServer
 
@@ -25,9 +25,7 @@ TORCH = DistributionSpec(kind="torch", process_count_per_node=2)
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RunServer]:
-    database = Database(f"sqlite:///{tmp_path / 'records.db'}")
-    create_all(database.engine)
-    server = RunServer(tmp_path, FakeEngine(), FakeClock(), database)
+    server = RunServer(tmp_path, FakeEngine(), FakeClock(), open_empty(tmp_path / "records.db"))
     server.datastores.ensure_defaults()
     yield server
     server.close()
@@ -74,7 +72,12 @@ def test_a_node_that_does_not_see_the_servers_folder_is_told_nothing_of_it(serve
     (told,) = server.assignments.on_own_disks(asked, built, OWN_DISKS)
     assert built[0].data[0].local_path is not None and told.data[0].local_path is None
     assert (told.server_file, told.shared_code, told.token) == (None, None, "")
-    assert told.build == EnvironmentToBuild(interpreter=sys.executable, uv="/opt/uv")
+    assert told.build == EnvironmentToBuild(interpreter=sys.executable, uv="/opt/uv") and told.own_disk
+    in_an_image = [
+        replace(built[0], container=JobContainer("registry/image@sha256:1"), python="/runyard/env/bin/python")
+    ]
+    (other,) = server.assignments.on_own_disks(asked, in_an_image, OWN_DISKS)
+    assert (other.build, other.python) == (None, "/runyard/env/bin/python")
 
 
 def test_it_is_invited_with_a_ticket_of_its_own_which_a_dry_run_does_not_show(server: RunServer) -> None:
@@ -104,7 +107,7 @@ def test_it_builds_the_environment_of_the_runs_lock_and_none_that_it_cannot(serv
     (told,) = server.assignments.on_own_disks(asked, given, OWN_DISKS)
     assert told.build is not None
     assert (told.build.key, told.build.requirements) == (lock.key, lock.requirements)
-    assert (told.build.python_version, told.build.options) == ("3.11.7", lock.options)
+    assert (told.build.python_version, told.build.options, told.build.wheels) == ("3.11.7", lock.options, {})
     keep(
         server, replace(lock, key="c" * 40, conda=[CondaPackage("mkl", "1", "0", "defaults", "linux-64", "mkl.conda")])
     )
@@ -152,6 +155,7 @@ def test_a_leased_port_is_free_and_no_other_runs(server: RunServer) -> None:
         assert port not in taken
         taken.add(port)
         with socket.socket() as rank:
+            rank.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as those do that listen
             rank.bind(("", port))
 
 
@@ -159,6 +163,7 @@ def test_a_port_on_which_somebody_listens_is_not_leased(server: RunServer, monke
     gang = run(server, distribution=TORCH)
     with socket.socket() as listener:
         (port,) = lease_ports(gang, set())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("", port))
         listener.listen()
         monkeypatch.setattr("random.sample", lambda candidates, count: [port, port + 1, port + 2, port + 3])

@@ -2,9 +2,12 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,32 @@ def test_the_next_backup_copies_only_what_is_new(world: World, tmp_path: Path) -
     assert (first.copied_objects, second.copied_objects, second.copied_bytes) == (2, 1, 3)
     assert backups.restore(tmp_path / "backup", tmp_path / "new", verify=True).faults == []
     assert read_back(tmp_path / "new", "second") == [b"b", b"new"]
+
+
+def test_an_object_that_lies_there_in_another_size_is_copied_anew(world: World, tmp_path: Path) -> None:
+    world.add("first", b"weights", b"b")
+    backups.save(world.database, world.home, tmp_path / "backup")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    copy = tmp_path / "backup" / "objects" / digest[:2] / digest[2:]
+    copy.chmod(0o600)
+    copy.write_bytes(b"wei")
+    again = backups.save(world.database, world.home, tmp_path / "backup")
+    assert (again.copied_objects, again.copied_bytes) == (1, 7)
+    assert backups.restore(tmp_path / "backup", tmp_path / "new", verify=True).faults == []
+    assert read_back(tmp_path / "new", "first") == [b"weights", b"b"]
+
+
+def test_a_backup_of_newer_tables_is_refused_and_leaves_nothing(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    backup = backups.save(world.database, world.home, folder)
+    with closing(sqlite3.connect(folder / backup.records)) as connection, connection:
+        connection.execute(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '9999'")
+    digest = hashlib.sha256((folder / backup.records).read_bytes()).hexdigest()
+    manifest = json.loads((folder / backups.MANIFEST).read_text())
+    (folder / backups.MANIFEST).write_text(json.dumps({**manifest, "records_sha256": digest}))
+    with pytest.raises(ServiceException, match="newer runyard"):
+        backups.restore(folder, tmp_path / "new", verify=False)
+    assert not (tmp_path / "new").exists() and not list(tmp_path.glob("new.*"))
 
 
 def test_a_backup_taken_while_runs_are_written_is_whole(world: World, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ from runyard.protocol.files import FileEntry, Manifest
 from runyard.protocol.models import ModelSpec
 from runyard_server.records import files as file_records
 from runyard_server.records import runs as run_records
-from runyard_server.records.engine import Database, create_all
+from runyard_server.records.engine import Database
 from runyard_server.records.tables import runs
 from runyard_server.services.cleaning import LEAST_GRACE_S, CleaningService
 from runyard_server.services.models import ModelService
 from runyard_server.testing.clock import FakeClock
+from runyard_server.testing.empty_tables import open_empty
 from runyard_server.testing.file_server import FileServer
 
 DAY_S = 24 * 3600.0
@@ -244,9 +245,7 @@ class Cleaned(RuleBasedStateMachine):
         super().__init__()
         home = self.folder / os.urandom(8).hex()
         home.mkdir()
-        database = Database(f"sqlite:///{home / 'records.db'}")
-        create_all(database.engine)
-        self.world = World(home, database)
+        self.world = World(home, open_empty(home / "records.db"))
         self.runs: dict[str, dict[str, bytes]] = {}
         self.code: dict[str, str] = {}
         self.snapshots: dict[str, bytes] = {}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from runyard_server.records import files, runs
 from runyard_server.testing.played_jobs import Play
 from runyard_server.testing.yard import Yard
 
@@ -74,6 +75,18 @@ def test_the_next_server_closes_what_its_predecessor_had_not(yard: Yard, ended: 
     yard.restart()
     kept = yard.server.files.open(ended, "azureml-logs/75_job_post-0.txt").location.read_bytes()
     assert kept == b"the last words\n"
+    assert not (yard.home / "logs" / ended).exists()
+
+
+def test_the_next_server_brings_back_nothing_of_a_run_whose_files_went_by_a_rule(yard: Yard, ended: str) -> None:
+    left = yard.home / "logs" / ended / "azureml-logs"
+    left.mkdir(parents=True)
+    (left / "75_job_post-0.txt").write_bytes(b"the last words\n")
+    with yard.database.write() as connection:
+        files.remove_of_run(connection, ended)
+        runs.change(connection, ended, files_removed_at=1.0)
+    yard.restart()
+    assert yard.server.files.list(ended) == []
     assert not (yard.home / "logs" / ended).exists()
 
 

@@ -16,6 +16,7 @@ from runyard_server.records.engine import Database
 from runyard_server.records.run_table import TableQuery, search
 from runyard_server.services.admission import Admitted
 from runyard_server.services.deletion import DeletionService
+from runyard_server.services.given_runs import GivenRuns
 from runyard_server.services.hub import Hub
 from runyard_server.services.runs import RunFilter, RunService
 from runyard_server.testing.clock import FakeClock
@@ -28,9 +29,9 @@ class Yard:
         self.database, self.clock, hub = database, FakeClock(), Hub()
         self.cleared: list[str] = []
         self.runs = RunService(
-            database, self.clock, hub, lambda spec: Admitted(spec, []), lambda run_id: None, lambda run_id: None
+            database, self.clock, hub, lambda spec: Admitted(spec, []), lambda run_id, run: None, lambda run_id: None
         )
-        self.deletion = DeletionService(database, self.clock, hub, self.cleared.append)
+        self.deletion = DeletionService(database, self.clock, hub, GivenRuns(), self.cleared.append)
 
     def ended(self, run_id: str, parent: str | None = None) -> str:
         self.going_on(run_id, parent)
@@ -91,7 +92,7 @@ def test_a_deleted_run_is_gone_and_who_deleted_it_is_known(yard: Yard) -> None:
     assert yard.listed("all") == []
     assert yard.deletion.list(10) == [gone]
     assert yard.cleared == [run_id]
-    with pytest.raises(UnknownRunError, match="was deleted by ann"):
+    with pytest.raises(UnknownRunError, match=r"was deleted by ann at 2019-08-1\d \d\d:\d\d UTC\.$"):
         yard.runs.get(run_id)
 
 
@@ -195,7 +196,7 @@ def test_what_a_killed_server_left_of_a_deleted_run_is_cleared_away_by_the_next(
     try:
         run_id = yard.running(Play(lines=2))
         yard.until(yard.has_ended(run_id))
-        deletion = DeletionService(yard.database, yard.clock, Hub(), lambda run_id: None)
+        deletion = DeletionService(yard.database, yard.clock, Hub(), GivenRuns(), lambda run_id: None)
         left = yard.home / "logs" / run_id / "azureml-logs" / "late.txt"
         left.parent.mkdir(parents=True)
         left.write_text("left")

@@ -39,6 +39,12 @@ def test_files_are_committed_listed_and_opened(server: FileServer) -> None:
     assert [item.name for item in server.files.pack(RUN, ["outputs/model.bin"])] == ["outputs/model.bin"]
 
 
+def test_outputs_are_files_of_the_folder_of_that_very_name(server: FileServer) -> None:
+    for path, has in (("logs/outputs/a", False), ("Outputs/a", False), ("outputs.txt", False), ("outputs/z", True)):
+        assert server.files.commit(RUN, Manifest([stored(server, path)])).id is not None
+        assert server.files.has_outputs(RUN) is has
+
+
 def test_a_commit_with_a_missing_object_adds_nothing(server: FileServer) -> None:
     absent = FileEntry("outputs/b", 3, "ab" * 32)
     answer = server.files.commit(RUN, Manifest([stored(server, "outputs/a"), absent]))

@@ -21,10 +21,11 @@ from runyard.errors import (
     UnknownRunError,
     UserErrorException,
 )
-from runyard_server.records.engine import Database, create_all
+from runyard_server.records.engine import Database
 from runyard_server.records.tables import experiments, runs
-from runyard_server.services.hub import Hub
+from runyard_server.services.hub import ANYTHING, Change, Hub
 from runyard_server.services.logs import LogService
+from runyard_server.testing.empty_tables import open_empty
 
 NAME = "azureml-logs/70_driver_log.txt"
 
@@ -34,13 +35,12 @@ class Listening(Hub):
         super().__init__()
         self.published: list[str] = []
 
-    def publish(self, run_id: str) -> None:
+    def publish(self, run_id: str, change: Change = ANYTHING) -> None:
         self.published.append(run_id)
 
 
 def database_with(path: Path, *run_ids: str) -> Database:
-    database = Database(f"sqlite:///{path}/records.db")
-    create_all(database.engine)
+    database = open_empty(path / "records.db")
     with database.write() as connection:
         connection.execute(insert(experiments).values(id="e", name="e", created_at=0.0, tags={}, last_number=1))
         for number, run_id in enumerate(run_ids):

@@ -25,7 +25,7 @@ from runyard_server.records import streams
 from runyard_server.records.engine import Database, create_all
 from runyard_server.records.tables import experiments, metric_chunks, metric_outlines, runs
 from runyard_server.services import metrics as module
-from runyard_server.services.hub import Hub
+from runyard_server.services.hub import ANYTHING, Change, Hub
 from runyard_server.services.metrics import MetricService, Wanted
 
 SCALAR, LIST, TABLE, IMAGE = "azureml.v1.scalar", "azureml.v1.list", "azureml.v1.table", "azureml.v2.image"
@@ -70,9 +70,10 @@ class Listening(Hub):
         super().__init__()
         self.published: list[str] = []
 
-    def publish(self, run_id: str) -> None:
+    def publish(self, run_id: str, change: Change = ANYTHING) -> None:
+        assert change.measured
         self.published.append(run_id)
-        super().publish(run_id)
+        super().publish(run_id, change)
 
 
 @pytest.fixture
@@ -172,6 +173,24 @@ def test_one_line_that_cannot_be_read_refuses_the_whole_batch_with_its_place(
     with database.read() as connection:
         row = streams.get(connection, "r1", "metrics/w")
     assert row is not None and (row.stored, row.records) == (3 * len(first) + 8, 3)
+
+
+def test_what_is_stored_already_is_skipped_though_it_could_not_be_read(service: MetricService) -> None:
+    first, second = scalars("x", 1), scalars("x", 2)
+    blanked = b"       \n"
+    assert service.take("r1", "w", 0, blanked + first) == len(blanked + first)
+    assert service.take("r1", "w", 0, b"garbage\n" + first + second) == len(blanked + first + second)
+    assert values_of(service) == [1, 2]
+
+
+def test_nothing_that_is_sent_asks_how_much_is_stored(service: MetricService) -> None:
+    assert service.take("r1", "w", 0, b"") == 0
+    service.take("r1", "w", 0, scalars("x", 1))
+    assert service.take("r1", "w", 0, b"") == len(scalars("x", 1))
+    with pytest.raises(OffsetGapError):
+        service.take("r1", "w", 100, b"")
+    with pytest.raises(UnknownRunError):
+        service.take("missing", "w", 0, b"")
 
 
 def test_an_unknown_run_a_strange_writer_and_a_body_without_measure_are_refused(service: MetricService) -> None:
@@ -303,6 +322,25 @@ def test_what_was_measured_of_the_nodes_is_no_metric_of_the_script(service: Metr
     assert service.history("r1", name)["values"] == [50.0, 60.0]
 
 
+def test_what_is_drawn_and_what_is_shown_otherwise_is_the_same_to_the_records_and_to_a_summary(
+    service: MetricService,
+) -> None:
+    said: list[list[Any]] = [["s", "curve", 1.0, 1.0], ["s", "curve", 2.0, 2.0], ["s", "once", 1.0, 1.0]]
+    said += [["s", "no-number", math.nan, 1.0], ["s", "no-number", math.nan, 2.0], ["e", "t", TABLE, {"a": 1}, 1.0]]
+    gpu = name_of(0, "gpu_percent")
+    said += [["s", gpu, 1.0, 1.0], ["s", gpu, 2.0, 2.0]]
+    service.take("r1", "w", 0, lines(*said))
+    found = {}
+    for is_system in (False, True):
+        every = service.page("r1", Wanted(system=is_system)).metrics
+        drawn = service.page("r1", Wanted(drawable=True, system=is_system)).metrics
+        shown = service.page("r1", Wanted(exhibits=True, system=is_system)).metrics
+        assert [one for one in every if one.is_drawable] == drawn
+        assert [one for one in every if one.is_exhibit] == shown
+        found[is_system] = ([one.name for one in drawn], [one.name for one in shown])
+    assert found[False] == (["curve"], ["t"]) and found[True] == ([gpu], [])
+
+
 def test_ten_thousand_names_are_told_page_by_page_and_found_by_a_part_of_them(service: MetricService) -> None:
     body = lines(*(["s", f"layer{n:05d}/Norm_%", n / 2, 1.0] for n in range(10_000)))
     size = service.take("r1", "w", 0, body)
@@ -314,6 +352,12 @@ def test_ten_thousand_names_are_told_page_by_page_and_found_by_a_part_of_them(se
     found = service.page("r1", Wanted("0007/norm_%"))
     assert [(one.name, one.summary.last) for one in found.metrics][0] == ("layer00007/Norm_%", 1.5)
     assert (found.count, found.next) == (1, None)
+    full = service.page("r1", Wanted("layer0000"), limit=10)
+    assert (full.count, len(full.metrics), full.next) == (
+        10,
+        10,
+        None,
+    )  # the last page is full, and the last all the same
     assert [one.name for one in service.page("r1", Wanted(drawable=True)).metrics] == ["layer00007/Norm_%"]
     assert service.page("r1", Wanted("layer")).glances == {}
     assert service.page("r1", after="layer09999/Norm_%").glances == {"t": "columns: a"}

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from runyard.errors import RunException, RunyardError, SnapshotException, UnknownRunError, UserErrorException
+from runyard.protocol.compute import ComputeSpec
 from runyard.protocol.jobs import JobReport
 from runyard.protocol.runs import ClientProcess, InteractiveRunSpec, RunChanges, RunError
 from runyard.protocol.status import Reason, RunStatus
+from runyard_server.executors.base import Ability, JobPlan, JobRequest
 from runyard_server.records.engine import Database
 from runyard_server.records.runs import RunFilter
 from runyard_server.services.runs import MAX_TAGS
 from runyard_server.testing.clock import FakeClock
-from runyard_server.testing.fake_executor import FakeEngine
+from runyard_server.testing.fake_executor import FakeEngine, FakeExecutor
 from runyard_server.testing.run_server import RunServer
 
 ME = ClientProcess(1, 1, "another machine")
@@ -95,6 +97,66 @@ def test_a_rerun_is_the_same_again_under_another_id(server: RunServer) -> None:
         first.spec.snapshot,
         first.id,
     )
+
+
+class EngineOfGpus(FakeEngine):
+    """One with a queue of its own that gives GPUs out itself: ``most`` on each node. ``asked``: how many of each run.
+
+    ``waited``: whether who asked what it has would wait for the answer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(queues=True)
+        self.most = 1
+        self.asked: list[int] = []
+        self.waited: list[bool] = []
+
+    def executor(self) -> FakeExecutor:
+        engine = self
+
+        class Gives(FakeExecutor):
+            abilities = FakeExecutor.abilities - {Ability.GPUS}
+
+            def most_gpus(self, spec: ComputeSpec, waits: bool = True) -> int:
+                engine.waited.append(waits)
+                return engine.most
+
+            def plan(self, request: JobRequest) -> JobPlan:
+                engine.asked.append(request.gpus_per_node)
+                return super().plan(request)
+
+        return Gives(self)
+
+
+def test_what_was_asked_stays_apart_from_what_was_granted_and_a_rerun_asks_for_it(
+    tmp_path: Path, database: Database
+) -> None:
+    engine = EngineOfGpus()
+    server = RunServer(tmp_path, engine, FakeClock(), database)
+    first = server.runs.submit(server.spec(gpus_per_node=2, id="tests_1"), "ann")
+    assert server.runs.submit(server.spec(gpus_per_node=2, id="tests_1"), "ann") == first  # its answer was lost
+    server.lifecycle.settle()
+    assert first.spec is not None and (first.spec.gpus_per_node, first.spec.gpus_granted) == (2, 1)
+    assert any("more than 1 GPU" in str(warning) for warning in first.warnings)
+    engine.most = 4
+    again = server.runs.rerun(first.id, "ann")
+    assert again.spec is not None and (again.spec.gpus_per_node, again.spec.gpus_granted) == (2, None)
+    assert again.warnings == []
+    server.lifecycle.settle()
+    assert engine.asked == [1, 2]
+    server.close()
+
+
+def test_an_engine_is_waited_for_at_submission_and_never_where_all_runs_are_looked_after(
+    tmp_path: Path, database: Database
+) -> None:
+    engine = EngineOfGpus()
+    server = RunServer(tmp_path, engine, FakeClock(), database)
+    server.runs.submit(server.spec(gpus_per_node=2), "ann")
+    assert engine.waited == [True]
+    server.lifecycle.settle()
+    assert engine.asked == [1] and engine.waited[1:] == [False]
+    server.close()
 
 
 def test_an_interactive_run_cannot_be_submitted_again(server: RunServer) -> None:

@@ -1,4 +1,4 @@
-"""A server in a folder for the tests of files and code: made once, since none of them changes what another one sees."""
+"""Browsers at a server, and one with files and code: made once, since none of its tests changes what another one sees."""
 
 from collections.abc import Iterator
 
@@ -12,8 +12,11 @@ from runyard_server.services.pages import cookie_name
 from runyard_server.settings import Secrets, Settings
 from runyard_server.testing.client import Client
 from runyard_server.testing.clock import FakeClock
+from runyard_server.testing.fresh_home import fresh_home
 
 ADDRESS = "http://127.0.0.1:8000"
+COOKIE = cookie_name("127.0.0.1:8000")
+FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": ADDRESS, "Sec-Fetch-Site": "same-origin"}
 
 
 class Shelf:
@@ -22,7 +25,7 @@ class Shelf:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.visitor = Client(server.app, ADDRESS)
-        self.visitor.cookies.set(cookie_name("127.0.0.1:8000"), server.services.tokens.ticket())
+        self.visitor.cookies.set(COOKIE, server.services.tokens.ticket())
         self._scratch = server.services.logs.path("scratch", "x")
         self._scratch.parent.mkdir(parents=True)
         self._keeper = self.run()
@@ -46,8 +49,23 @@ class Shelf:
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
-    home = tmp_path_factory.mktemp("home")
+    home = fresh_home(tmp_path_factory.mktemp("home"))
     built = build(Settings(home=home, environments=home / "e"), Secrets("own", b"k" * 32), lambda: ADDRESS, FakeClock())
     built.services.datastores.ensure_defaults()
     yield Shelf(built)
     built.close()
+
+
+@pytest.fixture
+def visitor(server: Server) -> Client:
+    """A browser that has opened a page's address before."""
+    client = Client(server.app, ADDRESS)
+    client.cookies.set(COOKIE, server.services.tokens.ticket(), domain="127.0.0.1", path="/")
+    return client
+
+
+@pytest.fixture
+def operator(visitor: Client) -> Client:
+    """A browser that has shown the workspace's token."""
+    assert visitor.post("/settings/unlock", content="token=own-token", headers=FORM).status_code == 303
+    return visitor

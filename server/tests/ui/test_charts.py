@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 
 from runyard_server.services.curves import Curve
 from runyard_server.ui.chart_settings import USUAL, ChartSettings, chosen
-from runyard_server.ui.charts import HEIGHT, WIDTH, Chart, chart
+from runyard_server.ui.charts import CROWD, HEIGHT, WIDTH, Chart, chart
 
 LOG_Y = ChartSettings(log_y=True)
 
@@ -122,6 +122,13 @@ def test_of_a_part_of_the_curve_the_axes_are_those_of_the_part() -> None:
     found = drawn(curve(values, xs=list(range(100)), axis="step"), settings=settings)
     assert (found.low, found.high, found.is_zoomed) == (20.0, 30.0, True)
     assert found.top == pytest.approx(30.0) and found.bottom == pytest.approx(20.0)
+
+
+def test_many_lines_are_thin_and_carry_no_label_for_each_point() -> None:
+    curves = [curve([0.0, 1.0], run=f"r{number}") for number in range(CROWD + 1)]
+    few, many = drawn(*curves[:CROWD]), drawn(*curves)
+    assert (few.is_crowded, many.is_crowded) == (False, True)
+    assert few.lines[0].labels and not many.lines[0].labels
 
 
 def test_several_runs_are_drawn_on_common_axes() -> None:

@@ -11,6 +11,7 @@ from runyard_server.services.pages import cookie_name
 from runyard_server.settings import Secrets, Settings
 from runyard_server.testing.client import Client
 from runyard_server.testing.clock import FakeClock
+from runyard_server.testing.fresh_home import fresh_home
 from runyard_server.ui.log_page import MOST_MATCHES, find
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -19,7 +20,7 @@ LOG = "azureml-logs/70_driver_log.txt"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("home")
+    home = fresh_home(tmp_path_factory.mktemp("home"))
     built = build(Settings(home=home, environments=home / "e"), Secrets("own", b"k" * 32), lambda: ADDRESS, FakeClock())
     yield built
     built.close()

@@ -10,18 +10,22 @@ import pytest
 from httpx import Response
 
 from runyard.protocol.compute import ComputeSpec
+from runyard.protocol.datasets import DatasetUse
 from runyard.protocol.environments import EnvironmentLock
 from runyard.protocol.files import FileEntry, Manifest
-from runyard.protocol.models import ModelSpec
+from runyard.protocol.models import ModelChanges, ModelSpec
+from runyard.protocol.run_parts import DataReferenceSpec
 from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunRecord, RunSpec
 from runyard.protocol.status import Reason, RunStatus
 from runyard.protocol.system_metrics import name_of
 from runyard_server.app import Server, build
+from runyard_server.domain.model_stages import STAGE
 from runyard_server.records import environments, experiments, runs
 from runyard_server.services.pages import cookie_name
 from runyard_server.settings import Secrets, Settings
 from runyard_server.testing.client import Client
 from runyard_server.testing.clock import FakeClock
+from runyard_server.testing.fresh_home import fresh_home
 
 ADDRESS = "http://127.0.0.1:8000"
 COOKIE = cookie_name("127.0.0.1:8000")
@@ -38,7 +42,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def server(tmp_path: Path, clock: FakeClock) -> Iterator[Server]:
     settings = Settings(home=tmp_path / "home", workspace="hand", environments=tmp_path / "environments")
-    settings.home.mkdir(mode=0o700)
+    fresh_home(settings.home)
     built = build(settings, Secrets("own-token", b"k" * 32), lambda: ADDRESS, clock)
     yield built
     built.close()
@@ -239,6 +243,26 @@ def test_runs_are_listed_with_their_metrics_and_by_experiment_and_status(
     assert "No run is like that" in visitor.get("/runs?experiment=other&status=Failed").text
 
 
+def test_a_table_without_runs_or_with_ended_ones_hears_of_news(server: Server, visitor: Client) -> None:
+    def mark() -> str:
+        return re.findall(r'data-mark="([^"]*)"', visitor.get("/runs").text)[0]
+
+    marks = [mark()]
+    assert visitor.get("/news-of-runs").text == marks[0]
+    run = start(server)
+    marks.append(visitor.get("/news-of-runs").text)
+    assert mark() == marks[-1]
+    log_scalars(server, run.id, "loss", [0.5])
+    assert visitor.get("/news-of-runs").text == marks[-1]
+    server.services.runs.change(run.id, RunChanges(tags={"team": "a"}))
+    marks.append(visitor.get("/news-of-runs").text)
+    server.services.runs.complete(run.id, "user")
+    marks.append(visitor.get("/news-of-runs").text)
+    server.services.deletion.delete(run.id, "user")
+    marks.append(visitor.get("/news-of-runs").text)
+    assert len(set(marks)) == 5
+
+
 def test_a_long_list_goes_on_page_by_page(server: Server, visitor: Client, clock: FakeClock) -> None:
     for number in range(101):
         clock.advance(seconds=1)
@@ -265,6 +289,14 @@ def test_a_runs_page_tells_its_story(server: Server, visitor: Client, clock: Fak
     assert f'data-live="/runs/{run.id}/live"' in text
     live = body(visitor.get(f"/runs/{run.id}/live"))
     assert set(re.findall(r'data-part="(\w+)"', live)) == set(re.findall(r'data-part="(\w+)"', text))
+
+
+@pytest.mark.parametrize(("granted", "told"), [(1, "1 (of 2 asked for)"), (None, "2")])
+def test_gpus_that_an_engine_granted_are_told_beside_those_that_were_asked_for(
+    server: Server, clock: FakeClock, visitor: Client, granted: int | None, told: str
+) -> None:
+    run = submitted(server, clock, gpus_per_node=2, gpus_granted=granted)
+    assert f"<dt>GPUs per node</dt><dd>{told}</dd>" in visitor.get(f"/runs/{run.id}").text
 
 
 def test_a_failed_run_shows_its_cause(server: Server, visitor: Client) -> None:
@@ -298,6 +330,78 @@ def test_children_models_and_files_are_linked(server: Server, visitor: Client) -
     assert f'href="/runs/{run.id}"' in model and 'href="/models/digits/1/files/my%20model.bin"' in model
     assert 'href="/models/digits/1"' in body(visitor.get("/models?name=digits"))
     assert f'href="/runs/{run.id}"' in body(visitor.get(f"/runs/{child.id}"))
+
+
+def test_a_model_says_how_it_is_used_and_that_nothing_serves_it(
+    server: Server, visitor: Client, tmp_path: Path
+) -> None:
+    run = start(server)
+    for name in ("weights.bin", "MLmodel"):
+        (tmp_path / name).write_text(name)
+        server.services.files.adopt_file(run.id, f"outputs/{name}", tmp_path / name)
+    server.services.models.register(ModelSpec("plain", run_id=run.id, model_path="outputs/weights.bin"))
+    server.services.models.register(ModelSpec("logged", run_id=run.id, model_path="outputs"))
+    plain, logged = body(visitor.get("/models/plain/1")), body(visitor.get("/models/logged/1"))
+    assert "Runyard keeps models and does not serve them yet" in plain and "mlflow" not in plain
+    assert 'mlflow.pyfunc.load_model("models:/logged/1")' in logged
+    assert 'mlflow models serve -m "models:/logged/1"' in logged
+
+
+def test_models_say_their_stages_and_aliases(server: Server, visitor: Client, tmp_path: Path) -> None:
+    run, held = start(server), server.services
+    (tmp_path / "w").write_bytes(b"1")
+    held.files.adopt_file(run.id, "outputs/w", tmp_path / "w")
+    for _ in range(2):
+        held.models.register(ModelSpec("digits", run_id=run.id, model_path="outputs/w", tags={"by": "me"}))
+    assert "Stage" not in body(visitor.get("/models"))
+    held.model_names.set_alias("digits", "champion", 1)
+    held.model_names.set_alias("digits", HOSTILE, 2)
+    held.models.change("digits", 1, ModelChanges(tags={STAGE: "Production"}))
+    for address in ("/models", "/models/digits"):
+        rows = body(visitor.get(address)).split("<tr>")
+        (first,) = [row for row in rows if 'href="/models/digits/1"' in row]
+        assert ">Production<" in first and "@champion" in first and STAGE not in first and "<span>by</span>" in first
+        (second,) = [row for row in rows if 'href="/models/digits/2"' in row]
+        assert "Production" not in second and "@champion" not in second and "@&lt;script&gt;" in second
+    shown = body(visitor.get("/models/digits/1"))
+    assert "<dt>Stage</dt><dd>Production</dd>" in shown and "<code>champion</code>" in shown and STAGE not in shown
+    assert "<dt>Stage</dt>" not in body(visitor.get("/models/digits/2"))
+
+
+def test_the_compute_page_says_which_run_has_which_gpus_of_which_node(
+    server: Server, visitor: Client, clock: FakeClock
+) -> None:
+    server.services.computes.create(ComputeSpec("gpucluster", "STANDARD_NC12", max_nodes=3))
+    run = submitted(server, clock, "with-gpus", target="gpucluster")
+    with server.database.write() as connection:
+        runs.change(connection, run.id, target="gpucluster")
+        runs.add_jobs(connection, run.id, run.attempt, [[0, 1], [3]])
+        runs.set_handles(connection, run.id, run.attempt, [{"job": {"executor": "local"}}] * 2, clock.now())
+    text = body(visitor.get("/compute"))
+    target = text[text.index('id="target-gpucluster"') :]
+    assert "2 of 3" in target and "<dt>GPUs per node</dt><dd>2</dd>" in target
+    rows = re.findall(
+        r"<td>(gpucluster-\d)</td>.*?href=\"/runs/([^\"]+)\".*?data-label=\"GPUs\">([^<]*)<", target, re.S
+    )
+    assert rows == [("gpucluster-0", "with-gpus", "0, 1"), ("gpucluster-1", "with-gpus", "3")]
+
+
+def test_a_runs_lineage_leads_from_its_data_over_its_code_to_its_models(
+    server: Server, visitor: Client, clock: FakeClock, tmp_path: Path
+) -> None:
+    dataset = DatasetUse("images", "d1", name="digits", version=3)
+    folder = DataReferenceSpec("raw", "workspaceblobstore", "digits/raw")
+    made_by = DataReferenceSpec("before", "workspaceblobstore", "outputs/features", run="earlier")
+    run = submitted(server, clock, input_datasets=[dataset], data_references=[folder, made_by])
+    (tmp_path / "w").write_bytes(b"1")
+    server.services.files.adopt_file(run.id, "outputs/w", tmp_path / "w")
+    server.services.models.register(ModelSpec("net", run_id=run.id, model_path="outputs/w"))
+    text = body(visitor.get(f"/runs/{run.id}"))
+    lineage = text[text.index('aria-label="Lineage"') : text.index('class="columns"')]
+    said = ["digits", "version 3", "/datastores/workspaceblobstore?folder=digits/raw", "/runs/earlier"]
+    said += ["This run", f"/runs/{run.id}/code", "Made", "/models/net/1"]
+    places = [lineage.index(each) for each in said]
+    assert places == sorted(places)
 
 
 def test_experiments_and_compute_are_listed(server: Server, visitor: Client) -> None:
@@ -342,6 +446,23 @@ def test_another_log_is_a_link_away_and_an_unknown_one_is_told(server: Server, v
     assert "of the script\n</pre>" in visitor.get(f"/runs/{run.id}").text
     assert "of the build\n</pre>" in visitor.get(f"/runs/{run.id}?log=azureml-logs/20_image_build_log.txt").text
     assert visitor.get(f"/runs/{run.id}?log=azureml-logs/none.txt").status_code == 404
+
+
+def test_each_rank_has_its_log_behind_a_tab_and_the_first_ones_is_shown(server: Server, visitor: Client) -> None:
+    run = start(server)
+    names = [f"azureml-logs/70_driver_log_{rank}.txt" for rank in range(3)]
+    for rank, name in enumerate(names):
+        server.services.logs.append(run.id, name, 0, f"rank {rank} speaks\n".encode())
+    for path, query in ((f"/runs/{run.id}", "log"), (f"/runs/{run.id}/log", "name")):
+        tabs = f'href="{path}?{query}=azureml-logs/70_driver_log_'
+        text = body(visitor.get(path))
+        assert [text.count(f"{tabs}{rank}.txt") for rank in range(3)] == [1, 1, 1]
+        assert "rank 0 speaks\n</pre>" in text and re.findall(r'aria-current="true"[^>]*>(70[^<]*)<', text) == [
+            "70_driver_log_0.txt"
+        ]
+        text = body(visitor.get(path, params={query: names[2]}))
+        assert "rank 2 speaks\n</pre>" in text and "rank 0 speaks" not in text
+        assert re.findall(r'aria-current="true"[^>]*>(70[^<]*)<', text) == ["70_driver_log_2.txt"]
 
 
 # Text from runs is text
@@ -441,6 +562,34 @@ def test_what_was_measured_of_the_nodes_has_a_section_of_its_own(server: Server,
     assert text.count('data-run="Node 1"') == 3 and "5.0 GB" in text and "Nothing was logged" in text
 
 
+def test_all_runs_that_a_filter_finds_are_compared_in_the_tables_order(server: Server, visitor: Client) -> None:
+    for number in range(4):
+        run = start(server, "mnist" if number else "other", display_name=f"no. {number}", tags={"team": f"t{number}"})
+        log_scalars(server, run.id, "loss", [0.5, number / 10])
+    asked = {"filter": "metrics.loss > 0.15", "experiment": "mnist", "sort": "-metrics.loss"}
+    table = visitor.get("/runs", params={**asked, "column": "tags.team"}).text
+    (address,) = re.findall(r'href="(/compare\?found=all[^"]*)"', table)
+    assert "Compare all that are found" in table and "column" not in address
+    text = body(visitor.get(address.replace("&amp;", "&")))
+    assert "2 runs compared" in text and text.index("no. 3") < text.index("no. 2") and "no. 1" not in text
+    assert 'name="found" value="all"' in text and 'name="filter" value="metrics.loss &gt; 0.15"' in text
+    assert 'href="/runs?filter=metrics.loss' in text
+    assert "has 0 runs like that" in body(visitor.get("/compare?found=all&filter=metrics.loss>9"))
+    assert visitor.get("/compare?found=all&filter=statis=Failed").status_code == 400
+
+
+def test_of_more_runs_than_are_compared_the_first_ones_are(server: Server, visitor: Client) -> None:
+    with server.database.write() as connection:
+        home = experiments.get_or_create(connection, "many", 1.0).id
+        for number in range(501):
+            name = f"many_{number:03d}"
+            record = RunRecord(name, number + 1, "many", "azureml.interactive", RunStatus.COMPLETED, number + 1.0, 1)
+            runs.add(connection, record, home)
+    text = body(visitor.get("/compare?found=all&experiment=many&sort=number"))
+    assert "500 runs compared" in text and "The first 500 of those" in text
+    assert 'href="/runs/many_499"' in text and "many_500" not in text
+
+
 def test_runs_are_compared_what_differs_first(server: Server, visitor: Client) -> None:
     runs_ = [start(server, display_name=f"run {HOSTILE} {n}", tags={"team": str(n), "same": "s"}) for n in range(2)]
     for n, run in enumerate(runs_):
@@ -458,7 +607,7 @@ def test_of_many_runs_no_more_curves_are_drawn_than_are_given_at_once(server: Se
     lines = "".join(json.dumps(["s", f"m{n}", 1.0, 1.0 + at]) + "\n" for n in range(60) for at in range(2))
     server.services.metrics.take(runs_[0].id, "w", 0, lines.encode())
     asked = {"run": [run.id for run in runs_]}
-    assert "56 more curves</a>" in body(visitor.get("/compare", params=asked))
+    assert "52 more curves</a>" in body(visitor.get("/compare", params=asked))
     answer = visitor.get("/compare", params={**asked, "charts": "all"})
     assert answer.status_code == 200 and answer.text.count("<figure") == 5000 // 101
     assert "11 more curves are not drawn" in answer.text

@@ -6,7 +6,8 @@ import tracemalloc
 
 import pytest
 
-from runyard_server.ui.previews import JSON_LETTERS, TEXT_BYTES, WHOLE_BYTES, picture_type, preview
+from runyard.protocol.pictures import picture_type
+from runyard_server.ui.previews import JSON_LETTERS, TEXT_BYTES, WHOLE_BYTES, preview
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 30
 HOSTILE = "<script>alert(1)</script>"

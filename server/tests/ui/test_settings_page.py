@@ -8,14 +8,12 @@ import pytest
 
 from runyard.protocol.runs import InteractiveRunSpec
 from runyard_server.app import Server, build
-from runyard_server.services.pages import cookie_name
 from runyard_server.settings import Secrets, Settings
 from runyard_server.testing.client import Client
 from runyard_server.testing.clock import FakeClock
+from runyard_server.testing.fresh_home import fresh_home
 
-ADDRESS = "http://127.0.0.1:8000"
-COOKIE = cookie_name("127.0.0.1:8000")
-FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": ADDRESS, "Sec-Fetch-Site": "same-origin"}
+from .conftest import ADDRESS, COOKIE, FORM
 
 
 @pytest.fixture
@@ -30,24 +28,9 @@ def built(home: Path, clock: FakeClock) -> Server:
 
 @pytest.fixture
 def server(tmp_path: Path, clock: FakeClock) -> Iterator[Server]:
-    (tmp_path / "home").mkdir(mode=0o700)
-    made = built(tmp_path / "home", clock)
+    made = built(fresh_home(tmp_path / "home"), clock)
     yield made
     made.close()
-
-
-@pytest.fixture
-def visitor(server: Server) -> Client:
-    client = Client(server.app, ADDRESS)
-    client.cookies.set(COOKIE, server.services.tokens.ticket(), domain="127.0.0.1", path="/")
-    return client
-
-
-@pytest.fixture
-def operator(visitor: Client) -> Client:
-    """A browser that has shown the workspace's token."""
-    assert visitor.post("/settings/unlock", content="token=own-token", headers=FORM).status_code == 303
-    return visitor
 
 
 def made_by(operator: Client, **fields: str) -> str:

@@ -8,8 +8,9 @@ import tempfile
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 
 client = MlflowClient()
 
@@ -92,6 +93,10 @@ assert names("attributes.status = 'RUNNING'") == ["second"]
 assert names("", order_by=["metrics.loss ASC"])[:2] == ["first", "second"]
 first_page = client.search_runs([experiment_id], "", max_results=2)
 assert len(first_page) == 2 and len(client.search_runs([experiment_id], "", page_token=first_page.token)) == 1
+stones = Dataset("stones", "a1b2", "code", "{}")
+client.log_inputs(run_id, [DatasetInput(stones, [InputTag("mlflow.data.context", "training")])])
+assert names("dataset.name LIKE 'st%' AND dataset.digest = 'a1b2' AND dataset.context IN ('training')") == ["first"]
+assert names("dataset.context != 'training'") == []
 refused("INVALID_PARAMETER_VALUE", client.search_runs, [experiment_id], "().__class__.__mro__ = 'x'")
 client.set_terminated(other.info.run_id, "FAILED")
 client.delete_run(other.info.run_id)
@@ -105,9 +110,15 @@ with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "weights é.bin")
     with open(path, "wb") as out:
         out.write(b"1 2 3" * 400000)
+    sent = []
+    send = HttpArtifactRepository._upload_part
+    HttpArtifactRepository._upload_part = staticmethod(lambda **part: sent.append(part["start_byte"]) or send(**part))
     client.log_artifact(run_id, path, "model")
+    assert sorted(sent) == [300000 * number for number in range(7)], sent
+    client.log_artifact(run_id, path)
+    assert len(sent) == 14
     client.log_text(run_id, "hello", "notes/a.txt")
-    assert [one.path for one in client.list_artifacts(run_id)] == ["model", "notes"]
+    assert [one.path for one in client.list_artifacts(run_id)] == ["model", "notes", "weights é.bin"]
     assert [(one.path, one.file_size) for one in client.list_artifacts(run_id, "model")] == [
         ("model/weights é.bin", 2000000)
     ]

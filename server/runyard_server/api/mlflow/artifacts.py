@@ -150,25 +150,30 @@ def fetch(path: str, request: Request) -> StreamingResponse:
 @router.put("/mlflow-artifacts/artifacts/{path:path}")
 async def keep(path: str, request: Request) -> dict[str, Any]:
     """Keeps the body as a file of a run, in place of one of the same path."""
-    place = await run_in_threadpool(_writable, request, path)
+    run_id, place = await run_in_threadpool(writable, request, path)
     digest, size = await services(request).objects.take(request.stream(), content_length(request))
-    await run_in_threadpool(commit, request, place, digest, size)
+    await run_in_threadpool(commit, request, run_id, place, digest, size)
     return {}
 
 
-def commit(request: Request, place: Place, digest: str, size: int) -> None:
+def commit(request: Request, run_id: str, path: str, digest: str, size: int) -> None:
     """Lists a content that is in the store as a file of a run."""
-    assert place.run is not None
-    manifest = Manifest([FileEntry(place.path, size, digest)])
-    services(request).files.commit(place.run.id, manifest, overwrite=True)
+    services(request).files.commit(run_id, Manifest([FileEntry(path, size, digest)]), overwrite=True)
 
 
-def _writable(request: Request, address: str) -> Place:
+def writable(request: Request, address: str, name: str = "") -> tuple[str, str]:
+    """The run, and the path among its files, where one can be put: at an address, or under a name in that folder.
+
+    Raises:
+        MlflowRefusal: nothing can be put there.
+        PermissionDeniedError: see ``place_of``.
+    """
     place = place_of(request, address)
-    if place.run is None or not place.path:
+    path = checked("/".join(filter(None, (place.path, name)))) if name else place.path
+    if place.run is None or not path:
         raise invalid(f"No file can be put at {address[:200]!r}: only runs take files, below their artifact_uri.")
     check_active(place.run)
-    return place
+    return place.run.id, path
 
 
 def _files(request: Request, place: Place) -> Sequence[FileEntry]:

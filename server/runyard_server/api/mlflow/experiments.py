@@ -1,5 +1,6 @@
 """MLflow's routes of experiments. A deleted experiment of theirs is an archived one of ours."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired
 
@@ -92,6 +93,23 @@ def find(request: Request, experiment_id: str) -> ExperimentRecord:
     if found is None:
         raise absent(f"No Experiment with id={experiment_id} exists")
     return found
+
+
+def find_all(request: Request, experiment_ids: Sequence[str]) -> list[ExperimentRecord]:
+    """The experiments of MLflow's ids, each once, in this order; read at once.
+
+    MLflow's default experiment, which clients take to be there always, is left out where it is not. Raises MlflowRefusal
+    where another one is not here.
+    """
+    ids = list(dict.fromkeys(experiment_ids))
+    default = words.DEFAULT_EXPERIMENT_ID
+    names = [words.DEFAULT_EXPERIMENT] if default in ids else []
+    found = services(request).experiments.get_many([one for one in ids if one != default], names)
+    known = {key: record for record in found for key in (record.id, words.experiment_id(record))}
+    for experiment_id in ids:
+        if experiment_id not in known and experiment_id != default:
+            raise absent(f"No Experiment with id={experiment_id} exists")
+    return list({known[one].id: known[one] for one in ids if one in known}.values())
 
 
 def find_or_default(request: Request, experiment_id: str | None) -> ExperimentRecord:
@@ -239,10 +257,11 @@ _LISTING: Listing[ExperimentRecord] = Listing(
         "name": words.shown_name,
         "experiment_id": words.experiment_id,
         "creation_time": lambda record: words.milliseconds(record.created_at),
-        "last_update_time": lambda record: words.milliseconds(record.archived_at or record.created_at),
+        "last_update_time": words.updated_ms,
     },
     tags=lambda record: record.tags,
     refused=_refused,
     wrong_order="Invalid order_by key {key!r}. Valid keys: {keys}.",
     usual=[(lambda record: words.milliseconds(record.created_at), False), (lambda record: record.id, True)],
+    then=[(lambda record: record.id, True)],
 )

@@ -6,7 +6,8 @@ from typing import Any
 
 from runyard.errors import UserErrorException
 
-PREFIXES = ("/api/2.0/", "/api/3.0/")
+PAGES = "/ajax-api/"  # what MLflow's pages alone ask for
+PREFIXES = ("/api/2.0/", "/api/3.0/", PAGES)
 
 # The one shape of every error on this wire, for the API's document.
 SCHEMA: dict[str, Any] = {
@@ -39,7 +40,7 @@ class MlflowRefusal(UserErrorException):
     def __init__(self, error_code: str, message: str) -> None:
         super().__init__(message)
         self.error_code = error_code
-        self.http_status = 404 if error_code == "RESOURCE_DOES_NOT_EXIST" else 400
+        self.http_status = {"RESOURCE_DOES_NOT_EXIST": 404}.get(error_code, 400)
 
 
 def invalid(message: str) -> MlflowRefusal:
@@ -71,7 +72,8 @@ def body(status: int, message: str, fault: Exception | None = None) -> dict[str,
 
 def not_fitting(errors: Sequence[Any]) -> str:
     """What is said of a request that does not fit its route, from pydantic's errors."""
-    first = errors[0]
+    # Of several faults that of the run's id, as MLflow says it.
+    first = min(errors, key=lambda error: tuple(error["loc"][1:2]) != ("run_id",))
     place, given = _place(first["loc"]), first.get("input")
     if not place:
         return "A JSON object is expected as the request's body, with the Content-Type application/json."

@@ -199,7 +199,7 @@ def model_version(said: ImportedVersion, request: Request) -> Any:
     spec = ModelSpec(
         name=name.name,
         tags={**checked_tags(words.as_dict(said.tags)), **({model_words.STAGE: stage} if stage != "None" else {})},
-        properties=model_words.properties(said.source, said.run_link, said.model_id),
+        properties=model_words.properties(said.source, said.run_id, said.run_link, said.model_id),
         description=said.description or None,
     )
     was_here = bool(held.list(ModelFilter(name=name.name, version=number)).models)

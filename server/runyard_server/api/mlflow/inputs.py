@@ -1,4 +1,4 @@
-"""MLflow's routes of what a run read and made: data sets and logged models. Both are kept as properties of the run."""
+"""MLflow's routes of what runs read and made: data sets and logged models. Both are kept as properties of the run."""
 
 import json
 from collections.abc import Iterator
@@ -6,21 +6,26 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, Request
+from typing_extensions import TypedDict
 
 from runyard.protocol.runs import RunChanges, RunRecord
 from runyard_server.api.context import services
 from runyard_server.api.mlflow import words
-from runyard_server.api.mlflow.experiments import Tag
-from runyard_server.api.mlflow.failures import invalid
+from runyard_server.api.mlflow.experiments import Tag, find_all
+from runyard_server.api.mlflow.failures import PAGES, invalid
 from runyard_server.api.mlflow.runs import check_active, find
+from runyard_server.domain import dataset_inputs
 
 router = APIRouter(prefix="/api/2.0")
+of_pages = APIRouter(prefix=f"{PAGES}2.0")
 
 MOST = 1000  # data sets or models of one request
 LONGEST_NAME, LONGEST_DIGEST = 500, 36
 # A record of a run is read often: of a data set whose description is longer, first the profile is left out, then the
 # schema.
 LONGEST = 16_384
+MOST_EXPERIMENTS = 20  # whose data sets are asked for at once
+MOST_LISTED = 1000  # data sets, and runs that are looked at for them
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,22 @@ class LogOutputs:
     models: list[ModelOutput]
 
 
+@dataclass(frozen=True)
+class DatasetSearch:
+    experiment_ids: list[str] = field(default_factory=list)
+
+
+class DatasetSummary(TypedDict, total=False):
+    experiment_id: str
+    name: str
+    digest: str
+    context: str
+
+
+class Datasets(TypedDict):
+    dataset_summaries: list[DatasetSummary]
+
+
 @router.post("/mlflow/runs/log-inputs")
 def log_inputs(said: LogInputs, request: Request) -> Any:
     """Notes the data sets and models that a run reads; what is known already stays as it is."""
@@ -88,6 +109,33 @@ def log_outputs(said: LogOutputs, request: Request) -> Any:
     _check_count(len(said.models), "models")
     _add(request, record, {words.OUTPUT_MODEL + model.model_id: str(model.step) for model in said.models})
     return {}
+
+
+@of_pages.post("/mlflow/experiments/search-datasets")
+def search_datasets(said: DatasetSearch, request: Request) -> Any:
+    """The data sets that the newest runs of some experiments read, each once."""
+    if not said.experiment_ids:
+        raise invalid("SearchDatasets request must specify at least one experiment_id.")
+    if len(said.experiment_ids) > MOST_EXPERIMENTS:
+        raise invalid(
+            f"SearchDatasets request cannot specify more than {MOST_EXPERIMENTS} experiment_ids. "
+            f"Received {len(said.experiment_ids)} experiment_ids."
+        )
+    experiments = {record.name: record for record in find_all(request, said.experiment_ids)}
+    ids = [record.id for record in experiments.values()]
+    found: dict[tuple[str, ...], DatasetSummary] = {}
+    for record in services(request).runs.with_property_below(ids, words.INPUT_DATASET, MOST_LISTED):
+        for one in words.dataset_inputs(record):
+            summary = DatasetSummary(
+                experiment_id=words.experiment_id(experiments[record.experiment]),
+                name=one["dataset"].get("name", ""),
+                digest=one["dataset"].get("digest", ""),
+            )
+            context = next((tag["value"] for tag in one["tags"] if tag["key"] == dataset_inputs.CONTEXT), None)
+            if context is not None:
+                summary["context"] = context
+            found.setdefault(tuple(str(value) for value in summary.values()), summary)
+    return {"dataset_summaries": list(found.values())[:MOST_LISTED]}
 
 
 def _add(request: Request, record: RunRecord, new: dict[str, str]) -> None:

@@ -30,7 +30,8 @@ class Listing(Generic[Item]):
         tags: of an item.
         refused: what is said of a comparison that cannot be asked.
         wrong_order: what is said of another name in an order; ``{key}`` and ``{keys}`` are filled in.
-        usual: the order where nothing, or nothing more, is said.
+        usual: the order where none is asked for.
+        then: what counts after an order that was asked for.
         holds_of_tags: whether a comparison of tags holds.
     """
 
@@ -39,6 +40,7 @@ class Listing(Generic[Item]):
     refused: Callable[[Comparison], str]
     wrong_order: str
     usual: Sequence[Order[Item]]
+    then: Sequence[Order[Item]]
     holds_of_tags: Callable[[Comparison, Mapping[str, str]], bool] = holds
 
     def asked(self, filter: str | None, order_by: Sequence[str] | None) -> "Asked[Item]":
@@ -48,7 +50,7 @@ class Listing(Generic[Item]):
             orders = [self._order(text) for text in order_by or []]
         except FilterError as fault:
             raise invalid(str(fault)) from None
-        return Asked(self, wanted, [*orders, *self.usual])
+        return Asked(self, wanted, [*orders, *self.then] if orders else self.usual)
 
     def _checked(self, comparison: Comparison) -> Comparison:
         is_known = comparison.kind == TAG or (comparison.kind == ATTRIBUTE and comparison.key in self.attributes)

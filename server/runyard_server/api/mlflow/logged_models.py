@@ -5,23 +5,23 @@ made until it is whole or has failed. Its type tells it apart; MLflow's searches
 """
 
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NotRequired
 
 from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
+from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.api.context import caller, services
-from runyard_server.api.mlflow import words
+from runyard_server.api.mlflow import run_search, words
 from runyard_server.api.mlflow.artifacts import File, below, checked
-from runyard_server.api.mlflow.experiments import Tag, find_or_default
-from runyard_server.api.mlflow.experiments import find as find_experiment
+from runyard_server.api.mlflow.experiments import Tag, find_all, find_or_default
 from runyard_server.api.mlflow.failures import MlflowRefusal, absent, invalid
 from runyard_server.api.mlflow.metrics import Parameter, change_parameters
-from runyard_server.api.mlflow.paging import page, size_of, with_token
+from runyard_server.api.mlflow.paging import size_of, start_of, with_token
 from runyard_server.api.mlflow.runs import checked_tags, experiment_of
 from runyard_server.api.mlflow.runs import find as find_run
 from runyard_server.domain.metric_chunks import Points
@@ -32,18 +32,15 @@ from runyard_server.domain.mlflow_filter import (
     TAG,
     Comparison,
     FilterError,
-    holds,
-    ordered,
     parse,
     parse_order,
 )
-from runyard_server.services.runs import RunFilter
+from runyard_server.services.runs import COLUMN, PROPERTY, STATUS, RunOrder, RunSearch
 
 router = APIRouter(prefix="/api/2.0")
 
 MODEL_TYPE = "mlflow.modelType"
 SOURCE_RUN = "mlflow.sourceRunId"
-MOST_SEARCHED = 10_000  # logged models that one search looks at
 
 _STATUS = {RunStatus.COMPLETED: "LOGGED_MODEL_READY", RunStatus.FAILED: "LOGGED_MODEL_UPLOAD_FAILED"}
 _PENDING = "LOGGED_MODEL_PENDING"
@@ -79,12 +76,21 @@ class NewParameters:
 class Order:
     field_name: str
     ascending: bool | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelDataset:
+    dataset_name: str
+    dataset_digest: str | None = None
 
 
 @dataclass(frozen=True)
 class LoggedModelSearch:
     experiment_ids: list[str] = field(default_factory=list)
     filter: str | None = None
+    datasets: list[ModelDataset] | None = None
     max_results: int | None = None
     order_by: list[Order] | None = None
     page_token: str | None = None
@@ -103,9 +109,18 @@ class Info(TypedDict, total=False):
     tags: list[words.Pair]
 
 
+class ModelMetric(words.Metric, total=False):
+    """The latest number of a metric, and where it is from as far as that is known."""
+
+    model_id: str
+    run_id: str
+    dataset_name: str
+    dataset_digest: str
+
+
 class Data(TypedDict):
     params: list[words.Pair]
-    metrics: list[words.Metric]
+    metrics: list[ModelMetric]
 
 
 class LoggedModel(TypedDict):
@@ -166,7 +181,7 @@ def create(said: NewLoggedModel, request: Request) -> Any:
     record = held.runs.start_interactive(spec, caller(request), type=words.LOGGED_MODEL, beats=False)
     if said.params:
         record = change_parameters(request, record, said.params)
-    return {"model": _model(request, record, {})}
+    return {"model": _model(record, experiment, {})}
 
 
 @router.get("/mlflow/logged-models/{model_id}")
@@ -230,85 +245,123 @@ def list_files(model_id: str, request: Request, artifact_directory_path: str | N
 
 @router.post("/mlflow/logged-models/search")
 def search(said: LoggedModelSearch, request: Request) -> Any:
-    """Logged models that match, a page of them."""
+    """Logged models that match, a page of them. A run's token finds those below its run."""
     size = size_of(said.max_results, 50, 1000)
     try:
-        wanted = [_checked(comparison) for comparison in parse(said.filter)]
+        wanted = [_told(comparison) for comparison in parse(said.filter)]
         orders = [_order(one) for one in said.order_by or []]
     except FilterError as fault:
         raise invalid(str(fault)) from None
-    held = services(request)
-    found: list[RunRecord] = []
-    for experiment_id in dict.fromkeys(said.experiment_ids):
-        name = find_experiment(request, experiment_id).name
-        listed = RunFilter(experiment=name, type=words.LOGGED_MODEL, include_children=True, limit=MOST_SEARCHED)
-        found += [record for record in held.runs.list(listed) if not words.is_deleted(record)]
-    own = request.state.identity.run_id
-    if own is not None:
-        found = [record for record in found if held.runs.is_below(record, own)]
-    last = held.metrics.last_points([record.id for record in found])
-    seen = [_Seen(record, last.get(record.id, {})) for record in found]
-    matching = [one for one in seen if one.matches(wanted)]
-    newest_first: list[tuple[Callable[[_Seen], Any], bool]] = [
-        (lambda one: one.record.created_at, False),
-        (lambda one: one.record.id, True),
-    ]
-    models, token = page(ordered(matching, [*orders, *newest_first]), size, said.page_token)
-    return with_token({"models": [_model(request, one.record, one.last) for one in models]}, token)
+    experiments = {record.name: record for record in find_all(request, said.experiment_ids)}
+    asked = RunSearch(
+        experiment_ids=[record.id for record in experiments.values()],
+        wanted=wanted,
+        orders=orders or [RunOrder(COLUMN, "created_at", ascends=False)],
+        type=words.LOGGED_MODEL,
+        family=request.state.identity.run_id or "",
+        archived=False,
+    )
+    metrics = [one.key for one in wanted if one.kind == METRIC]
+    found, token = _page(request, asked, size, start_of(said.page_token), _OfDatasets(said.datasets or [], metrics))
+    last = services(request).metrics.last_points([record.id for record in found])
+    models = [_model(record, experiments[record.experiment], last.get(record.id, {})) for record in found]
+    return with_token({"models": models}, token)
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A logged model in a search, with the last point of each of its metrics."""
+class _OfDatasets:
+    """Whether the metrics that are compared, or any one where none is, were measured on one of these data sets."""
 
-    record: RunRecord
-    last: Mapping[str, Points]
+    datasets: Sequence[ModelDataset]
+    metrics: Sequence[str]
 
-    def values(self, kind: str) -> Mapping[str, Any]:
-        if kind == METRIC:
-            return {name: points.values[-1] for name, points in self.last.items()}
-        if kind == PARAMETER:
-            return words.parameters(self.record)
-        if kind == TAG:
-            return self.record.tags
-        return {name: value(self.record) for name, value in _ATTRIBUTES.items()}
+    def holds(self, record: RunRecord) -> bool:
+        if not self.datasets:
+            return True
+        origins = words.origins(record)
+        if self.metrics:
+            return all(self._is_one(origins.get(metric, {})) for metric in self.metrics)
+        return any(self._is_one(origin) for origin in origins.values())
 
-    def matches(self, wanted: list[Comparison]) -> bool:
-        return all(holds(one, self.values(one.kind)) for one in wanted)
+    def _is_one(self, origin: Mapping[str, str]) -> bool:
+        return any(
+            origin.get("dataset_name") == one.dataset_name
+            and one.dataset_digest in (None, "", origin.get("dataset_digest"))
+            for one in self.datasets
+        )
 
 
-_ATTRIBUTES: dict[str, Callable[[RunRecord], Any]] = {
-    "name": lambda record: record.display_name,
-    "model_id": lambda record: record.id,
-    "model_type": lambda record: record.properties.get(MODEL_TYPE),
-    "status": lambda record: _STATUS.get(record.status, _PENDING).removeprefix("LOGGED_MODEL_"),
-    "source_run_id": lambda record: record.properties.get(SOURCE_RUN),
-    "creation_timestamp": lambda record: words.milliseconds(record.created_at),
-    "creation_time": lambda record: words.milliseconds(record.created_at),
-    "last_updated_timestamp": lambda record: words.milliseconds(record.ended_at or record.created_at),
+def _page(
+    request: Request, asked: RunSearch, size: int, start: int, of_datasets: _OfDatasets
+) -> tuple[list[RunRecord], str | None]:
+    """One page, and where the next one begins. Data sets are no columns: they are looked at portion by portion."""
+    found: list[RunRecord] = []
+    portion = 1000 if of_datasets.datasets else size + 1
+    while True:
+        records = services(request).runs.search(replace(asked, limit=portion, offset=start))
+        for record in records:
+            if of_datasets.holds(record):
+                if len(found) == size:
+                    return found, str(start)
+                found.append(record)
+            start += 1
+        if len(records) < portion:
+            return found, None
+
+
+_MODEL_TYPE, _SOURCE_RUN = (PROPERTY, MODEL_TYPE), (PROPERTY, SOURCE_RUN)
+# Kinds and keys of the records, by MLflow's names.
+_ATTRIBUTES = {
+    "name": (COLUMN, "name"),
+    "model_id": (COLUMN, "id"),
+    "model_type": _MODEL_TYPE,
+    "status": (STATUS, "status"),
+    "source_run_id": _SOURCE_RUN,
+    "creation_timestamp": (COLUMN, "created_at"),
+    "creation_time": (COLUMN, "created_at"),
+    "last_updated_timestamp": (COLUMN, "ended_or_created_at"),
 }
+_TIMES = frozenset({"created_at", "ended_or_created_at"})
 
 
-def _checked(comparison: Comparison) -> Comparison:
-    if comparison.kind not in (ATTRIBUTE, METRIC, PARAMETER, TAG):
-        raise FilterError(f"Logged models are not searched by {comparison.kind}s.")
-    if comparison.kind == ATTRIBUTE and comparison.key not in _ATTRIBUTES:
-        raise FilterError(f"Invalid attribute key {comparison.key[:100]!r}. Valid keys: {', '.join(_ATTRIBUTES)}.")
-    return comparison
+def _named(kind: str, key: str) -> tuple[str, str]:
+    """What a kind and a key of MLflow's are in the records. Raises FilterError."""
+    if kind not in (ATTRIBUTE, METRIC, PARAMETER, TAG):
+        raise FilterError(f"Logged models are not searched by {kind}s.")
+    if kind != ATTRIBUTE:
+        return run_search.named(kind, key)
+    if key not in _ATTRIBUTES:
+        raise FilterError(f"Invalid attribute key {key[:100]!r}. Valid keys: {', '.join(_ATTRIBUTES)}.")
+    return _ATTRIBUTES[key]
 
 
-def _order(said: Order) -> tuple[Callable[[_Seen], Any], bool]:
+def _told(one: Comparison) -> Comparison:
+    """A comparison in the words of the records. Raises FilterError where MLflow has none such."""
+    kind, key = _named(one.kind, one.key)
+    known = run_search.checked(one, kind, key, is_time=kind == COLUMN and key in _TIMES)
+    if kind != STATUS:
+        return known
+    asked = {text.upper() for text in (one.value if isinstance(one.value, tuple) else (str(one.value),))}
+    statuses = tuple(
+        status.value for status in RunStatus if _STATUS.get(status, _PENDING).removeprefix("LOGGED_MODEL_") in asked
+    )
+    return Comparison(STATUS, "status", run_search.membership(one.sign), statuses)
+
+
+def _order(said: Order) -> RunOrder:
     kind, key, _ = parse_order(said.field_name)
-    _checked(Comparison(kind, key, "IS NULL"))
-    return lambda one: one.values(kind).get(key), said.ascending is not False
+    if said.dataset_name or said.dataset_digest:
+        raise FilterError("Logged models are not ordered by a metric on one data set: leave out dataset_name.")
+    return RunOrder(*_named(kind, key), said.ascending is not False)
 
 
 def _whole(request: Request, record: RunRecord) -> LoggedModel:
-    return _model(request, record, services(request).metrics.last_points([record.id]).get(record.id, {}))
+    last = services(request).metrics.last_points([record.id]).get(record.id, {})
+    return _model(record, experiment_of(request, record), last)
 
 
-def _model(request: Request, record: RunRecord, last: Mapping[str, Points]) -> LoggedModel:
-    experiment_id = words.experiment_id(experiment_of(request, record))
+def _model(record: RunRecord, experiment: ExperimentRecord, last: Mapping[str, Points]) -> LoggedModel:
+    experiment_id = words.experiment_id(experiment)
     info = Info(
         model_id=record.id,
         experiment_id=experiment_id,
@@ -317,11 +370,16 @@ def _model(request: Request, record: RunRecord, last: Mapping[str, Points]) -> L
         last_updated_timestamp_ms=words.milliseconds(record.ended_at or record.created_at),
         artifact_uri=words.artifact_uri(record, experiment_id),
         status=_STATUS.get(record.status, _PENDING),
-        tags=words.pairs({key: value for key, value in record.tags.items() if key != words.IMPORTED}),
+        tags=words.pairs({key: value for key, value in record.tags.items() if key not in words.OWN_TAGS}),
     )
     if MODEL_TYPE in record.properties:
         info["model_type"] = record.properties[MODEL_TYPE]
     if SOURCE_RUN in record.properties:
         info["source_run_id"] = record.properties[SOURCE_RUN]
-    metrics = [one for name, points in last.items() for one in words.metrics(name, points)]
+    origins = words.origins(record)
+    metrics = [
+        ModelMetric(**one, model_id=record.id, **origins.get(name, {}))  # type: ignore[typeddict-item]
+        for name, points in last.items()
+        for one in words.metrics(name, points)
+    ]
     return LoggedModel(info=info, data=Data(params=words.pairs(words.parameters(record)), metrics=metrics))

@@ -1,33 +1,28 @@
-"""MLflow's routes of metrics and parameters: logged one by one or in batches, and a metric's history."""
+"""MLflow's routes by which metrics and parameters are logged, one by one or in batches."""
 
 import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NotRequired
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
-from typing_extensions import TypedDict
+from fastapi import APIRouter, Request
 
 from runyard.errors import RunException
 from runyard.protocol.runs import RunChanges, RunRecord
 from runyard_server.api.context import services
 from runyard_server.api.mlflow import words
 from runyard_server.api.mlflow.experiments import Tag
-from runyard_server.api.mlflow.failures import absent, invalid, missing
-from runyard_server.api.mlflow.paging import page, with_token
+from runyard_server.api.mlflow.failures import absent, invalid
 from runyard_server.api.mlflow.runs import LONGEST_KEY, changes_of, check_active, checked_tags, find
 from runyard_server.domain import run_arguments
 from runyard_server.domain.metric_chunks import Points
-from runyard_server.domain.metric_downsampling import downsample
 
 router = APIRouter(prefix="/api/2.0")
 
 MOST_METRICS, MOST_PAIRS, MOST_ENTITIES = 1000, 100, 1000  # of one batch, as MLflow has it
 LONGEST_PARAMETER = 6000
-MOST_RUNS = 100  # whose histories are asked for at once
-MOST_POINTS = 2500  # of each of them
-MOST_ON_PAGE = 50_000  # points of one history
+MOST_ORIGINS = 200  # metrics of a logged model of which is kept where the latest number is from
 
 _NAME = re.compile(r"[\w.\- :/]*")
 _LATEST_MS = 1 << 53  # beyond, a time in seconds does not keep its milliseconds
@@ -70,19 +65,6 @@ class LogBatch:
     tags: list[Tag] = field(default_factory=list)
 
 
-class MetricOfRun(words.Metric):
-    run_id: str
-
-
-class History(TypedDict):
-    metrics: list[words.Metric]
-    next_page_token: NotRequired[str]
-
-
-class Histories(TypedDict):
-    metrics: list[MetricOfRun]
-
-
 @router.post("/mlflow/runs/log-metric")
 def log_metric(said: RunMetric, request: Request) -> Any:
     """Logs one number."""
@@ -113,76 +95,13 @@ def log_batch(said: LogBatch, request: Request) -> Any:
         if number > most:
             raise invalid(f"A batch logging request can contain at most {most} {what}. Got {number} {what}.")
     models = _of_models(request, said.metrics)
-    points = by_name(said.metrics)
+    by_name(said.metrics)  # checks them: nothing of a batch with a fault is kept
     properties = new_parameters(record, said.params)
     changes = changes_of(checked_tags(words.as_dict(said.tags)))
     if properties or said.tags:
         _change(request, record, RunChanges(changes.tags, None, properties, changes.display_name, changes.description))
-    _store(request, record, points, models)
+    _store(request, record, said.metrics, models)
     return {}
-
-
-@router.get("/mlflow/metrics/get-history")
-def history(
-    request: Request,
-    metric_key: str | None = None,
-    run_id: str | None = None,
-    run_uuid: str | None = None,
-    max_results: int | None = None,
-    page_token: str | None = None,
-) -> Any:
-    """All numbers of one metric, in pages if these are asked for."""
-    record = find(request, run_id, run_uuid)
-    if not metric_key:
-        raise missing("metric_key")
-    if max_results is not None and max_results <= 0:
-        raise invalid(
-            f"Invalid value {max_results} for parameter 'max_results' supplied. It must be a positive integer."
-        )
-    points = services(request).metrics.numbers(record.id, metric_key)
-    if max_results is None:
-        return {"metrics": words.metrics(metric_key, points)}
-    places, token = page(range(len(points.values)), min(max_results, MOST_ON_PAGE), page_token)
-    return with_token({"metrics": words.metrics(metric_key, _cut(points, places))}, token)
-
-
-@router.get("/mlflow/metrics/get-history-bulk-interval")
-def histories(
-    request: Request,
-    run_ids: Annotated[list[str] | None, Query()] = None,
-    metric_key: str | None = None,
-    start_step: int | None = None,
-    end_step: int | None = None,
-    max_results: int | None = None,
-) -> Any:
-    """One metric of several runs between two steps, as few points of each as draw the same line."""
-    if not run_ids:
-        raise missing("run_ids")
-    if len(run_ids) > MOST_RUNS:
-        raise invalid(
-            f"GetMetricHistoryBulkInterval request must specify at most {MOST_RUNS} run_ids. Received {len(run_ids)} "
-            "run_ids."
-        )
-    if not metric_key:
-        raise missing("metric_key")
-    most = MOST_POINTS if max_results is None else max_results
-    if not 1 <= most <= MOST_POINTS:
-        raise invalid(f"max_results must be between 1 and {MOST_POINTS}.")
-    if (start_step is None) != (end_step is None):
-        raise invalid("If either start step or end step are specified, both must be specified.")
-    if start_step is not None and end_step is not None and start_step > end_step:
-        raise invalid(
-            f"end_step must be greater than start_step. Found start_step={start_step} and end_step={end_step}."
-        )
-    found = []
-    for run_id in run_ids:
-        points = services(request).metrics.numbers(find(request, run_id).id, metric_key)
-        if start_step is not None and end_step is not None:
-            steps = enumerate(points.steps)
-            points = _cut(points, [place for place, step in steps if start_step <= (step or 0) <= end_step])
-        drawn = downsample(points, max(most, 4))
-        found += [{**one, "run_id": run_id} for one in words.metrics(metric_key, drawn)]
-    return {"metrics": found}
 
 
 # What the routes have in common
@@ -190,25 +109,34 @@ def histories(
 
 def _add(request: Request, record: RunRecord, said: Sequence[NewMetric]) -> None:
     models = _of_models(request, said)
-    _store(request, record, by_name(said), models)
+    _store(request, record, said, models)
 
 
 def _store(
-    request: Request, record: RunRecord, points: dict[str, Points], models: Sequence[tuple[str, dict[str, Points]]]
+    request: Request, record: RunRecord, said: Sequence[NewMetric], models: Sequence[tuple[RunRecord, list[NewMetric]]]
 ) -> None:
-    held = services(request).metrics
-    for run_id, columns in [(record.id, points), *models]:
-        held.add(run_id, columns)
+    held = services(request)
+    held.metrics.add(record.id, by_name(said))
+    for model, of_model in models:
+        held.metrics.add(model.id, by_name(of_model))
+        known, told = words.origins(model), {one.key: _origin(record, one) for one in of_model}
+        if any(known.get(key) != value for key, value in told.items()):
+            held.runs.add_to_tag(model.id, words.METRIC_ORIGINS, told, MOST_ORIGINS)
 
 
-def _of_models(request: Request, said: Sequence[NewMetric]) -> list[tuple[str, dict[str, Points]]]:
-    """What is said of logged models too, by their ids. Raises MlflowRefusal where one is not here."""
+def _origin(record: RunRecord, said: NewMetric) -> dict[str, str]:
+    told = {"run_id": record.id, "dataset_name": said.dataset_name, "dataset_digest": said.dataset_digest}
+    return {key: value for key, value in told.items() if value}
+
+
+def _of_models(request: Request, said: Sequence[NewMetric]) -> list[tuple[RunRecord, list[NewMetric]]]:
+    """What is said of logged models too. Raises MlflowRefusal where one is not here, or something is against the rules."""
     found = []
     for model_id in dict.fromkeys(one.model_id for one in said if one.model_id):
         model = find(request, model_id)
         if model.type != words.LOGGED_MODEL:
             raise absent(f"Logged model with ID '{model_id}' not found.")
-        found.append((model.id, by_name([one for one in said if one.model_id == model_id])))
+        found.append((model, [one for one in said if one.model_id == model_id]))
     return found
 
 
@@ -277,11 +205,3 @@ def _change(request: Request, record: RunRecord, changes: RunChanges) -> RunReco
         return services(request).runs.change(record.id, changes)
     except RunException as fault:  # another writer was quicker with a parameter
         raise invalid(f"Changing param values is not allowed. {fault}") from None
-
-
-def _cut(points: Points, places: Sequence[int]) -> Points:
-    return Points(
-        [points.steps[place] for place in places],
-        [points.times[place] for place in places],
-        [points.values[place] for place in places],
-    )

@@ -268,5 +268,6 @@ _LISTING: Listing[ModelName] = Listing(
     refused=lambda one: f"Invalid attribute name: {one.key[:100]}. Models are searched by name and tags.",
     wrong_order="Invalid order by key '{key}' specified. Valid keys are {keys}.",
     usual=[(model_words.shown_name, True)],
+    then=[(model_words.shown_name, True)],
     holds_of_tags=model_words.holds_of_tags,
 )

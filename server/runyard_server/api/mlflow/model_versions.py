@@ -5,8 +5,9 @@ source is a place: one that names none of these is refused, however it is spelt 
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NotRequired
 
 from fastapi import APIRouter, Query, Request
@@ -21,7 +22,7 @@ from runyard_server.api.mlflow import logged_models, model_names, model_words, w
 from runyard_server.api.mlflow.artifacts import checked, place_of
 from runyard_server.api.mlflow.experiments import Tag
 from runyard_server.api.mlflow.failures import MlflowRefusal, absent, invalid
-from runyard_server.api.mlflow.listing import Listing
+from runyard_server.api.mlflow.listing import Listing, Order
 from runyard_server.api.mlflow.paging import page, size_of, with_token
 from runyard_server.api.mlflow.runs import checked_tags
 from runyard_server.api.mlflow.runs import find as find_run
@@ -89,7 +90,7 @@ def create(said: NewVersion, request: Request) -> Any:
     spec = ModelSpec(
         name=name.name,
         tags=checked_tags(words.as_dict(said.tags)),
-        properties=model_words.properties(said.source, said.run_link, said.model_id),
+        properties=model_words.properties(said.source, said.run_id, said.run_link, said.model_id),
         description=said.description or None,
     )
     try:
@@ -195,6 +196,8 @@ def delete(said: Version, request: Request) -> Any:
         if number == record.version:
             held.model_names.set_alias(name.name, alias, None)
     held.models.delete(record.name, record.version)
+    with suppress(ModelNotFoundException):  # a name of which nothing else was said goes with its last version
+        held.model_names.note_change(name.name)
     return {}
 
 
@@ -211,7 +214,9 @@ def transition(said: Transition, request: Request) -> Any:
         listed = held.list(ModelFilter(name=record.name, limit=MOST_SEARCHED)).models
         for other in [one for one in listed if model_words.stage(one) == stage and one.version != record.version]:
             held.change(other.name, other.version, ModelChanges(tags={model_words.STAGE: "Archived"}))
-    return _told(name, held.change(record.name, record.version, ModelChanges(tags={model_words.STAGE: stage})))
+    changed = held.change(record.name, record.version, ModelChanges(tags={model_words.STAGE: stage}))
+    services(request).model_names.note_change(record.name)
+    return _told(name, changed)
 
 
 @router.get("/mlflow/model-versions/get-download-uri")
@@ -247,7 +252,13 @@ def search(
     asked = _LISTING.asked(filter, order_by)
     exact, held = asked.exact("name"), services(request)
     name = None if exact is None else model_words.our_name(exact)
-    records = held.models.list(ModelFilter(name=name, run_id=asked.exact("run_id"), limit=MOST_SEARCHED)).models
+    narrowed = [ModelFilter(name=name, limit=MOST_SEARCHED)]
+    run_id = asked.exact("run_id")
+    if run_id is not None:  # the run that has the files, or the one that was named beside them
+        by_run = ({"run_id": run_id}, {"properties": {model_words.RUN_ID: run_id}})
+        narrowed = [replace(narrowed[0], **one) for one in by_run]
+    found_here = {record.id: record for wanted in narrowed for record in held.models.list(wanted).models}
+    records = list(found_here.values())
     names = {name: held.model_names.get(name) for name in {record.name for record in records}}
     seen = [_Seen(record.tags, model_words.version(record, names[record.name])) for record in records]
     found, token = page(asked.of(seen), size, page_token)
@@ -263,6 +274,10 @@ class _Seen:
     version: model_words.ModelVersion
 
 
+_THEN: Sequence[Order[_Seen]] = (
+    (lambda one: one.version["name"], True),
+    (lambda one: int(one.version["version"]), False),
+)
 _LISTING: Listing[_Seen] = Listing(
     attributes={
         "name": lambda one: one.version["name"],
@@ -276,11 +291,8 @@ _LISTING: Listing[_Seen] = Listing(
     tags=lambda one: one.tags,
     refused=lambda one: f"Invalid attribute name: {one.key[:100]}. Valid names are {', '.join(_LISTING.attributes)}.",
     wrong_order="Invalid order by key '{key}' specified. Valid keys are {keys}.",
-    usual=[
-        (lambda one: one.version["last_updated_timestamp"], False),
-        (lambda one: one.version["name"], True),
-        (lambda one: int(one.version["version"]), False),
-    ],
+    usual=[(lambda one: one.version["last_updated_timestamp"], False), *_THEN],
+    then=_THEN,
     holds_of_tags=model_words.holds_of_tags,
 )
 

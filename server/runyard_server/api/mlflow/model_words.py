@@ -17,13 +17,14 @@ from runyard.protocol.models import ModelRecord
 from runyard_server.api.mlflow import words
 from runyard_server.api.mlflow.failures import invalid
 from runyard_server.domain.mlflow_filter import Comparison, holds
+from runyard_server.domain.model_stages import STAGE as STAGE
+from runyard_server.domain.model_stages import STAGES, stage_of
 from runyard_server.services.model_names import ModelName
 
 SHOWN_NAME = "mlflow.modelName"
-STAGE = "mlflow.stage"
 IS_PROMPT = "mlflow.prompt.is_prompt"
 SOURCE, RUN_LINK, MODEL_ID = "mlflow.source", "mlflow.runLink", "mlflow.modelId"
-STAGES = ("None", "Staging", "Production", "Archived")
+RUN_ID = "mlflow.runId"  # the run that a client named; the files may be another's
 
 
 class AliasOfVersion(TypedDict):
@@ -80,7 +81,7 @@ def shown_name(name: ModelName) -> str:
 def version_number(text: str) -> int:
     """A version as MLflow writes it. Raises MlflowRefusal."""
     if not text.isdecimal() or not text.isascii() or len(text) > 9 or int(text) < 1:
-        raise invalid(f"Model version must be an integer, got '{text[:50]}'")
+        raise invalid(f"Parameter 'version' must be an integer, got '{text[:50]}'.")
     return int(text)
 
 
@@ -93,8 +94,7 @@ def checked_stage(text: str) -> str:
 
 
 def stage(record: ModelRecord) -> str:
-    said = record.tags.get(STAGE, "None")
-    return said if said in STAGES else "None"
+    return stage_of(record.tags)
 
 
 def version(record: ModelRecord, name: ModelName) -> ModelVersion:
@@ -102,11 +102,11 @@ def version(record: ModelRecord, name: ModelName) -> ModelVersion:
         name=shown_name(name),
         version=str(record.version),
         creation_timestamp=words.milliseconds(record.created_at),
-        last_updated_timestamp=words.milliseconds(record.created_at),
+        last_updated_timestamp=words.milliseconds(record.changed_at or record.created_at),
         current_stage=stage(record),
         description=record.description or "",
         source=record.properties.get(SOURCE) or download_uri(record),
-        run_id=record.run_id or "",
+        run_id=record.properties.get(RUN_ID) or record.run_id or "",
         status="READY",
         tags=words.pairs({key: value for key, value in record.tags.items() if key != STAGE}),
         aliases=sorted(alias for alias, number in name.aliases.items() if number == record.version),
@@ -136,6 +136,6 @@ def download_uri(record: ModelRecord) -> str:
     return f"mlflow-artifacts:/models/{record.name}/{record.version}{root}"
 
 
-def properties(source: str, run_link: str | None, model_id: str | None) -> dict[str, Any]:
-    told = {SOURCE: source, RUN_LINK: run_link, MODEL_ID: model_id}
+def properties(source: str, run_id: str | None, run_link: str | None, model_id: str | None) -> dict[str, Any]:
+    told = {SOURCE: source, RUN_ID: run_id, RUN_LINK: run_link, MODEL_ID: model_id}
     return {key: value for key, value in told.items() if value}

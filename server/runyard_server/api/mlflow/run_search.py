@@ -6,14 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from runyard.protocol.experiments import ExperimentRecord
 from runyard_server.api.context import services
 from runyard_server.api.mlflow import words
-from runyard_server.api.mlflow.experiments import find
+from runyard_server.api.mlflow.experiments import find_all
 from runyard_server.api.mlflow.failures import invalid
 from runyard_server.api.mlflow.paging import size_of, start_of, with_token
 from runyard_server.api.mlflow.runs import whole
-from runyard_server.domain import run_arguments
+from runyard_server.domain import dataset_inputs, run_arguments
 from runyard_server.domain.mlflow_filter import (
     ATTRIBUTE,
     DATASET,
@@ -25,7 +24,7 @@ from runyard_server.domain.mlflow_filter import (
     parse,
     parse_order,
 )
-from runyard_server.services.runs import RunOrder, RunSearch
+from runyard_server.services.runs import COLUMN, PROPERTY, STATUS, RunOrder, RunSearch
 
 router = APIRouter(prefix="/api/2.0")
 
@@ -35,13 +34,12 @@ MOST_ORDERS = 20
 LONGEST_VALUE = 8000  # characters that a filter compares with
 
 # Kinds and keys of the records.
-_COLUMN, _STATUS, _PROPERTY = "column", "status", "property"
 _ATTRIBUTES = {
-    **dict.fromkeys(("run_id", "run_uuid"), (_COLUMN, "id")),
-    **dict.fromkeys(("run_name", "run name", "Run name", "Run Name"), (_COLUMN, "name")),
-    **dict.fromkeys(("start_time", "created", "Created"), (_COLUMN, "started_at")),
-    "end_time": (_COLUMN, "ended_at"),
-    "status": (_STATUS, "status"),
+    **dict.fromkeys(("run_id", "run_uuid"), (COLUMN, "id")),
+    **dict.fromkeys(("run_name", "run name", "Run name", "Run Name"), (COLUMN, "name")),
+    **dict.fromkeys(("start_time", "created", "Created"), (COLUMN, "started_at")),
+    "end_time": (COLUMN, "ended_at"),
+    "status": (STATUS, "status"),
     "user_id": (TAG, words.USER),
 }
 _TAGS = {words.RUN_NAME: "name", words.PARENT: "parent_id", words.NOTE: "description"}
@@ -76,14 +74,10 @@ def search(said: SearchRuns, request: Request) -> Any:
     except FilterError as fault:
         raise invalid(str(fault)) from None
     start = start_of(said.page_token)
-    experiments: dict[str, ExperimentRecord] = {}
-    for experiment_id in dict.fromkeys(said.experiment_ids):
-        if experiment_id != words.DEFAULT_EXPERIMENT_ID or _has_default(request):
-            record = find(request, experiment_id)
-            experiments[record.id] = record
+    experiments = find_all(request, said.experiment_ids)
     found = services(request).runs.search(
         RunSearch(
-            experiment_ids=list(experiments),
+            experiment_ids=[record.id for record in experiments],
             wanted=wanted,
             orders=orders,
             but_type=words.LOGGED_MODEL,
@@ -96,36 +90,48 @@ def search(said: SearchRuns, request: Request) -> Any:
     return with_token({"runs": whole(request, found[:size])}, more)
 
 
-def _has_default(request: Request) -> bool:
-    return services(request).experiments.find(words.DEFAULT_EXPERIMENT) is not None
-
-
 def told(one: Comparison) -> Comparison:
     """A comparison in the words of the records. Raises FilterError where MLflow has none such."""
+    if one.kind == DATASET:
+        return _of_dataset(one)
     kind, key = named(one.kind, one.key)
-    if kind == METRIC or key in _TIMES:
+    known = checked(one, kind, key, is_time=kind == COLUMN and key in _TIMES)
+    return _of_status(one) if kind == STATUS else known
+
+
+def _of_dataset(one: Comparison) -> Comparison:
+    """What one of a run's data sets must have."""
+    if one.key not in dataset_inputs.ATTRIBUTES:
+        raise FilterError(
+            f"Invalid dataset key {one.key[:100]!r} specified. Valid keys are {', '.join(dataset_inputs.ATTRIBUTES)}."
+        )
+    if one.sign in ("IS NULL", "IS NOT NULL"):
+        raise FilterError(f"A dataset's {one.key} is compared with =, !=, LIKE, ILIKE, IN or NOT IN.")
+    return checked(one, DATASET, one.key, is_time=False)
+
+
+def checked(one: Comparison, kind: str, key: str, is_time: bool) -> Comparison:
+    """A comparison of what is ``kind`` and ``key`` in the records. Raises FilterError where it cannot be made."""
+    if kind == METRIC or is_time:
         if one.sign not in _NUMERIC or isinstance(one.value, str):
             raise FilterError(
                 f"Expected numeric value type for {one.kind} {one.key[:100]!r}, compared with =, !=, <, ..."
             )
         assert isinstance(one.value, int | float)
-        value: Any = one.value / 1000 if key in _TIMES and kind == _COLUMN else float(one.value)
-        return Comparison(kind, key, one.sign, value)
+        return Comparison(kind, key, one.sign, one.value / 1000 if is_time else float(one.value))
     if one.sign not in _TEXTUAL or isinstance(one.value, int | float):
         raise FilterError(
             f"Expected a quoted string value for {one.kind} {one.key[:100]!r}, compared with {', '.join(sorted(_TEXTUAL))}."
         )
     if sum(len(text) for text in one.value or ()) > LONGEST_VALUE:
         raise FilterError(f"A value in a filter has at most {LONGEST_VALUE:,} characters.")
-    if kind == _STATUS:
-        return _of_status(one)
     return replace(one, kind=kind, key=key)
 
 
 def named(kind: str, key: str) -> tuple[str, str]:
     """What a kind and a key of MLflow's are in the records. Raises FilterError."""
     if kind == DATASET:
-        raise FilterError("Runs are not searched by datasets here: search by tags, params, metrics or attributes.")
+        raise FilterError("By datasets runs are searched, and neither logged models nor anything sorted.")
     if kind == ATTRIBUTE:
         if key not in _ATTRIBUTES:
             raise FilterError(
@@ -135,18 +141,23 @@ def named(kind: str, key: str) -> tuple[str, str]:
     if kind != METRIC and ('"' in key or "\\" in key):
         raise FilterError(f"The name {key[:100]!r} cannot be searched for: it has a quote or a backslash.")
     if kind == PARAMETER:
-        return _PROPERTY, run_arguments.PARAMETER + key
+        return PROPERTY, run_arguments.PARAMETER + key
     if kind == TAG and key in _TAGS:
-        return _COLUMN, _TAGS[key]
+        return COLUMN, _TAGS[key]
     return kind, key
 
 
 def _of_status(one: Comparison) -> Comparison:
-    if one.sign not in ("=", "!=", "IN", "NOT IN"):
-        raise FilterError("A run's status is compared with =, !=, IN or NOT IN.")
     asked: Sequence[str] = one.value if isinstance(one.value, tuple) else (str(one.value),)
     statuses = tuple(status.value for status, word in words.STATUS.items() if word in {text.upper() for text in asked})
-    return Comparison(_STATUS, "status", "IN" if one.sign in ("=", "IN") else "NOT IN", statuses)
+    return Comparison(STATUS, "status", membership(one.sign), statuses)
+
+
+def membership(sign: str) -> str:
+    """By which sign one of several statuses is asked for. Raises FilterError."""
+    if sign not in ("=", "!=", "IN", "NOT IN"):
+        raise FilterError("A status is compared with =, !=, IN or NOT IN.")
+    return "IN" if sign in ("=", "IN") else "NOT IN"
 
 
 def order(text: str) -> RunOrder:

@@ -120,10 +120,8 @@ def whole(request: Request, records: list[RunRecord]) -> list[words.Run]:
     """Runs with the last point of each of their metrics."""
     held = services(request)
     last = held.metrics.last_points([record.id for record in records])
-    ids: dict[str, str] = {}
-    for record in records:
-        if record.experiment not in ids:
-            ids[record.experiment] = words.experiment_id(experiment_of(request, record))
+    experiments = held.experiments.get_many(names=list({record.experiment for record in records}))
+    ids = {experiment.name: words.experiment_id(experiment) for experiment in experiments}
     return [words.run(record, ids[record.experiment], last.get(record.id, {})) for record in records]
 
 
@@ -206,7 +204,10 @@ def restore(said: RunId, request: Request) -> Any:
 def set_tag(said: RunTag, request: Request) -> Any:
     """Sets one tag of a run."""
     record = check_active(find(request, said.run_id, said.run_uuid))
-    services(request).runs.change(record.id, changes_of(checked_tags({said.key: said.value or ""})))
+    held = services(request)
+    held.runs.change(record.id, changes_of(checked_tags({said.key: said.value or ""})))
+    if said.key == words.IMPORTED and record.status.is_terminal:  # all of it is here: its end was long ago
+        held.metrics.settle(record.id)
     return {}
 
 

@@ -16,5 +16,5 @@ class ServerInfo(TypedDict):
 
 @router.get("/mlflow/server-info")
 def info() -> Any:
-    """Workspaces of MLflow's there are none; a large file may come in parts."""
+    """Workspaces of MLflow's there are none; a large file comes and goes whole, as it is streamed to the store."""
     return ServerInfo(workspaces_enabled=False, multipart_uploads_enabled=False, multipart_downloads_enabled=False)

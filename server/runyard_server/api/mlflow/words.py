@@ -19,6 +19,7 @@ from runyard.names import check_experiment_name
 from runyard.protocol.experiments import ExperimentRecord
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
+from runyard_server.domain.dataset_inputs import PREFIX
 from runyard_server.domain.metric_chunks import Points
 from runyard_server.domain.run_arguments import PARAMETER
 from runyard_server.domain.run_types import LOGGED_MODEL as LOGGED_MODEL
@@ -28,7 +29,9 @@ DEFAULT_EXPERIMENT, DEFAULT_EXPERIMENT_ID = "Default", "0"
 # Tags and properties by which we remember what MLflow says and we have no field for.
 SHOWN_NAME = "mlflow.experimentName"
 IMPORTED = "mlflow.imported"  # what a run was like elsewhere, when all of it had been brought here
-INPUT_DATASET, INPUT_MODEL, OUTPUT_MODEL = "mlflow.dataset.", "mlflow.input.", "mlflow.output."
+METRIC_ORIGINS = "mlflow.metricOrigins"  # of a logged model's metrics: the run and the data set of the latest number
+OWN_TAGS = frozenset({IMPORTED, METRIC_ORIGINS})  # that MLflow's clients are not told of
+INPUT_DATASET, INPUT_MODEL, OUTPUT_MODEL = PREFIX, "mlflow.input.", "mlflow.output."
 
 RUN_NAME, NOTE, PARENT, USER = "mlflow.runName", "mlflow.note.content", "mlflow.parentRunId", "mlflow.user"
 
@@ -162,6 +165,16 @@ def metrics(name: str, points: Points) -> list[Metric]:
     ]
 
 
+def origins(record: RunRecord) -> dict[str, dict[str, str]]:
+    """The run and the data set of the latest number of a logged model's metrics, as far as they are known."""
+    said = _read(record.tags.get(METRIC_ORIGINS) or "{}")
+    return {
+        metric: {key: str(known[key]) for key in ("run_id", "dataset_name", "dataset_digest") if key in known}
+        for metric, known in (said.items() if isinstance(said, dict) else ())
+        if isinstance(known, dict)
+    }
+
+
 def list_in(text: str | None) -> list[Any]:
     """The JSON list that a tag holds; an empty one where it holds none, since anybody may set a tag."""
     try:
@@ -191,6 +204,11 @@ def shown_name(record: ExperimentRecord) -> str:
     return record.tags.get(SHOWN_NAME, record.name)
 
 
+def updated_ms(record: ExperimentRecord) -> int:
+    """When an experiment was changed last."""
+    return milliseconds(record.changed_at or record.archived_at or record.created_at)
+
+
 def experiment(record: ExperimentRecord) -> Experiment:
     return Experiment(
         experiment_id=experiment_id(record),
@@ -198,7 +216,7 @@ def experiment(record: ExperimentRecord) -> Experiment:
         artifact_location=f"mlflow-artifacts:/{experiment_id(record)}",
         lifecycle_stage=ACTIVE if record.archived_at is None else DELETED,
         creation_time=milliseconds(record.created_at),
-        last_update_time=milliseconds(record.archived_at or record.created_at),
+        last_update_time=updated_ms(record),
         tags=pairs({key: value for key, value in record.tags.items() if key != SHOWN_NAME}),
     )
 
@@ -234,7 +252,7 @@ def run_info(record: RunRecord, experiment_id_: str) -> RunInfo:
 def tags(record: RunRecord) -> dict[str, str]:
     """A run's tags as MLflow has them."""
     own = {RUN_NAME: record.display_name or record.id, NOTE: record.description, PARENT: record.parent_id}
-    kept = {key: value for key, value in record.tags.items() if key != IMPORTED}
+    kept = {key: value for key, value in record.tags.items() if key not in OWN_TAGS}
     return {**kept, **{key: value for key, value in own.items() if value is not None}}
 
 

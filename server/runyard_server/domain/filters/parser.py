@@ -226,11 +226,13 @@ class _Parser:
             return self._compared(field)
         return Not(found) if negated else found
 
-    def field(self) -> Field:
-        """One field, here."""
+    def field(self, is_inner: bool = False) -> Field:
+        """One field, here. ``is_inner``: within "min(", "max(" or "last(", which do not stand within each other."""
         token = self._take()
         if token.kind == "word" and token.text.lower() in fields.PARTS and self._takes_mark("("):
-            inner = self.field()
+            if is_inner:
+                raise self._fault(f"{token.text} is of a metric alone: {token.text}(metrics.loss).", token)
+            inner = self.field(is_inner=True)
             self._need_mark(")")
             if inner.source is not Source.METRIC:
                 raise self._fault(f"{token.text} is of a metric alone: {token.text}(metrics.loss).", token)

@@ -1,6 +1,7 @@
 """Ray's REST API: how it is asked, and what it answers as values. Ray itself is never imported."""
 
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,6 +16,8 @@ from runyard_server.executors.base import EngineAwayError, StartFailedError
 
 _TIMEOUT_S = 20.0
 _SHOWN_BYTES = 2000
+# A line of a node's resources as Ray writes them for people: "2.0/4.0 CPU (0.0 used of 2.0 reserved in placement groups)".
+_USED = re.compile(r"([\d.]+)\w*/[\d.]+\w* (\S+)(?: \([\d.]+\w* used of ([\d.]+)\w* reserved)?")
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,22 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster's nodes. ``preparing``: asked for by its autoscaler and not here yet; ``scales``: it has one."""
+    """A cluster's nodes.
+
+    Attributes:
+        preparing: how many are asked for by its autoscaler and not here yet.
+        waiting: where the autoscaler does not tell that: for what Ray's jobs and groups wait, node by node.
+        scales: it has an autoscaler.
+    """
 
     nodes: tuple[Node, ...]
     preparing: int = 0
     scales: bool = False
+    waiting: tuple[Mapping[str, float], ...] = ()
 
 
 class RayApi:
-    """Asks one cluster.
+    """Asks one cluster. ``calls`` counts how often.
 
     Args:
         address: of its dashboard, as ``clean_address`` gives it.
@@ -65,6 +75,7 @@ class RayApi:
     """
 
     def __init__(self, address: str, token: Callable[[], str]) -> None:
+        self.calls = 0
         self._address = address
         self._token = token
 
@@ -119,6 +130,10 @@ class RayApi:
         listed = self._json("GET", "/api/v0/nodes?detail=1&limit=10000")
         state = self._json("GET", "/api/cluster_status").get("data", {}).get("clusterStatus") or {}
         usage = (state.get("loadMetricsReport") or {}).get("usageByNode") or {}
+        report = state.get("autoscalerReport") or {}
+        waiting: tuple[Mapping[str, float], ...] = ()
+        if not report:  # Ray's second autoscaler tells nothing here
+            usage, waiting = self._shown_use(), self._waiting()
         nodes = []
         for each in listed["data"]["result"]["result"]:
             if each["state"] != "ALIVE":
@@ -127,9 +142,28 @@ class RayApi:
             nodes.append(
                 Node(each["node_id"], each["node_ip"], bool(each["is_head_node"]), each["resources_total"] or {}, used)
             )
-        report = state.get("autoscalerReport") or {}
         launching = sum(int(count) for count in (report.get("pendingLaunches") or {}).values())
-        return Cluster(tuple(nodes), launching + len(report.get("pendingNodes") or []), _scales(report))
+        return Cluster(tuple(nodes), launching + len(report.get("pendingNodes") or []), _scales(report), waiting)
+
+    def _shown_use(self) -> dict[str, dict[str, list[float]]]:
+        """What is taken of each node, by its id, as Ray's page of nodes shows it."""
+        shown = self._json("GET", "/nodes?view=summary").get("data", {}).get("nodeLogicalResources") or {}
+        return {node: _used(text) for node, text in shown.items()}
+
+    def _waiting(self) -> tuple[Mapping[str, float], ...]:
+        """What each node is to have that a placement group or a process of Ray's waits for."""
+        groups = self._state("placement_groups", "PENDING")
+        actors = self._state("actors", "PENDING_CREATION")
+        asked = [part.get("unit_resources") or {} for group in groups for part in group.get("bundles") or []]
+        placed = ("placement_group_id", "pid")  # one of a group's, or one that has its node and is starting there
+        asked += [
+            actor.get("required_resources") or {} for actor in actors if not any(actor.get(key) for key in placed)
+        ]
+        return tuple(each for each in asked if each)
+
+    def _state(self, kind: str, state: str) -> list[Any]:
+        wanted = f"detail=1&limit=10000&filter_keys=state&filter_predicates=%3D&filter_values={state}"
+        return list(self._json("GET", f"/api/v0/{kind}?{wanted}")["data"]["result"]["result"])
 
     def _json(self, method: str, path: str) -> Any:
         return _parsed(self._good(*self._call(method, path)))
@@ -143,6 +177,7 @@ class RayApi:
         return text
 
     def _call(self, method: str, path: str, body: Any = None) -> tuple[int, str]:
+        self.calls += 1
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._address + path, data, method=method)
         request.add_header("Accept", "application/json")
@@ -217,6 +252,17 @@ def _scales(report: Mapping[str, Any]) -> bool:
     if types is None:
         return not report.get("legacy", False)
     return any(str(kind) != f"node_{node}" for node, kind in types.items())
+
+
+def _used(text: str) -> dict[str, list[float]]:
+    """What is used or kept of each resource, by its name, in the lines of one node."""
+    found = {}
+    for line in text.splitlines():
+        read = _USED.match(line)
+        if read is not None:
+            used, name, kept = read.groups()
+            found[name] = [max(float(used), float(kept or 0))]
+    return found
 
 
 def _parsed(text: str) -> Any:

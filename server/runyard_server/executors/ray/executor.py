@@ -45,8 +45,9 @@ from runyard_server.executors.ray.api import Cluster, Job, Node, RayApi, clean_a
 from runyard_server.executors.ray.tokens import Tokens
 
 _COUNTS_FOR_S = 5.0  # how long counted nodes are good
+_WORDS_FOR_S = 60.0  # how long they say for what a run waits
 _LOST_AFTER_S = 10.0  # a job that Ray does not show is given so long to appear: it was submitted a moment ago
-_LAST_WORD_S = 5.0  # what stands on a node whose driver has gone ends by itself, and notes it
+_HEAD = "the cluster's head (the gang's driver)"
 _REMEMBERED = 4096
 _TAIL_BYTES = 2000
 _SOME_RESOURCE = 1e-9
@@ -78,21 +79,35 @@ class RayExecutor(Executor):
         tokens: the file that keeps the clusters' tokens.
         look_every_s: seconds between two looks at a cluster's jobs, at least.
         address: the cluster of a request that names none.
+        last_word_s: what stands on a node whose driver, or holder, has gone ends by itself, and has so long to note it.
     """
 
     name = "ray"
     abilities = frozenset({Ability.MULTI_NODE, Ability.SHARED_FOLDER, Ability.QUEUES})
 
-    def __init__(self, tokens: Path | None = None, look_every_s: float = 1.0, address: str = "") -> None:
+    def __init__(
+        self,
+        tokens: Path | None = None,
+        look_every_s: float = 1.0,
+        address: str = "",
+        last_word_s: float = 5.0,
+    ) -> None:
         self._tokens = Tokens(tokens)
         self._look_every_s = look_every_s
         self._address = address
+        self._last_word_s = last_word_s
         self._lock = threading.Lock()
         self._clusters: dict[str, tuple[RayApi, Lookout[Job]]] = {}
         self._over: dict[JobHandle, JobObservation] = {}
         self._first_asked: dict[tuple[str, str], float] = {}  # by job: when it was first looked for
         self._first_silent: dict[JobHandle, float] = {}  # when a job was first seen to be over without a word
         self._shown: Glance[str, Cluster] = Glance(_COUNTS_FOR_S)
+
+    @property
+    def calls(self) -> int:
+        """How often Ray has been asked so far."""
+        with self._lock:
+            return sum(api.calls for api, _ in self._clusters.values())
 
     # Compute targets
 
@@ -124,7 +139,18 @@ class RayExecutor(Executor):
 
     def count_nodes(self, spec: ComputeSpec) -> NodeCounts:
         address = spec.ray.address if spec.ray is not None else self._address
-        return _count(self._shown.of(address, lambda: self._api(address).cluster()), bundle(spec))
+        return _count(self._cluster_of(address), bundle(spec), spec.max_nodes)
+
+    def _cluster_of(self, address: str) -> Cluster:
+        """The cluster's nodes a moment ago."""
+        return self._shown.of(address, lambda: self._api(address).cluster())
+
+    def most_gpus(self, spec: ComputeSpec, waits: bool = True) -> int | None:
+        address = spec.ray.address if spec.ray is not None else self._address
+        cluster = self._cluster_of(address) if waits else self._last_seen(address)
+        if cluster is None or cluster.scales:
+            return None  # an autoscaler may bring nodes of other kinds
+        return max((int(node.total.get("GPU", 0)) for node in cluster.nodes), default=None)
 
     def inventory(self) -> Inventory:
         if not self._address:
@@ -142,8 +168,10 @@ class RayExecutor(Executor):
         driver = [ray.python, "-m", "runyard.job.ray_gang", str(base.parent), base.name]
         each = bundle(target, request.gpus_per_node)
         entrypoint = f"cd / && PYTHONPATH={shlex.quote(request.assignments[0].sdk_path)} exec {shlex.join(driver)}"
-        if request.invitations:
-            entrypoint = _entrypoint_away(ray, request.invitations[0], "GPU" in each)
+        if request.driver_invitation is not None:
+            entrypoint = _entrypoint_away(ray.python, request.driver_invitation)
+        elif request.invitations:
+            entrypoint = _entrypoint_away(ray.python, request.invitations[0], hides_gpus="GPU" not in each)
         submission: dict[str, Any] = {
             "submission_id": _submission_id(plan),
             "entrypoint": entrypoint,
@@ -153,6 +181,8 @@ class RayExecutor(Executor):
         if len(plan.nodes) == 1:
             submission.update(_entrypoint_asks(each))
         asked = {"cluster": ray.address, "bundle_of_each_node": each, "submission": submission}
+        if request.driver_invitation is not None:
+            asked["nodes"] = [_input(invitation) for invitation in request.invitations]
         script = json.dumps(asked, indent=2, ensure_ascii=False) + "\n"
         return replace(plan, script=script)
 
@@ -195,6 +225,9 @@ class RayExecutor(Executor):
                 "sdk_path": first.sdk_path,
                 "salvage": first.salvage,
             }
+            if "nodes" in asked:
+                driven = {"bundle": asked["bundle_of_each_node"], "nodes": asked["nodes"]}
+                task_folder.lay_out_driver(base, {"gang": driven})
             write_json(str(base.with_name(base.name + ".json")), gang, private=True)  # it may hold a ticket
 
     # Observing
@@ -225,43 +258,72 @@ class RayExecutor(Executor):
     def _observe(self, handle: JobHandle, look: Look[Job]) -> JobObservation:
         own = _JobId.of(handle)
         job = look.jobs.get(own.submission)
-        end = task_folder.read_end(handle, own.salvage)
+        end, told = task_folder.read_end(handle, own.salvage), _state(handle)
+        leaving = str(told.get("leaving") or "")
         if end is not None:
-            return task_folder.ended(handle, end, lambda: _tail(handle))
-        told = _state(handle)
+            ended = task_folder.ended(handle, end, lambda: _tail(handle))
+            return _made_room(own, ended, leaving) if leaving else ended
         if not told.get("begun") and _was_taken_back(handle):  # a driver takes the attempt before it says anything
             message = f"Ray's job {own.submission} was taken back before it began."
             return JobObservation(JobState.ENDED, None, "SIGKILL", message, began=False)
         lost = (told.get("lost") or {}).get(str(own.place))
         if lost is not None:
             return _lost(handle, lost)
+        code = (told.get("ended") or {}).get(str(own.place))
+        if code is not None:
+            return self._left(handle, code)
         if not told and self._must_be_asked_again(handle, job):
             return JobObservation(JobState.PENDING, message=self._ask_again(handle))
         if job is None:
             return self._unknown(handle, own, look, told)
         meaning = states.job_meaning(job.status)
-        if meaning.state is JobState.PENDING:
-            waits = _waits(handle) if _node_count(handle) == 1 else meaning.words
+        if meaning.state is JobState.PENDING and not told.get("begun"):  # Ray may have been asked before it began
+            waits = self._waits_alone(handle) if _node_count(handle) == 1 else meaning.words
             return JobObservation(JobState.PENDING, message=f"Ray's job {own.submission} {waits}")
         if not meaning.state.is_over:
             if told.get("begun"):
+                if leaving:  # what its ranks have is to be saved while the node is there
+                    task_folder.ask_to_end(handle, own.salvage, firmly=False)
                 return JobObservation(JobState.RUNNING)
             waits = told.get("waiting") or "starts its driver"
+            if told.get("here", 0) < told.get("asked", 0) and self._scales(own.address):
+                waits = f"{states.SCALING}: it {waits}"
             return JobObservation(JobState.PENDING, message=f"Ray's job {own.submission} {waits}")
         if told.get("begun") and not self._is_silent(handle):
             return JobObservation(JobState.RUNNING)
         return _over(handle, job, meaning, told)
 
-    def _must_be_asked_again(self, handle: JobHandle, job: Job | None) -> bool:
-        """Whether Ray gave a job up that waited for room: it does so after a quarter of an hour, which a queue is not.
+    def _waits_alone(self, handle: JobHandle) -> str:
+        """What a job waits for that Ray itself puts on a node."""
+        address, asked = _JobId.of(handle).address, (read_json(str(_base(handle, ".json"))) or {}).get("bundle") or {}
+        node = f"a node with {ray_gang.described(asked)}"
+        cluster = self._last_seen(address)
+        if cluster is not None and cluster.scales and not any(_has(each.total, asked) for each in cluster.nodes):
+            return f"{states.SCALING}: it waits for {node}, and none is here"
+        return f"waits for {node} to have room"
 
-        One that a server which then died had begun to submit again is among them.
+    def _scales(self, address: str) -> bool:
+        """Whether nodes that are not here may come, as far as the cluster tells."""
+        cluster = self._last_seen(address)
+        return cluster is not None and cluster.scales
+
+    def _last_seen(self, address: str) -> Cluster | None:
+        """The cluster's nodes as it told them last: nobody who only looks for words waits for what may never answer."""
+        return self._shown.last(address, lambda: self._api(address).cluster(), _WORDS_FOR_S)
+
+    def _must_be_asked_again(self, handle: JobHandle, job: Job | None) -> bool:
+        """Whether Ray gave a job up that nobody has begun.
+
+        It does so with one that waited for room for a quarter of an hour, which a queue is not, and with one whose
+        node died that had been chosen for it. One that a server which then died had begun to submit again is among them.
         """
         if not _base(handle, ".json").exists():
             return False  # everything is stored, and the folder cleared away
         if job is None:
             return _base(handle, ".again").exists()
-        return job.error_type == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+        if _base(handle, ".job").exists():
+            return False  # somebody was about to begin it
+        return job.error_type == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT" or _lost_its_node(job)
 
     def _ask_again(self, handle: JobHandle) -> str:
         """Submits the same job anew; what is to be said of it. The mark stays while that has not worked."""
@@ -289,10 +351,27 @@ class RayExecutor(Executor):
             JobState.LOST, message=message + _tail(handle), cause=Reason.NODE_LOST, began=_began(told)
         )
 
+    def _left(self, handle: JobHandle, code: int) -> JobObservation:
+        """A node that has left by its driver's word, and has said nothing itself.
+
+        ``code``: a job's own is 0, 1, 127 or a signal's, whatever its script's was.
+        """
+        if code in task_folder.BOOTSTRAPS_OWN:
+            return _came_in_vain(handle, code, task_folder.NODE)
+        if not self._is_silent(handle):
+            return JobObservation(JobState.RUNNING)
+        name = task.signal_name(-code if code < 0 else code - 128) if code < 0 or code > 128 else None
+        how = f"was ended by {name}" if name else f"ended with exit code {code}"
+        message = f"What Ray's job {_JobId.of(handle).submission} had started on node {handle.node} {how}."
+        began = Path(handle.directory, task.WHERE_FILE).exists()
+        return JobObservation(
+            JobState.ENDED if name else JobState.LOST, None, name, message + _tail(handle), began=began
+        )
+
     def _is_silent(self, handle: JobHandle) -> bool:
         """Whether a job that is over has had its time for a last word."""
         with self._lock:
-            return time.monotonic() - self._first_silent.setdefault(handle, time.monotonic()) > _LAST_WORD_S
+            return time.monotonic() - self._first_silent.setdefault(handle, time.monotonic()) > self._last_word_s
 
     def _remember(self, handle: JobHandle, seen: JobObservation) -> None:
         own = _JobId.of(handle)
@@ -417,7 +496,7 @@ def _is_taken_back(handle: JobHandle) -> bool:
 
 
 def _state(handle: JobHandle) -> dict[str, Any]:
-    """What the driver has said; nothing before it has begun. A node that comes for its job has no other driver."""
+    """What the driver has said; nothing before it has begun. A node that comes for its job alone is its own driver."""
     told = read_json(str(_base(handle, ".state")))
     if told:
         return told
@@ -427,11 +506,6 @@ def _state(handle: JobHandle) -> dict[str, Any]:
 
 def _began(told: dict[str, Any]) -> bool:
     return bool(told.get("begun"))
-
-
-def _waits(handle: JobHandle) -> str:
-    told = read_json(str(_base(handle, ".json"))) or {}
-    return f"waits for a node with {ray_gang.described(told.get('bundle') or {})} to have room"
 
 
 def _node_count(handle: JobHandle) -> int:
@@ -445,6 +519,12 @@ def _lost(handle: JobHandle, lost: dict[str, str]) -> JobObservation:
     return JobObservation(JobState.LOST, message=message, cause=states.LOSSES.get(lost["cause"]))
 
 
+def _made_room(own: _JobId, ended: JobObservation, leaving: str) -> JobObservation:
+    """One that has ended when Ray was about to take a node of it away, however it did."""
+    message = f"Ray's job {own.submission} was told to end: {leaving}"
+    return replace(ended, message=message, cause=Reason.PREEMPTED)
+
+
 def _over(handle: JobHandle, job: Job, meaning: states.Meaning, told: dict[str, Any]) -> JobObservation:
     """A job that is over and of which the node has said nothing."""
     own = _JobId.of(handle)
@@ -455,34 +535,61 @@ def _over(handle: JobHandle, job: Job, meaning: states.Meaning, told: dict[str, 
     if _began(told):
         if job.status == "STOPPED":
             return JobObservation(JobState.ENDED, None, "SIGKILL", message + _tail(handle))
-        is_lost = job.error_type == "JOB_SUPERVISOR_ACTOR_DIED" and "node" in job.message.lower()
-        cause = Reason.NODE_LOST if is_lost else None
+        cause = _loss(job, told) if _lost_its_node(job) else None
         return JobObservation(JobState.LOST, message=message + _tail(handle), cause=cause)
     if job.status == "STOPPED" or told.get("taken_back"):
         return JobObservation(JobState.ENDED, None, "SIGKILL", message, began=False)
     code = job.exit_code if job.exit_code and job.exit_code > 0 else 1
     if code in task_folder.BOOTSTRAPS_OWN:
-        words = task_folder.BOOTSTRAPS_OWN[code].format(url=task_folder.server_url(handle))
-        message = f"Ray's job {own.submission} could not begin: {words}."
+        return _came_in_vain(handle, code, task_folder.NODE if _node_count(handle) == 1 else _HEAD)
     return JobObservation(JobState.ENDED, code, None, message, began=False)
 
 
-def _entrypoint_away(ray: RaySpec, invitation: NodeInvitation, has_gpus: bool) -> str:
-    """What a node runs that does not see the server's folder: it comes for its job."""
-    told = json.dumps(to_json(replace(invitation, held=True)))
-    program = shlex.join([ray.python, "-S", "-c", Path(bootstrap.__file__).read_text(encoding="utf-8")])
-    return f"cd / && {'' if has_gpus else 'CUDA_VISIBLE_DEVICES= '}exec {program} <<'END'\n{told}\nEND"
+def _lost_its_node(job: Job) -> bool:
+    return job.error_type == "JOB_SUPERVISOR_ACTOR_DIED" and "node" in job.message.lower()
+
+
+def _loss(job: Job, told: dict[str, Any]) -> Reason:
+    """Why a job's node is gone: Ray had been told that it would be taken away; or it just died."""
+    is_known = "node was preempted" in job.message or told.get("leaving")
+    return Reason.PREEMPTED if is_known else Reason.NODE_LOST
+
+
+def _came_in_vain(handle: JobHandle, code: int, who: str) -> JobObservation:
+    """A node that came for its job and did not get it, or the head that came to drive a gang."""
+    words = task_folder.BOOTSTRAPS_OWN[code].format(url=task_folder.server_url(handle), who=who)
+    message = f"Ray's job {_JobId.of(handle).submission} could not begin: {words}."
+    return JobObservation(JobState.ENDED, code, None, message, began=False)
+
+
+def _entrypoint_away(python: str, invitation: NodeInvitation, hides_gpus: bool = False) -> str:
+    """What runs that does not see the server's folder: a node that comes for its job, or a gang's driver.
+
+    Either asks Ray by itself, whose package is among those of that Python.
+    """
+    program = shlex.join([python, "-c", Path(bootstrap.__file__).read_text(encoding="utf-8")])
+    return f"cd / && {'CUDA_VISIBLE_DEVICES= ' if hides_gpus else ''}exec {program} <<'END'\n{_input(invitation)}\nEND"
+
+
+def _input(invitation: NodeInvitation) -> str:
+    return json.dumps(to_json(replace(invitation, held=True)))
 
 
 def _has(total: Any, asked: dict[str, float]) -> bool:
     return all(total.get(name, 0) >= amount for name, amount in asked.items())
 
 
-def _count(cluster: Cluster, asked: dict[str, float]) -> NodeCounts:
-    """Nodes that are such as the target asks for; the head is none where it gives nothing."""
+def _count(cluster: Cluster, asked: dict[str, float], most: int) -> NodeCounts:
+    """Nodes that are such as the target asks for; the head is none where it gives nothing.
+
+    Where an autoscaler does not tell what it brings, it is what the waiting lack, as far as the target may have it.
+    """
     able = [node for node in cluster.nodes if _has(node.total, asked)]
     running = [node for node in able if any(node.used.get(name, 0) > _SOME_RESOURCE for name in asked)]
-    return NodeCounts(running=len(running), idle=len(able) - len(running), preparing=cluster.preparing)
+    idle = len(able) - len(running)
+    lacking = sum(_has(wanted, asked) for wanted in cluster.waiting) - idle
+    preparing = cluster.preparing or max(0, min(lacking, most - len(able)))
+    return NodeCounts(running=len(running), idle=idle, preparing=preparing)
 
 
 def _nobody_is_able(spec: ComputeSpec, cluster: Cluster) -> str:

@@ -18,6 +18,7 @@ class Meaning:
     words: str = ""
 
 
+SCALING = "is scaling"  # what it says is followed by what it waits for
 JOB_STATES: dict[str, Meaning] = {
     "PENDING": Meaning(JobState.PENDING, "waits for its driver to be started on the head"),
     "RUNNING": Meaning(JobState.RUNNING),

@@ -37,6 +37,16 @@ _AWAY = (
     "Job submission temporarily disabled",
     "slurm_persist_conn_open",
 )
+# A limit on jobs in the queue, unlike all others, lets none in that would wait: QOSMaxSubmitJobPerUserLimit ...
+_NO_MORE = re.compile(r"\b(?:QOS|Assoc|Max)\w*SubmitJob\w*")
+# What Slurm says of an option that a target is not to have, and which one that is.
+_REFUSALS = {
+    "Invalid account": "account",
+    "Invalid qos": "qos",
+    "Invalid feature": "constraint",
+    "reservation is invalid": "reservation",
+}
+_DIGITS = re.compile(r"[0-9]{1,12}")
 _ERROR_LINE = re.compile(r"^\w+: (?:error|fatal): |^slurm_load_\w+ error: |^slurm_load_\w+: ")
 # A server that is itself a job of some cluster must not hand its own place there on.
 _OWN_PREFIXES = ("SLURM_", "SBATCH_", "SQUEUE_", "SINFO_", "SCANCEL_", "SALLOC_", "SRUN_")
@@ -86,6 +96,10 @@ class Partition:
     max_nodes: int | None
 
 
+class NoMoreJobsError(EngineAwayError):
+    """A limit on jobs in Slurm's queue is reached; when some have ended, there is room again."""
+
+
 class Commands:
     """Calls Slurm. ``calls`` counts how often, by command."""
 
@@ -103,12 +117,54 @@ class Commands:
 
         Raises:
             StartFailedError: Slurm refuses it.
+            NoMoreJobsError: Slurm refuses it for now.
             EngineAwayError: as all of them, where Slurm does not answer.
         """
         done = self._call(["sbatch", "--parsable"], script)
         if done.returncode != 0:
-            raise StartFailedError(f"Slurm refused the job: {_said(done)}")
+            said = _said(done)
+            limit = _NO_MORE.search(said)
+            if limit:
+                raise NoMoreJobsError(
+                    f"Slurm takes no more jobs until some have ended ({limit[0]}). With a lower max_jobs of the compute "
+                    "target, runs wait here, by their priority."
+                )
+            raise StartFailedError(f"Slurm refused the job: {said}{self._correction(said)}")
         return done.stdout.strip().split(";")[0]  # a cluster's name may follow
+
+    def refusal(self, script: str) -> str:
+        """Why Slurm would take no job with a batch script's account, QoS, constraint or reservation, and what to do."""
+        said = _said(self._call(["sbatch", "--test-only"], script))
+        correction = self._correction(said)  # what else it says may be so now, and not be later
+        return said.replace("allocation failure: ", "") + correction if correction else ""
+
+    def _correction(self, said: str) -> str:
+        option = next((option for words, option in _REFUSALS.items() if words in said), None)
+        if option is None:
+            return ""
+        words = f". Correct {option}=... of the compute target"
+        return words + (f"; {self._may_use()}" if option in ("account", "qos") else "") + "."
+
+    def _may_use(self) -> str:
+        """The accounts and QoS that Slurm lets this user have."""
+        user = getpass.getuser()
+        look = f"`sacctmgr show associations user={user}` shows what {user} may use"
+        asked = ["sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}"]
+        try:
+            config = self._call(["scontrol", "show", "config"]).stdout
+            cluster = re.search(r"^ClusterName\s*=\s*(\S+)", config, re.MULTILINE)
+            done = self._call([*asked, *([f"cluster={cluster[1]}"] if cluster else []), "format=Account,Partition,QOS"])
+        except EngineAwayError:
+            return look  # this only explains what Slurm has said already
+        if done.returncode != 0:
+            return look
+        found = []
+        for line in sorted(set(done.stdout.split())):
+            account, partition, qos = (line.split("|") + ["", ""])[:3]
+            found.append(
+                f"account {account}" + (f" in partition {partition}" if partition else "") + f" with QoS {qos}"
+            )
+        return f"{user} may use {'; '.join(found) or 'no account'}"
 
     def jobs(self) -> dict[str, Seen]:
         """This user's jobs that Slurm remembers, by id: one look, however many there are."""
@@ -120,16 +176,16 @@ class Commands:
         """Those of the jobs that Slurm's accounting knows, by id; nothing where it keeps no accounts."""
         if shutil.which("sacct") is None:
             return {}
-        fields = "JobIDRaw,State,ExitCode,Reason"
+        fields = "JobIDRaw,State,ExitCode"  # its Reason is what a job last waited for, not why it ended
         asked = ["sacct", "--noheader", "--parsable2", "--allocations", "--jobs", ",".join(numbers)]
         done = self._call([*asked, f"--format={fields}"])
         if done.returncode != 0:  # "Slurm accounting storage is disabled"
             return {}
         found = {}
         for line in done.stdout.splitlines():
-            number, state, ended, reason = (line.split("|") + ["", "", ""])[:4]
+            number, state, ended = (line.split("|") + ["", ""])[:3]
             code, _, by_signal = ended.partition(":")
-            found[number] = Seen(state, int(code or 0), int(by_signal or 0), reason)
+            found[number] = Seen(state, _number(code), _number(by_signal))
         return found
 
     def cancel(self, steps: Sequence[str], how: Sequence[str] = ()) -> None:
@@ -151,7 +207,10 @@ class Commands:
         found = []
         name = partition or self.default_partition()
         for line in self._checked(argv).splitlines():
-            node, state, cpus, memory, gres, features, of = line.strip().split("|")
+            words = line.strip().split("|")
+            if len(words) != 7:
+                raise EngineAwayError(f"Slurm says of its nodes what is not understood: {line[:200]!r}.")
+            node, state, cpus, memory, gres, features, of = words
             if of == name:
                 present = frozenset(features.split(",")) - {"(null)"}
                 found.append(Node(node, state, _number(cpus), _number(memory), gres.replace("(null)", ""), present))
@@ -174,7 +233,7 @@ class Commands:
                         is_default=words.get("Default") == "YES",
                         is_up=words.get("State", "UP") == "UP",
                         time_limit_min=minutes(words.get("MaxTime", "UNLIMITED")),
-                        max_nodes=int(most) if most.isdigit() else None,
+                        max_nodes=int(most) if _DIGITS.fullmatch(most) else None,
                     )
                 )
         return found
@@ -213,7 +272,7 @@ def minutes(text: str) -> int | None:
     """A time limit as Slurm prints it (``[days-]hours:minutes:seconds``) in minutes; None for one without end."""
     days, _, rest = text.rpartition("-")
     parts = rest.split(":")
-    if not all(part.isdigit() for part in parts) or len(parts) > 3:
+    if not all(_DIGITS.fullmatch(part) for part in [days or "0", *parts]) or len(parts) > 3:
         return None  # UNLIMITED, infinite, Partition_Limit
     seconds = 0
     for part in parts if len(parts) == 3 else ["0"] * (3 - len(parts)) + parts:
@@ -234,7 +293,7 @@ def _job(line: str) -> tuple[str, Seen]:
     for name, width in _COLUMNS.items():
         values[name] = line[place : place + width].strip()
         place += width
-    status = int(values["exit_code"] or 0)
+    status = _number(values["exit_code"])
     start, preempted = ("" if values[name] in _NO_TIME else values[name] for name in ("StartTime", "PreemptTime"))
     seen = Seen(
         state=values["State"],

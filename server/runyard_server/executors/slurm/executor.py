@@ -5,10 +5,11 @@ how it ended is written there too. Slurm decides whether a job goes on: what lie
 ended. Everything else that is needed to find a job again is in its handle.
 """
 
+import logging
 import re
 import threading
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from runyard_server.domain import gres
 from runyard_server.executors import task_folder
 from runyard_server.executors.base import (
     Ability,
+    EngineAwayError,
     Executor,
     Inventory,
     JobHandle,
@@ -35,10 +37,14 @@ from runyard_server.executors.base import (
 from runyard_server.executors.look import Glance, Look, Lookout
 from runyard_server.executors.slurm import script as scripts
 from runyard_server.executors.slurm import states
-from runyard_server.executors.slurm.commands import Commands, Node, Seen, signal_name
+from runyard_server.executors.slurm.commands import Commands, Node, NoMoreJobsError, Seen, signal_name
+
+log = logging.getLogger(__name__)
 
 _COUNTS_FOR_S = 5.0  # how long counted nodes are good
+_NODES_FOR_S = 60.0  # how long they are for who does not wait
 _LOST_AFTER_S = 10.0  # a job that Slurm does not show is given so long to appear: it was submitted a moment ago
+_FULL_FOR_S = 2.0  # a limit on jobs in the queue is tried again after so long, by one run of those that wait for it
 _REMEMBERED = 4096
 # What a node's daemon writes into a job's log when it, or the kernel for it, has ended a step for that.
 _OVER_MEMORY = re.compile(r"slurmstepd\S*: error: .*(?:exceeded memory limit|oom.kill event)", re.IGNORECASE)
@@ -78,9 +84,12 @@ class SlurmExecutor(Executor):
         self._lookout = Lookout(self._commands.jobs, look_every_s)
         self._lock = threading.Lock()
         self._over: dict[JobHandle, JobObservation] = {}
-        self._starting: dict[str, tuple[float, str]] = {}  # by list of nodes: what was seen of them, and when
+        self._starting: Glance[str, dict[str, str]] = Glance(_COUNTS_FOR_S)  # by list of nodes: the state of each
         self._end_seen: dict[JobHandle, float] = {}  # of one that goes on by Slurm's word: when its end was first seen
         self._first_asked: dict[str, float] = {}  # by job: when it was first looked for
+        self._full: dict[
+            str, tuple[float, NoMoreJobsError]
+        ] = {}  # by what jobs ask for: until when, and what Slurm said
         self._nodes: Glance[str | None, list[Node]] = Glance(_COUNTS_FOR_S)
 
     # Compute targets
@@ -119,11 +128,20 @@ class SlurmExecutor(Executor):
             raise ComputeTargetException(
                 f"max_nodes={spec.max_nodes} is more than partition {found.name!r} has for one run: {most}."
             )
+        refusal = self._commands.refusal(scripts.trial_script(spec))
+        if refusal:
+            raise ComputeTargetException(f"Slurm would refuse the target's jobs: {refusal}")
         return replace(spec, slurm=slurm, max_nodes=spec.max_nodes or most)
 
     def count_nodes(self, spec: ComputeSpec) -> NodeCounts:
         partition = (spec.slurm or SlurmSpec()).partition
         return _count(self._nodes.of(partition, lambda: self._commands.nodes(partition)))
+
+    def most_gpus(self, spec: ComputeSpec, waits: bool = True) -> int | None:
+        slurm = spec.slurm or SlurmSpec()
+        ask = partial(self._commands.nodes, slurm.partition)
+        nodes = self._nodes.of(slurm.partition, ask) if waits else self._nodes.last(slurm.partition, ask, _NODES_FOR_S)
+        return max((gres.node_gpus(node.gres, gres.gpu_kind(slurm.gres)) for node in nodes or []), default=None)
 
     def inventory(self) -> Inventory:
         nodes = self._commands.nodes(None)
@@ -154,11 +172,28 @@ class SlurmExecutor(Executor):
             self._lookout.latest()  # raises it, until Slurm has answered again
         number = self._started_before(plan)
         if number is None:
-            self._lay_out(plan)
-            number = self._commands.submit(plan.script)
+            number = self._submit(plan)
             self._write_number(plan, number)
             self._lookout.look_soon()
         return task_folder.handles(self.name, plan, partial(_JobId, number))
+
+    def _submit(self, plan: JobPlan) -> str:
+        """The job's id. Of many runs that a limit on jobs in the queue keeps out, one asks Slurm, and not all the time."""
+        kind = scripts.kind_of(plan.script)
+        with self._lock:
+            until, said = self._full.get(kind, (float("-inf"), None))
+        if said is not None and time.monotonic() < until:
+            raise NoMoreJobsError(str(said))
+        self._lay_out(plan)
+        try:
+            number = self._commands.submit(plan.script)
+        except NoMoreJobsError as full:
+            with self._lock:
+                self._full[kind] = time.monotonic() + _FULL_FOR_S, full
+            raise
+        with self._lock:
+            self._full.pop(kind, None)
+        return number
 
     def _started_before(self, plan: JobPlan) -> str | None:
         """The job of an earlier ``start`` whose answer got lost."""
@@ -202,9 +237,13 @@ class SlurmExecutor(Executor):
         look = self._lookout.latest()
         seen, unknown = self._sorted(left, look)
         if unknown:
-            known = self._commands.ended_jobs(sorted({_JobId.of(handle).number for handle in unknown}))
-            for handle in unknown:
-                seen[handle] = known.get(_JobId.of(handle).number)
+            try:
+                known = self._commands.ended_jobs(sorted({_JobId.of(handle).number for handle in unknown}))
+            except EngineAwayError as away:  # the accounts alone: all other jobs are seen
+                log.warning("%d jobs that Slurm has forgotten cannot be looked up: %s", len(unknown), away)
+                left = [handle for handle in left if handle not in unknown]
+            else:
+                seen.update((handle, known.get(_JobId.of(handle).number)) for handle in unknown)
         for handle in left:
             observation = JobObservation(JobState.PENDING)
             if handle in seen:
@@ -273,17 +312,11 @@ class SlurmExecutor(Executor):
         """How many of the nodes that are being started for a job are here; "" where it waits for something else."""
         if states.job_meaning(seen.state).words != states.SCALING or not seen.nodes:
             return ""
-        now = time.monotonic()
-        with self._lock:
-            self._starting = {nodes: kept for nodes, kept in self._starting.items() if now - kept[0] < _COUNTS_FOR_S}
-            known = self._starting.get(seen.nodes)
-        if known is None:
-            found = self._commands.node_states(seen.nodes)
-            here = sum(states.is_here(state) for state in found.values())
-            known = now, f" ({len(found)} asked, {here} here)"
-            with self._lock:
-                self._starting[seen.nodes] = known
-        return known[1]
+        found = self._starting.last(seen.nodes, partial(self._commands.node_states, seen.nodes), _NODES_FOR_S)
+        if found is None:
+            return ""
+        here = sum(states.is_here(state) for state in found.values())
+        return f" ({len(found)} asked, {here} here)"
 
     def _translate_going(
         self, handle: JobHandle, seen: Seen, end: dict[str, Any] | None, meaning: states.Meaning, looked_at: float
@@ -323,9 +356,11 @@ class SlurmExecutor(Executor):
             return
         with self._lock:
             going = [handle for handle in handles if handle not in self._over]
-        numbers = sorted(
-            {number for handle in going for number in (_JobId.of(handle).number, _taker(handle)) if number}
-        )
+        nodes_of: dict[str, list[JobHandle]] = {}
+        for handle in going:
+            for number in {_JobId.of(handle).number, _taker(handle)} - {""}:
+                nodes_of.setdefault(number, []).append(handle)
+        numbers = sorted(nodes_of)
         if not numbers:
             return
         for handle in going:
@@ -336,7 +371,11 @@ class SlurmExecutor(Executor):
                 self._commands.cancel(list(steps.values()), ["--signal=KILL"])
             # A script ends by itself when its steps have. Were it killed as well, Slurm would end the steps because of
             # that, with SIGTERM, which may come before our own signal.
-            whole = [number for number in numbers if _is_whole(number, going) and not _has_begun(number, steps, going)]
+            whole = [
+                number
+                for number, mine in sorted(nodes_of.items())
+                if _is_whole(mine) and not all(handle in steps for handle in mine)
+            ]
             if whole:
                 self._commands.cancel(whole, ["--signal=KILL", "--full"])
         # One that has not begun has nothing to end: it is taken out of the queue.
@@ -352,21 +391,11 @@ def _step_of(handle: JobHandle) -> str:
     return step if step.split(".")[0] in (_JobId.of(handle).number, _taker(handle)) else ""
 
 
-def _is_whole(number: str, handles: Sequence[JobHandle]) -> bool:
-    """Whether these are all nodes of a job of Slurm's."""
-    mine = _nodes_of(number, handles)
-    told = read_json(str(Path(mine[0].directory, task.TASK_FILE)))
+def _is_whole(handles: Sequence[JobHandle]) -> bool:
+    """Whether these handles of one job of Slurm's are all its nodes."""
+    told = read_json(str(Path(handles[0].directory, task.TASK_FILE)))
     count = told["assignment"]["node_count"] if told else 1
-    return len(mine) >= count or _JobId.of(mine[0]).salvage > 0
-
-
-def _has_begun(number: str, steps: Container[JobHandle], handles: Sequence[JobHandle]) -> bool:
-    """Whether a job of Slurm's has begun its step on each of these nodes of it."""
-    return all(handle in steps for handle in _nodes_of(number, handles))
-
-
-def _nodes_of(number: str, handles: Sequence[JobHandle]) -> list[JobHandle]:
-    return [handle for handle in handles if number in (_JobId.of(handle).number, _taker(handle))]
+    return len(handles) >= count or _JobId.of(handles[0]).salvage > 0
 
 
 def _python(request: JobRequest) -> str:
@@ -429,7 +458,7 @@ def _ended_by_slurm(handle: JobHandle, seen: Seen, meaning: states.Meaning, bega
     words, reason = meaning.words or "ended", ""
     if seen.state.startswith("FAILED") and code in _SCRIPTS_OWN:
         words = "could not begin: " + _SCRIPTS_OWN[code].format(
-            folder=Path(handle.directory).parent, url=task_folder.server_url(handle)
+            folder=Path(handle.directory).parent, url=task_folder.server_url(handle), who=task_folder.NODE
         )
     elif seen.reason not in ("", "None", "NonZeroExitCode"):
         reason = f" ({seen.state}, {seen.reason})"

@@ -115,9 +115,50 @@ def batch_script(
         invitations: of the nodes, where they do not see the folder.
     """
     slurm = target.slurm or SlurmSpec()
+    asked = _header(target, slurm, job_name, len(directories), gpus_per_node, max_run_duration_s)
+    setup = "".join(line + "\n" for line in slurm.setup)
+    if invitations:
+        return asked + _body_away(slurm, setup, invitations)
+    return asked + _BODY.format(
+        folder=shlex.quote(folder),
+        name=file_name,
+        no_folder=NO_FOLDER,
+        not_mine=NOT_MINE,
+        old_python=OLD_PYTHON,
+        setup=setup,
+        python=shlex.quote(slurm.python),
+        sdk=shlex.quote(sdk_path),
+        hosts=task.HOSTS,
+        step=task.STEP,
+        code_file=CODE_FILE,
+        where=task.WHERE_FILE,
+        directories=" ".join(shlex.quote(directory) for directory in directories),
+    )
+
+
+def kind_of(script: str) -> str:
+    """What a batch script asks for, whichever run it is of."""
+    asked = [line for line in script.splitlines() if line.startswith("#SBATCH ")]
+    return "\n".join(line for line in asked if not line.startswith("#SBATCH --job-name="))
+
+
+def trial_script(target: ComputeSpec) -> str:
+    """One that asks for what every run of the target asks for, for Slurm to judge; it does nothing."""
+    return _header(target, target.slurm or SlurmSpec(), "trial", 1, 0, None) + "exit 0\n"
+
+
+def _header(
+    target: ComputeSpec,
+    slurm: SlurmSpec,
+    job_name: str,
+    node_count: int,
+    gpus_per_node: int,
+    max_run_duration_s: int | None,
+) -> str:
+    """What is asked of Slurm."""
     asked = [
         ("job-name", job_name),
-        ("nodes", str(len(directories))),
+        ("nodes", str(node_count)),
         ("ntasks-per-node", "1"),
         ("partition", slurm.partition),
         ("account", slurm.account),
@@ -136,25 +177,7 @@ def batch_script(
     lines += ["#SBATCH --exclusive"] if slurm.exclusive else []
     lines += [f"#SBATCH {option}" for option in slurm.options]
     lines.append("#SBATCH --no-requeue")  # last: a second try is an attempt of ours, with a number of its own
-    setup = "".join(line + "\n" for line in slurm.setup)
-    if invitations:
-        return "\n".join(lines) + "\n" + _body_away(slurm, setup, invitations)
-    body = _BODY.format(
-        folder=shlex.quote(folder),
-        name=file_name,
-        no_folder=NO_FOLDER,
-        not_mine=NOT_MINE,
-        old_python=OLD_PYTHON,
-        setup=setup,
-        python=shlex.quote(slurm.python),
-        sdk=shlex.quote(sdk_path),
-        hosts=task.HOSTS,
-        step=task.STEP,
-        code_file=CODE_FILE,
-        where=task.WHERE_FILE,
-        directories=" ".join(shlex.quote(directory) for directory in directories),
-    )
-    return "\n".join(lines) + "\n" + body
+    return "\n".join(lines) + "\n"
 
 
 def _body_away(slurm: SlurmSpec, setup: str, invitations: Sequence[NodeInvitation]) -> str:

@@ -4,6 +4,7 @@ The words are those of https://slurm.schedmd.com/squeue.html (job state codes), 
 job_reason_codes.html.
 """
 
+import re
 from dataclasses import dataclass
 
 from runyard.protocol.status import Reason
@@ -92,6 +93,9 @@ PENDING_REASONS: dict[str, str] = {
     "SystemFailure": "Slurm itself has failed: its administrator must look",
     "NodesFederation": "waits for another cluster of the federation",
 }
+# Limits on what one job may ask for, which no waiting helps: QOSMaxWallDurationPerJobLimit, QOSMinGRES, MaxMemPerLimit.
+_NEVER = re.compile(r"PerJob|PerNode|^QOSMin|^MaxMemPerLimit")
+_TOO_MUCH = "asks for what its QoS or account gives no single job: cancel the run, and ask for less, or for another qos"
 # Limits come in hundreds of names: QOSMaxJobsPerUserLimit, AssocGrpCPUMinutesLimit, MaxMemPerLimit ...
 _LIMITS = {
     "QOS": "waits until a limit of its QoS allows it",
@@ -157,6 +161,8 @@ def waits_for(reason: str) -> str:
     """What a job waits for, in words with Slurm's own beside."""
     word = reason.strip("()").partition(",")[0].partition(" ")[0]
     known = PENDING_REASONS.get(word)
+    if known is None and word.startswith(tuple(_LIMITS)) and _NEVER.search(word):
+        known = _TOO_MUCH
     if known is None:
         known = next((words for start, words in _LIMITS.items() if word.startswith(start)), "waits")
     return f"{known} ({reason.strip('()') or 'None'})"

@@ -208,7 +208,7 @@ function light(run) {
     const output = figure.querySelector("output");
     output.dataset.all ??= output.textContent;
     const on = figure.querySelector(".line.on");
-    output.textContent = on ? `${run}: ${on.dataset.last}` : output.dataset.all;
+    output.textContent = on ? [run, on.dataset.last].filter(Boolean).join(": ") : output.dataset.all;
   }
 }
 

@@ -22,6 +22,25 @@ export async function fetchPage(address) {
   }
 }
 
+/**
+ * Leaves empty places in a fresh part where the present one has the same picture: it stays as it is, and is not
+ * fetched again. Gives each place with its picture.
+ */
+function setAside(part, present) {
+  const here = [...present.querySelectorAll("img")];
+  const found = [];
+  for (const picture of part.querySelectorAll("img")) {
+    const place = here.findIndex((old) => old.getAttribute("src") === picture.getAttribute("src"));
+    if (place < 0) continue;
+    const [old] = here.splice(place, 1);
+    old.alt = picture.alt;
+    const empty = document.createElement("span");
+    picture.replaceWith(empty);
+    found.push([empty, old]);
+  }
+  return found;
+}
+
 /** Replaces the parts that differ from what the server sent last. Returns the names of those. */
 export function replaceParts(page) {
   const changed = [];
@@ -39,9 +58,11 @@ export function replaceParts(page) {
       const old = present.querySelector(`input[value="${CSS.escape(box.value)}"]`);
       if (old) box.checked = old.checked;
     }
+    const pictures = setAside(part, present);
     const fresh = document.adoptNode(part);
     localize(fresh);
     present.replaceWith(fresh);
+    for (const [place, picture] of pictures) place.replaceWith(picture);
     changed.push(name);
   }
   return changed;

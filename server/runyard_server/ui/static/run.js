@@ -5,7 +5,9 @@ import { LogView } from "./logview.js";
 import { fetchPage, remember, replaceParts } from "./parts.js";
 import { Stream } from "./stream.js";
 
-const TURN_MS = 4000; // metrics come without an event
+const TURN_MS = 10000; // for what comes without an event: the place in a queue
+const METRICS_MS = 700; // between two looks at metrics that come,
+const SHARE = 10; // and so many times as long as the last look took
 
 const page = document.getElementById("run");
 let stream = null;
@@ -18,6 +20,7 @@ if (page.dataset.live) {
   stream = new Stream(page.dataset.run, () => view && { name: view.name, end: view.end }, {
     log: (said) => view?.write(said.text, said.end),
     status: () => update(),
+    metrics: () => (due ??= setTimeout(measure, Math.max(0, METRICS_MS - (Date.now() - looked), SHARE * took))),
     end: () => update(),
     following: tell,
   });
@@ -41,20 +44,41 @@ async function turn() {
   if (!stream.ended && !document.hidden) waiting = setTimeout(turn, TURN_MS);
 }
 
-let updating = false;
-let again = false;
+let due = null;
+let looked = 0;
+let took = 0;
 
-async function update() {
-  again = updating;
-  if (updating) return;
+async function measure() {
+  if (document.querySelector("figure.chart:hover, figure.chart :focus-visible")) {
+    due = setTimeout(measure, METRICS_MS); // what somebody points at stands still until the next turn
+    return;
+  }
+  due = null; // what comes from here on is looked at again
+  looked = Date.now();
+  await update("metrics");
+  took = Date.now() - looked;
+}
+
+let updating = false;
+let again = null; // the parts that somebody has asked for meanwhile
+
+async function update(parts = "all") {
+  if (updating) {
+    again = again === "all" ? again : parts;
+    return;
+  }
   updating = true;
-  const fresh = await fetchPage(withSettings(page.dataset.live));
+  const address = new URL(withSettings(page.dataset.live));
+  address.searchParams.set("parts", parts);
+  const fresh = await fetchPage(address.href);
   if (fresh) {
     replaceParts(fresh);
     await changeLog();
   }
   updating = false;
-  if (again) await update();
+  const next = again;
+  again = null;
+  if (next) await update(next);
 }
 
 /** The script's own log takes the place of the preparation's, unless the reader chose one. */

@@ -6,7 +6,7 @@ export class Stream {
   /**
    * @param run the run's id
    * @param place gives {name, end} of the log that is followed, or null for none
-   * @param heard {log(said), status(), end(), following(yes)}
+   * @param heard {log(said), status(), metrics(), end(), following(yes)}; metrics may be left out
    */
   constructor(run, place, heard) {
     this.run = run;
@@ -22,6 +22,7 @@ export class Stream {
     if (this.source || this.ended || document.hidden) return;
     const at = this.place();
     const query = new URLSearchParams(at ? { prefix: at.name, offsets: JSON.stringify({ [at.name]: at.end }) } : { logs: "false" });
+    if (this.heard.metrics) query.set("metrics", "true");
     const source = new EventSource(`/api/v1/runs/${encodeURIComponent(this.run)}/follow?${query}`);
     this.source = source;
     const listen = (kind, work) => source.addEventListener(kind, (event) => source === this.source && work(event));
@@ -31,6 +32,7 @@ export class Stream {
       if (said.name === at?.name) this.heard.log(said);
     });
     listen("status", () => this.heard.status());
+    listen("metrics", () => this.heard.metrics?.());
     listen("end", () => {
       this.ended = true;
       this.close();
