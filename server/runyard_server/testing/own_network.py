@@ -147,11 +147,26 @@ class OwnNetwork:
             for rule in rules:
                 change("del", "pref", rule[1], check=False)
 
+    def members(self) -> list[int]:
+        """Pids of the processes inside, without this one and what holds the network.
+
+        Whoever looks for a process of an engine looks here: another engine of this machine, of tests that run beside
+        these, has nodes of the same names and addresses.
+        """
+        spared = {self._holder.pid, os.getpid(), *_children_of(self._holder.pid)}
+        own = _network_of(self._holder.pid)
+        return [pid for pid in processes.all_processes() if pid not in spared and _network_of(pid) == own]
+
     def clear(self) -> None:
         """Ends every process inside; the network stays. Not for a test that stands inside with a server of its own."""
-        spared = {self._holder.pid, os.getpid(), *_children_of(self._holder.pid)}
-        own = os.stat(f"/proc/{self._holder.pid}/ns/net").st_ino
-        until(lambda: not _kill_those_in(own, spared), "the end of what was inside")
+
+        def are_gone() -> bool:
+            found = self.members()
+            for pid in found:
+                processes.send(pid, signal.SIGKILL)
+            return not found
+
+        until(are_gone, "the end of what was inside")
 
     def close(self) -> None:
         """Ends every process inside."""
@@ -185,18 +200,12 @@ def _children_of(pid: int) -> list[int]:
     return [each.pid for each in processes.all_processes().values() if each.parent == pid]
 
 
-def _kill_those_in(network: int, spared: set[int]) -> list[int]:
-    """Kills the processes of a network; those that there were."""
-    found = []
-    for pid in processes.all_processes():
-        try:
-            is_inside = os.stat(f"/proc/{pid}/ns/net").st_ino == network
-        except OSError:
-            continue
-        if is_inside and pid not in spared:
-            processes.send(pid, signal.SIGKILL)
-            found.append(pid)
-    return found
+def _network_of(pid: int) -> int | None:
+    """What names the network of a process; None where it has ended."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino
+    except OSError:
+        return None
 
 
 def _set_network(descriptor: int) -> None:

@@ -405,14 +405,9 @@ class RayCluster:
         )
 
     def _own(self, is_it: Callable[[list[str]], bool]) -> list[int]:
-        """Processes of this cluster: another one of this machine has the same addresses, in a network of its own."""
-        own = f"{self.folder}{os.sep}"
-        commands = {pid: processes.command_of(pid) for pid in processes.all_processes()}
-        return [
-            pid
-            for pid, command in commands.items()
-            if command and is_it(command) and any(own in part for part in command)
-        ]
+        """Processes of this cluster whose command line is so."""
+        commands = {pid: processes.command_of(pid) for pid in self._network.members()}
+        return [pid for pid, command in commands.items() if command and is_it(command)]
 
 
 @contextmanager

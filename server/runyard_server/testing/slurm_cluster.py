@@ -1,7 +1,7 @@
 """A real Slurm on this machine for tests: a controller and a few nodes, alone in a network of their own.
 
 The nodes are addresses of the loopback device of a network namespace, so the daemons listen where nobody else is.
-The namespace has its own process table too: when its first process is killed, everything in it ends.
+The processes are this machine's: those of the cluster are the ones that stand in its network, and end with it.
 """
 
 import os
@@ -416,8 +416,8 @@ class SlurmCluster:
     def _started_on(self, node: str) -> list[int]:
         """Processes below the node's daemons of single jobs (slurmstepd), those too that made themselves daemons."""
         table = processes.all_processes()
-        tasks = {pid for pid in table if processes.variable_in(pid, "SLURMD_NODENAME") == node}
-        parents = {table[pid].parent for pid in tasks}
+        tasks = {pid for pid in self._network.members() if processes.variable_in(pid, "SLURMD_NODENAME") == node}
+        parents = {table[pid].parent for pid in tasks if pid in table}
         keepers = {pid for pid in parents if "slurmstepd" in "".join(processes.command_of(pid)[:1])}
         return sorted(tasks | keepers)
 
