@@ -18,7 +18,7 @@ def network(folder: Path) -> Iterator[tuple[OwnNetwork, int]]:
     folder.mkdir()
     made = OwnNetwork(folder, "host", {"n1": "10.9.0.1"}, {})
     with subprocess.Popen(made.enter(["sleep", "600"])) as stays, closing(made):
-        own_network.until(lambda: processes.command_of(stays.pid)[0] == "sleep", "a process inside")
+        own_network.until(lambda: processes.command_of(stays.pid)[:1] == ["sleep"], "a process inside")
         yield made, stays.pid
 
 
