@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
-from starlette.routing import BaseRoute
 
 import runyard
 from runyard.protocol.compute import ComputeRecord
@@ -72,6 +70,7 @@ from runyard_server.lifecycle.ports import Ports
 from runyard_server.records import made_by
 from runyard_server.records.engine import Database
 from runyard_server.records.migrate import SHIPPED, Migrations, upgrade
+from runyard_server.routes import DeclaredRoute
 from runyard_server.services.admission import AdmissionService
 from runyard_server.services.assignments import AssignmentService
 from runyard_server.services.cleaning import CleaningService
@@ -406,17 +405,14 @@ def application(services: Services, hosts: list[str]) -> FastAPI:
 
 
 @cache
-def _api_routes() -> list[BaseRoute]:
+def _api_routes() -> list[DeclaredRoute]:
     """Those of the API. They hold nothing of a server, so that all servers of a process, as its tests start, share them."""
-    api = APIRouter(route_class=JsonRoute)
-    for prefix, routers in ((API_PREFIX, ROUTERS), ("", MLFLOW_ROUTERS)):
-        for route in [route for router in routers for route in router.routes]:
-            # One by one: a router that is included whole keeps its routes from the guard's sight.
-            assert isinstance(route, APIRoute)
-            most_bytes = MOST_JSON_BYTES if route.body_field is not None else None
-            methods = sorted(route.methods or ())
-            api.add_api_route(prefix + route.path, route.endpoint, methods=methods, max_body_size=most_bytes)
-    return api.routes
+    return [
+        route
+        for prefix, routers in ((API_PREFIX, ROUTERS), ("", MLFLOW_ROUTERS))
+        for router in routers
+        for route in router.below(prefix, JsonRoute, MOST_JSON_BYTES)
+    ]
 
 
 class Places:

@@ -47,7 +47,7 @@ def takes_a_path(yard: Yard, document: Any, method: str, path: str) -> bool:
         return True
     if not path.startswith("/api/"):  # a page
         (route,) = [one for one in yard.server.app.router.routes if _is(one, method, path)]
-        return any(is_path(one.name) for one in getattr(route, "dependant").query_params)  # noqa: B009
+        return any(is_path(one.name) for one in route.worked_out.dependant.query_params)
     said = document["paths"].get(path, {}).get(method.lower(), {})
     bodies = said.get("requestBody", {}).get("content", {})
     return (

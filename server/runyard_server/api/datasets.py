@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Field
 
 from runyard.protocol.codec import to_json
 from runyard.protocol.datasets import DatasetChanges, DatasetSpec
 from runyard_server.api.context import services
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 Version = Annotated[int, Field(ge=1, le=(1 << 31) - 1)]
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from runyard.protocol.codec import to_json
@@ -11,8 +11,9 @@ from runyard.protocol.datastores import DatastoreChanges, DatastoreRecord, Datas
 from runyard.protocol.files import Manifest, PathList
 from runyard_server.api.context import services
 from runyard_server.api.streams import content_length, invitation, lent, listed, pack_response
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 
 @router.get("/datastores")

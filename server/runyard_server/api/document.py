@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from http.client import responses as reason_phrases
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -23,9 +23,10 @@ from runyard_server.api.mlflow import failures as mlflow
 from runyard_server.api.roles import TABLE as ROLES
 from runyard_server.api.roles import Role
 from runyard_server.domain.paths import MAX_LENGTH
+from runyard_server.routes import DeclaredRoute, Routes
 from runyard_server.services.retention import MOST_KEPT
 
-router = APIRouter()
+router = Routes()
 
 _REFS = "#/components/schemas/"
 _DIGEST = {"pattern": "^[0-9a-f]{64}$"}
@@ -100,7 +101,9 @@ def openapi(request: Request) -> JSONResponse:
 
 
 def _document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    ours = [route for route in routes if isinstance(route, APIRoute) and route.path.startswith(ADDRESSES)]
+    ours = [
+        route.worked_out for route in routes if isinstance(route, DeclaredRoute) and route.path.startswith(ADDRESSES)
+    ]
     document = get_openapi(title="runyard", version=VERSION, routes=ours)
     shapes, definitions = _shapes()
     schemas = document.setdefault("components", {}).setdefault("schemas", {})

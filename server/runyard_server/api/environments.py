@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from runyard.protocol.codec import to_json
 from runyard.protocol.environments import EnvironmentPruning, EnvironmentSpec
 from runyard_server.api.context import services
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 
 @router.get("/environments")

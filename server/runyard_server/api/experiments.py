@@ -2,13 +2,14 @@
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from runyard.protocol.codec import to_json
 from runyard.protocol.experiments import ExperimentChanges
 from runyard_server.api.context import services
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 
 @router.get("/experiments")

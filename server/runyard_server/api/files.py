@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from runyard.protocol.codec import to_json
 from runyard.protocol.files import Manifest, PathList
 from runyard_server.api.context import services
 from runyard_server.api.streams import file_response, lent, listed, pack_response
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 
 @router.get("/runs/{run_id}/files")

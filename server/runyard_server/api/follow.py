@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from time import monotonic
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -15,11 +15,12 @@ from runyard.errors import UserErrorException
 from runyard.protocol.codec import to_json
 from runyard.protocol.runs import RunRecord
 from runyard_server.api.context import services
+from runyard_server.routes import Routes
 from runyard_server.services.container import Services
 from runyard_server.services.hub import ANYTHING, Change
 from runyard_server.services.reading import is_log
 
-router = APIRouter()
+router = Routes()
 
 KEEP_ALIVE_S = 15.0
 CHUNK_BYTES = 256 << 10

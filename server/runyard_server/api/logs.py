@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from runyard_server.api.bodies import whole_body
 from runyard_server.api.context import services
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 MOST_BYTES = 8 << 20
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
@@ -14,10 +14,11 @@ from runyard.protocol.codec import to_json
 from runyard_server.api.bodies import whole_body
 from runyard_server.api.context import services
 from runyard_server.domain.metric_curves import STEP
+from runyard_server.routes import Routes
 from runyard_server.services.exhibits import MOST
 from runyard_server.services.metrics import PAGE, Wanted
 
-router = APIRouter()
+router = Routes()
 
 _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
@@ -14,9 +14,10 @@ from runyard.protocol.files import ManifestAnswer, PathList
 from runyard.protocol.models import ModelChanges, ModelRecord, ModelSpec
 from runyard_server.api.context import services
 from runyard_server.api.streams import lent, listed, pack_response
+from runyard_server.routes import Routes
 from runyard_server.services.models import ModelFilter
 
-router = APIRouter()
+router = Routes()
 
 MOST_PER_PAGE = 1000
 

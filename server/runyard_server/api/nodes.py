@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from runyard.errors import PermissionDeniedError
 from runyard.protocol.jobs import DriverState, NodeArrival, NodeEnd
 from runyard_server.api.context import services
 from runyard_server.api.streams import file_response
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 
 @router.post("/runs/{run_id}/attempts/{attempt}/nodes/{node}/begin")

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from runyard_server.api.context import services
 from runyard_server.api.streams import content_length, invitation
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 
 @router.post("/objects/missing")

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from runyard.errors import RetentionException
 from runyard.protocol.codec import to_json
 from runyard.protocol.retention import RetentionRequest, RetentionRule
 from runyard_server.api.context import caller, services
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 
 @router.get("/retention-rules")

@@ -3,14 +3,15 @@
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 
 from runyard.protocol.codec import to_json
 from runyard_server.api.context import services
+from runyard_server.routes import Routes
 from runyard_server.services.run_table import TableRequest
 
-router = APIRouter()
+router = Routes()
 
 
 @router.get("/run-table")

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import JSONResponse
 
 from runyard.errors import UserErrorException
@@ -12,9 +12,10 @@ from runyard.protocol.codec import to_json
 from runyard.protocol.jobs import JobReport
 from runyard.protocol.runs import InteractiveRunSpec, RunChanges, RunError, RunRecord, RunSpec
 from runyard_server.api.context import caller, services
+from runyard_server.routes import Routes
 from runyard_server.services.runs import RunFilter
 
-router = APIRouter()
+router = Routes()
 
 
 @router.post("/runs")

@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from runyard.protocol.codec import to_json
 from runyard.protocol.files import Manifest
 from runyard_server.api.context import services
 from runyard_server.api.streams import pack_response
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 
 @router.post("/snapshots")

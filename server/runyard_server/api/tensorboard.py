@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from runyard_server.api.context import services
+from runyard_server.routes import Routes
 
-router = APIRouter()
+router = Routes()
 
 
 @router.post("/runs/{run_id}/tensorboard")

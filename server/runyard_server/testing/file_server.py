@@ -59,7 +59,7 @@ class FileServer:
             datasets=self.datasets,
         )
         for module in (objects, snapshots, files, datasets, datastores):
-            self.app.include_router(module.router, prefix=API_PREFIX)
+            self.app.router.routes.extend(module.router.below(API_PREFIX))
         errors.install(self.app)
 
         @self.app.middleware("http")

@@ -2,12 +2,13 @@
 
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import RedirectResponse
 
+from runyard_server.routes import Routes
 from runyard_server.ui.visits import Page, onward, services
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 
 
 @router.post("/runs/{run_id}/cancel")

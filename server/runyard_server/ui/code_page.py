@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from runyard.errors import FileNotInRunError, SnapshotException
 from runyard.protocol.files import FileEntry
 from runyard.protocol.runs import RunRecord
+from runyard_server.routes import Routes
 from runyard_server.services.container import Services
 from runyard_server.services.runs import RunFilter
 from runyard_server.ui import differences, previews, run_page
 from runyard_server.ui.differences import Line, Pair
 from runyard_server.ui.visits import Page, page, services
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 
 _OTHERS = 30  # runs that are offered for comparing
 _MOST_FILES = 2000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from runyard.errors import UnknownRunError
@@ -13,12 +13,13 @@ from runyard.protocol.compute import ComputeNode, ComputeRecord
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
 from runyard_server.domain.placement import Decision
+from runyard_server.routes import Routes
 from runyard_server.services.container import Services
 from runyard_server.services.runs import RunFilter
 from runyard_server.ui import words
 from runyard_server.ui.visits import Page, page, services
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 
 _GIVEN_ID = re.compile(r"[\w-]+_\d{9,}_[0-9a-f]{8}\b")  # an id that a submission was given
 MOST_WAITING = 25  # of each target; all of them are a page of runs

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from runyard.errors import DatastoreException, FileNotInRunError
 from runyard.protocol.pictures import picture_type
+from runyard_server.routes import Routes
 from runyard_server.services.container import Services
 from runyard_server.services.reading import is_log
 from runyard_server.ui import previews
@@ -17,7 +18,7 @@ from runyard_server.ui.previews import Preview
 from runyard_server.ui.rendering import HEADERS
 from runyard_server.ui.visits import Page, onward, page, services
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 
 # What somebody's script wrote is saved or drawn as a picture; nothing that it holds can run.
 _QUIET = {

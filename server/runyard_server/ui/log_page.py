@@ -2,16 +2,17 @@
 
 import re
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from runyard.errors import FileNotInRunError, UserErrorException
+from runyard_server.routes import Routes
 from runyard_server.services.container import Services
 from runyard_server.ui import run_page
 from runyard_server.ui.rendering import HEADERS
 from runyard_server.ui.visits import Page, page, services
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 
 MOST_MATCHES = 2000
 _BLOCK = 4 << 20

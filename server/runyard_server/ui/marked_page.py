@@ -6,15 +6,16 @@ All of it is forms, so that no script is needed. What cannot be taken back is as
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from runyard.errors import RunyardError, UserErrorException
 from runyard.names import check_key
 from runyard.protocol.runs import RunChanges
+from runyard_server.routes import Routes
 from runyard_server.ui.visits import Page, fields, onward, own_path, page, services
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 
 MOST = 500
 MOST_FIELDS = 10_000  # of a form that is read: with more runs than are changed at once, it is told how many these are

@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from runyard.errors import UnknownRunError
 from runyard.protocol.models import ModelRecord
 from runyard.protocol.runs import RunRecord
 from runyard_server.domain.model_stages import NO_STAGE, STAGE, stage_of
+from runyard_server.routes import Routes
 from runyard_server.services.container import Services
 from runyard_server.services.models import ModelFilter
 from runyard_server.ui.visits import Page, address, page, services
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 
 PAGE_ROWS = 100
 MLFLOW_MODEL = "MLmodel"  # the file by which MLflow knows what it can load

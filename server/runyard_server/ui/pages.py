@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from runyard.errors import UserErrorException
 from runyard.protocol.runs import RunRecord
 from runyard.protocol.status import RunStatus
+from runyard_server.routes import Routes
 from runyard_server.services.experiments import Tally
 from runyard_server.services.runs import RunFilter
 from runyard_server.ui import (
@@ -36,7 +37,7 @@ from runyard_server.ui.visits import Page, acts, address, clock, page, services,
 
 PAGE_ROWS = 100
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 

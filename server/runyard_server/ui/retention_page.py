@@ -3,15 +3,16 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, Response
 
 from runyard.errors import PlanChangedError, UserErrorException
 from runyard.protocol.retention import RetentionAction, RetentionRule
+from runyard_server.routes import Routes
 from runyard_server.ui.settings_page import shown
 from runyard_server.ui.visits import Page, form, onward, page, services
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 
 
 @router.get("/settings/retention/{name}")

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
 from runyard.errors import AuthenticationException, PermissionDeniedError, UserErrorException
 from runyard.protocol.retention import RetentionAction
 from runyard.protocol.version import VERSION
+from runyard_server.routes import Routes
 from runyard_server.services.tokens import ACTING_S, TICKET_S, Identity
 from runyard_server.ui.visits import Page, acts, form, keep_ticket, onward, own_path, page, services
 
-router = APIRouter(route_class=Page)
+router = Routes(of=Page)
 
 NOTHING: Mapping[str, str] = {}
 DAYS = (1, 7, 30, 90, 365)

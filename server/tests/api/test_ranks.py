@@ -33,7 +33,7 @@ def server(tmp_path: Path, database: Database) -> Iterator[RunServer]:
 @pytest.fixture
 def client(server: RunServer) -> Client:
     app = FastAPI()
-    app.include_router(runs.router, prefix="/api/v1")
+    app.router.routes.extend(runs.router.below("/api/v1"))
     ranks = RankService(server.database, server.clock, server.logs)
     app.state.services = SimpleNamespace(runs=server.runs, ranks=ranks, instance="i")
     errors.install(app)

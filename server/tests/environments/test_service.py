@@ -246,7 +246,7 @@ class Client:
     def __init__(self, service):
         self.service = service
         self._app = FastAPI()
-        self._app.include_router(router, prefix="/api/v1")
+        self._app.router.routes.extend(router.below("/api/v1"))
         self._app.state.services = SimpleNamespace(environments=service)
 
     def call(self, method, path, body=None):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
@@ -23,8 +23,9 @@ from runyard_server.api.mlflow.failures import absent, invalid
 from runyard_server.api.mlflow.runs import check_active, experiment_of, find
 from runyard_server.api.streams import content_length, file_response
 from runyard_server.domain.paths import relative
+from runyard_server.routes import Routes
 
-router = APIRouter(prefix="/api/2.0")
+router = Routes("/api/2.0")
 
 _DECODED_AT_MOST = 8  # times that what is left of a code is decoded, to see what somebody might make of it
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from typing_extensions import TypedDict
 
 from runyard.names import check_key
@@ -15,8 +15,9 @@ from runyard_server.api.mlflow.failures import absent, exists, invalid
 from runyard_server.api.mlflow.listing import Listing
 from runyard_server.api.mlflow.paging import page, size_of, with_token
 from runyard_server.domain.mlflow_filter import ATTRIBUTE, Comparison
+from runyard_server.routes import Routes
 
-router = APIRouter(prefix="/api/2.0")
+router = Routes("/api/2.0")
 
 MOST = 50_000  # experiments on one page
 LONGEST_NAME = 500

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from typing_extensions import TypedDict
 
 from runyard.errors import ModelPathNotFoundException, UnknownRunError
@@ -23,9 +23,10 @@ from runyard_server.api.mlflow.experiments import Tag, find_or_default
 from runyard_server.api.mlflow.failures import exists, invalid
 from runyard_server.api.mlflow.metrics import Parameter, change_parameters
 from runyard_server.api.mlflow.runs import changes_of, checked_tags, parent_of
+from runyard_server.routes import Routes
 from runyard_server.services.models import ModelFilter
 
-router = APIRouter(prefix="/api/2.0")
+router = Routes("/api/2.0")
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
 

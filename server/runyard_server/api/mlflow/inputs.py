@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from typing_extensions import TypedDict
 
 from runyard.protocol.runs import RunChanges, RunRecord
@@ -15,9 +15,10 @@ from runyard_server.api.mlflow.experiments import Tag, find_all
 from runyard_server.api.mlflow.failures import PAGES, invalid
 from runyard_server.api.mlflow.runs import check_active, find
 from runyard_server.domain import dataset_inputs
+from runyard_server.routes import Routes
 
-router = APIRouter(prefix="/api/2.0")
-of_pages = APIRouter(prefix=f"{PAGES}2.0")
+router = Routes("/api/2.0")
+of_pages = Routes(f"{PAGES}2.0")
 
 MOST = 1000  # data sets or models of one request
 LONGEST_NAME, LONGEST_DIGEST = 500, 36

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NotRequired
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from typing_extensions import TypedDict
 
 from runyard.protocol.experiments import ExperimentRecord
@@ -35,9 +35,10 @@ from runyard_server.domain.mlflow_filter import (
     parse,
     parse_order,
 )
+from runyard_server.routes import Routes
 from runyard_server.services.runs import COLUMN, PROPERTY, STATUS, RunOrder, RunSearch
 
-router = APIRouter(prefix="/api/2.0")
+router = Routes("/api/2.0")
 
 MODEL_TYPE = "mlflow.modelType"
 SOURCE_RUN = "mlflow.sourceRunId"

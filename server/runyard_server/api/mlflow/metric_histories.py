@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, NotRequired
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from typing_extensions import TypedDict
 
 from runyard_server.api.context import services
@@ -12,9 +12,10 @@ from runyard_server.api.mlflow.failures import PAGES, invalid, missing
 from runyard_server.api.mlflow.paging import page, with_token
 from runyard_server.api.mlflow.runs import find
 from runyard_server.domain.metric_chunks import Points
+from runyard_server.routes import Routes
 
-router = APIRouter(prefix="/api/2.0")
-of_pages = APIRouter(prefix=f"{PAGES}2.0")
+router = Routes("/api/2.0")
+of_pages = Routes(f"{PAGES}2.0")
 
 MOST_RUNS = 100  # whose histories are asked for at once
 MOST_POINTS = 25_000  # of all of them

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from runyard.errors import RunException
 from runyard.protocol.runs import RunChanges, RunRecord
@@ -17,8 +17,9 @@ from runyard_server.api.mlflow.failures import absent, invalid
 from runyard_server.api.mlflow.runs import LONGEST_KEY, changes_of, check_active, checked_tags, find
 from runyard_server.domain import run_arguments
 from runyard_server.domain.metric_chunks import Points
+from runyard_server.routes import Routes
 
-router = APIRouter(prefix="/api/2.0")
+router = Routes("/api/2.0")
 
 MOST_METRICS, MOST_PAIRS, MOST_ENTITIES = 1000, 100, 1000  # of one batch, as MLflow has it
 LONGEST_PARAMETER = 6000

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from typing_extensions import TypedDict
 
 from runyard.errors import ModelException, ModelNotFoundException
@@ -16,10 +16,11 @@ from runyard_server.api.mlflow.failures import absent, exists, invalid
 from runyard_server.api.mlflow.listing import Listing
 from runyard_server.api.mlflow.paging import page, size_of, with_token
 from runyard_server.api.mlflow.runs import checked_tags
+from runyard_server.routes import Routes
 from runyard_server.services.model_names import ModelName
 from runyard_server.services.models import ModelFilter
 
-router = APIRouter(prefix="/api/2.0")
+router = Routes("/api/2.0")
 
 LONGEST_NAME = 255
 _LATEST = 1000  # versions that are looked at for the newest of each stage

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NotRequired
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from typing_extensions import TypedDict
 
 from runyard.errors import ModelNotFoundException, ModelPathNotFoundException, PermissionDeniedError
@@ -26,10 +26,11 @@ from runyard_server.api.mlflow.listing import Listing, Order
 from runyard_server.api.mlflow.paging import page, size_of, with_token
 from runyard_server.api.mlflow.runs import checked_tags
 from runyard_server.api.mlflow.runs import find as find_run
+from runyard_server.routes import Routes
 from runyard_server.services.model_names import ModelName
 from runyard_server.services.models import ModelFilter
 
-router = APIRouter(prefix="/api/2.0")
+router = Routes("/api/2.0")
 
 MOST_SEARCHED = 10_000  # versions that one search looks at
 VERSIONS_OF_MODEL = "mlflow.modelVersions"

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
@@ -18,8 +18,9 @@ from runyard_server.api.mlflow.artifacts import commit, writable
 from runyard_server.api.mlflow.failures import invalid
 from runyard_server.api.mlflow.runs import check_active, find
 from runyard_server.api.streams import content_length
+from runyard_server.routes import Routes
 
-router = APIRouter(prefix="/api/2.0/mlflow-artifacts/mpu")
+router = Routes("/api/2.0/mlflow-artifacts/mpu")
 
 _SLASH = re.compile(r"[/\\]")
 

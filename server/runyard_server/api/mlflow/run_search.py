@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from runyard_server.api.context import services
 from runyard_server.api.mlflow import words
@@ -24,9 +24,10 @@ from runyard_server.domain.mlflow_filter import (
     parse,
     parse_order,
 )
+from runyard_server.routes import Routes
 from runyard_server.services.runs import COLUMN, PROPERTY, STATUS, RunOrder, RunSearch
 
-router = APIRouter(prefix="/api/2.0")
+router = Routes("/api/2.0")
 
 MOST = 50_000  # runs on one page
 MOST_EXPERIMENTS = 10_000

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, NotRequired
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from typing_extensions import TypedDict
 
 from runyard.errors import PermissionDeniedError, UnknownRunError
@@ -16,8 +16,9 @@ from runyard_server.api.context import caller, services
 from runyard_server.api.mlflow import words
 from runyard_server.api.mlflow.experiments import Tag, find_or_default
 from runyard_server.api.mlflow.failures import absent, invalid, missing
+from runyard_server.routes import Routes
 
-router = APIRouter(prefix="/api/2.0")
+router = Routes("/api/2.0")
 
 MODEL_HISTORY = "mlflow.log-model.history"
 LONGEST_KEY = 250

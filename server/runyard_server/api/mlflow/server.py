@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from fastapi import APIRouter
 from typing_extensions import TypedDict
 
-router = APIRouter(prefix="/api/3.0")
+from runyard_server.routes import Routes
+
+router = Routes("/api/3.0")
 
 
 class ServerInfo(TypedDict):
