@@ -99,7 +99,15 @@ _VARIABLES_OF_2023 = {
     "LDFLAGS": f"-Wl,-s -Wl,-rpath,\\{RPATH}",  # Ninja's commands go through a shell
     "MAKEFLAGS": "-j1",  # else setup.py asks for eight compilers at once
 }
-_KERAS_EDIT = Edit("horovod/_keras/__init__.py", _KERAS_ANCHOR, _KERAS_GUARD)
+_EDITS_OF_2023 = (
+    Edit("horovod/_keras/__init__.py", _KERAS_ANCHOR, _KERAS_GUARD),
+    # What debuggers read is a third of the compilation, and is stripped away in the end. It stands behind our own -g0.
+    Edit(
+        "CMakeLists.txt",
+        'string(REPLACE "-O2" "-O3" CMAKE_CXX_FLAGS_RELWITHDEBINFO ',
+        'string(REPLACE "-g " "" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")\n',
+    ),
+)
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
@@ -119,7 +127,7 @@ RECIPES: tuple[Recipe, ...] = (
         stands_for=("0.16", "0.29"),
         tools=_TOOLS_OF_2023,
         variables={**_VARIABLES_OF_2023, "CXXFLAGS": _INCLUDED},
-        edits=(_KERAS_EDIT,),
+        edits=_EDITS_OF_2023,
     ),
     Recipe(
         name="horovod-0.28.1-without-xla/1",
@@ -130,7 +138,7 @@ RECIPES: tuple[Recipe, ...] = (
         tools=_TOOLS_OF_2023,
         variables={**_VARIABLES_OF_2023, "CXXFLAGS": f"-I{{headers}} {_INCLUDED}"},
         empty_headers=tuple(f"tensorflow/compiler/{name}" for name in _XLA),
-        edits=(_KERAS_EDIT,),
+        edits=_EDITS_OF_2023,
     ),
 )
 
