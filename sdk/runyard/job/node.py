@@ -42,6 +42,7 @@ class NodeJob:
         self.code = assignment.shared_code or os.path.join(assignment.directory, "code")
         self.spool = os.path.join(assignment.directory, "spool")
         self.logs = os.path.join(assignment.directory, "logs")
+        self._shown_in = os.path.join(assignment.directory, "job.json")  # written before the ranks are started
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.transport = HttpTransport(self._address, lambda: assignment.token, patience_s=1.0, timeout_s=60.0)
         self.shipper = Shipper(self.transport, assignment.run_id, assignment.attempt)
@@ -76,7 +77,7 @@ class NodeJob:
         fetcher = Fetcher(self.assignment, self.transport, self.code, self._log_preparation)
         try:
             self._make_folders()
-            write_json(os.path.join(self.assignment.directory, "job.json"), self._shown(), private=True)
+            write_json(self._shown_in, self._shown(), private=True)
             data = fetcher.fetch(self.reporter.wait_for_server)
             if self.assignment.build is not None:
                 self.assignment = replace(self.assignment, python=self._built(self.assignment.build))
@@ -150,12 +151,16 @@ class NodeJob:
             self.error = RunError(code=Reason.COLLECTION_FAILED.value, message=problem)
 
     def _leave_nobody(self) -> None:
-        """Ends what the ranks left running: daemons of a script end with it."""
+        """Ends what the ranks left running, as daemons of a script, and removes what they left in memory."""
         own = self.assignment
         marker = marker_of(own.run_id, own.attempt, own.node)
         left = kill_group(marker, None if own.salvage else os.getpid(), but=[os.getpid()])
         if left:
             self._log("75_job_post", "Processes {} could not be ended.".format(left))
+        if own.distribution.kind == "mpi" and os.path.exists(self._shown_in):
+            from runyard.job import shared_memory  # few runs need it, and all wait for what is imported here
+
+            shared_memory.remove_left(os.stat(self._shown_in).st_mtime)
 
     def _clear(self) -> None:
         """Frees the disk: everything is stored now."""
