@@ -17,7 +17,7 @@ OLD = 1500000000
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("mpich_shm_1f_0", "mpich_shm_1f_1", "mpich_shm_old_0", "sem.other"):
+    for name in ("mpich_shm_1f_0", "mpich_shm_1f_1", "mpich_shar_tmpAbCdEf", "mpich_shm_old_0", "sem.other"):
         (tmp_path / name).write_bytes(bytes(4096))
     os.utime(str(tmp_path / "mpich_shm_old_0"), (OLD, OLD))
     return tmp_path
@@ -35,8 +35,10 @@ def mapped(path):
     libc.mmap.restype, number = ctypes.c_void_p, ctypes.c_size_t
     with open(str(path), "rb") as file:
         at = libc.mmap(None, number(4096), mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), ctypes.c_long(0))
-    yield
-    libc.munmap(ctypes.c_void_p(at), number(4096))
+    try:
+        yield
+    finally:
+        libc.munmap(ctypes.c_void_p(at), number(4096))
 
 
 def test_what_a_process_has_mapped_or_open_stays(folder):
@@ -45,6 +47,14 @@ def test_what_a_process_has_mapped_or_open_stays(folder):
         assert sorted(os.listdir(str(folder))) == ["mpich_shm_1f_0", "mpich_shm_1f_1", "sem.other"]
     remove_left(OLD, str(folder))
     assert os.listdir(str(folder)) == ["sem.other"]
+
+
+def test_a_folder_may_go_by_another_name_than_the_kernels(folder, tmp_path_factory):
+    link = tmp_path_factory.mktemp("dev") / "shm"
+    link.symlink_to(folder)
+    with mapped(folder / "mpich_shm_1f_0"), open(str(folder / "mpich_shm_1f_1"), "rb"):
+        remove_left(OLD, str(link))
+        assert sorted(os.listdir(str(folder))) == ["mpich_shm_1f_0", "mpich_shm_1f_1", "sem.other"]
 
 
 def test_a_machine_without_that_folder_has_nothing_to_remove(tmp_path):

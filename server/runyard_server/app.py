@@ -406,7 +406,10 @@ def application(services: Services, hosts: list[str]) -> FastAPI:
 
 @cache
 def _api_routes() -> list[DeclaredRoute]:
-    """Those of the API. They hold nothing of a server, so that all servers of a process, as its tests start, share them."""
+    """Those of the API. They hold nothing of a server, so that all servers of a process, as its tests start, share them.
+
+    They stand one by one: a router that is included whole keeps its routes from the guard's sight.
+    """
     return [
         route
         for prefix, routers in ((API_PREFIX, ROUTERS), ("", MLFLOW_ROUTERS))

@@ -1,14 +1,15 @@
 """Routes as modules declare them. FastAPI works each out when somebody first asks for it.
 
 To work one out is to read a function's parameters and to compile what checks each of them: some milliseconds, and a
-server has more than two hundred, of which a run needs a dozen. All of them would be half of what a start computes.
+server has more than two hundred, of which a run needs a dozen.
 """
 
 from collections.abc import Callable
-from functools import cached_property, partial
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi.routing import APIRoute
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -16,11 +17,11 @@ _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 
 
 class DeclaredRoute(Route):
-    """A route of FastAPI's: what it answers to now, the rest with its first request.
+    """A route whose address is known, and the rest from its first request on.
 
     Args:
         method: the one that it answers to.
-        of: what it is once it is worked out.
+        route_class: FastAPI's class that it becomes.
         most_json_bytes: the most bytes of a body, where that is read as JSON; None for any number.
     """
 
@@ -29,53 +30,67 @@ class DeclaredRoute(Route):
         path: str,
         endpoint: Callable[..., Any],
         method: str,
-        of: type[APIRoute] = APIRoute,
+        route_class: type[APIRoute] = APIRoute,
         most_json_bytes: int | None = None,
     ) -> None:
         super().__init__(path, endpoint, methods=[method])
         self.methods = {method}  # Starlette would have a GET answer to HEAD too
-        self.method = method
-        self._of = of
-        self._most_json_bytes = most_json_bytes
+        self.most_json_bytes = most_json_bytes
+        self._route_class = route_class
 
     @cached_property
     def worked_out(self) -> APIRoute:
-        """FastAPI's own."""
-        make = partial(self._of, self.path, self.endpoint, methods=[self.method])
-        route = make()
-        if self._most_json_bytes is None or route.body_field is None:
-            return route
-        return make(max_body_size=self._most_json_bytes)
+        """The route of FastAPI's, made now if this is its first use."""
+        route = self._route_class(self.path, self.endpoint, methods=sorted(self.methods or ()))
+        if self.most_json_bytes is not None and route.body_field is not None:
+            route.app = RequestBodyLimitMiddleware(route.app, self.most_json_bytes)
+        return route
 
-    @property
-    def max_body_size(self) -> int | None:
-        """The most bytes of a body; None for any number."""
-        return self.worked_out.max_body_size
+    def takes(self, size: int) -> bool:
+        """Whether a body of that many bytes is taken."""
+        return self.most_json_bytes is None or size <= self.most_json_bytes or self.worked_out.body_field is None
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.worked_out.handle(scope, receive, send)
 
 
+class _Declared(NamedTuple):
+    method: str
+    path: str
+    endpoint: Callable[..., Any]
+
+
 class Routes:
-    """A module's routes: ``@router.get("/runs/{run_id}")`` stands above a function as FastAPI reads them.
+    """What a module declares: ``@router.get("/runs/{run_id}")`` stands above a function as FastAPI reads them.
 
     Args:
         prefix: what all their addresses begin with.
-        of: what they are once they are worked out.
+        route_class: FastAPI's class that they become.
     """
 
-    def __init__(self, prefix: str = "", of: type[APIRoute] = APIRoute) -> None:
+    def __init__(self, prefix: str = "", route_class: type[APIRoute] = APIRoute) -> None:
         self.prefix = prefix
-        self.routes: list[DeclaredRoute] = []
-        self._of = of
+        self._route_class = route_class
+        self._declared: list[_Declared] = []
+
+    @cached_property
+    def routes(self) -> list[DeclaredRoute]:
+        """At the addresses that were declared. Whoever asks again has the same ones."""
+        return self.below("")
 
     def below(
-        self, prefix: str, of: type[APIRoute] = APIRoute, most_json_bytes: int | None = None
+        self, prefix: str, route_class: type[APIRoute] | None = None, most_json_bytes: int | None = None
     ) -> list[DeclaredRoute]:
-        """The same routes at addresses that begin with ``prefix``; the others as of ``DeclaredRoute``."""
+        """At addresses with something more in front.
+
+        Args:
+            route_class: another one than the module's.
+            most_json_bytes: as of ``DeclaredRoute``.
+        """
+        becomes = route_class or self._route_class
         return [
-            DeclaredRoute(prefix + route.path, route.endpoint, route.method, of, most_json_bytes)
-            for route in self.routes
+            DeclaredRoute(prefix + self.prefix + each.path, each.endpoint, each.method, becomes, most_json_bytes)
+            for each in self._declared
         ]
 
     def get(self, path: str) -> Callable[[_Endpoint], _Endpoint]:
@@ -95,7 +110,7 @@ class Routes:
 
     def _declare(self, method: str, path: str) -> Callable[[_Endpoint], _Endpoint]:
         def declared(endpoint: _Endpoint) -> _Endpoint:
-            self.routes.append(DeclaredRoute(self.prefix + path, endpoint, method, self._of))
+            self._declared.append(_Declared(method, path, endpoint))
             return endpoint
 
         return declared

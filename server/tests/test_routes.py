@@ -1,13 +1,12 @@
 """Routes are FastAPI's own, worked out one by one when they are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import pytest
 from fastapi import APIRouter, FastAPI, Query, Request
-from fastapi.routing import APIRoute
 
 from runyard_server import app
 from runyard_server.routes import DeclaredRoute, Routes
@@ -77,10 +76,18 @@ def test_a_request_works_out_its_own_route_alone() -> None:
 
 
 def test_a_body_has_a_limit_where_it_is_read_as_json_and_nowhere_else() -> None:
-    asked = asked_of(declare(Routes("/of")).below("/below", APIRoute, 20))
+    asked = asked_of(declare(Routes("/of")).below("/below", most_json_bytes=20))
     assert asked.request("POST", "/below/of/things", json={"name": "x"}).status_code == 200
     assert asked.request("POST", "/below/of/things", json={"name": "x" * 20}).status_code == 413
+    in_pieces = {"content": pieces(b'{"name": "', b"x" * 20, b'"}'), "headers": {"content-type": "application/json"}}
+    assert asked.request("POST", "/below/of/things", **in_pieces).status_code == 413
     assert asked.request("PUT", "/below/of/things/a", content=bytes(21)).json() == {"thing": "a", "bytes": 21}
+
+
+async def pieces(*sent: bytes) -> AsyncIterator[bytes]:
+    """A body whose length is not said before."""
+    for piece in sent:
+        yield piece
 
 
 @pytest.fixture
@@ -93,11 +100,16 @@ def started(tmp_path: Path) -> Iterator[app.Server]:
     server.close()
 
 
-def test_a_server_that_starts_has_worked_out_none_of_its_api(started: app.Server) -> None:
-    assert len(app._api_routes()) > 100 and not any(is_worked_out(route) for route in app._api_routes())
+def test_a_server_works_out_of_its_api_what_it_is_asked_for_by_whom_may_ask(started: app.Server) -> None:
+    def worked_out() -> list[str]:
+        return [route.path for route in app._api_routes() if is_worked_out(route)]
+
+    assert len(app._api_routes()) > 100 and worked_out() == []
+    assert Client(started.app, URL).request("POST", "/api/v1/runs/check", json={}).status_code == 401
+    assert worked_out() == []
     asked = Client(started.app, URL, {"Authorization": "Bearer own"})
     assert asked.request("GET", "/api/v1/runs").status_code == 200
-    assert [route.path for route in app._api_routes() if is_worked_out(route)] == ["/api/v1/runs"]
+    assert worked_out() == ["/api/v1/runs"]
 
 
 def is_worked_out(route: DeclaredRoute) -> bool:

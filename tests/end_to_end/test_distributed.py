@@ -244,7 +244,9 @@ def test_a_cancelled_mpi_run_leaves_no_process(submit: Submit, nodes: str, with_
 def test_an_mpi_run_leaves_nothing_in_memory_though_its_ranks_were_killed(
     submit: Submit, nodes: str, with_mpi: Environment
 ) -> None:
-    tells = "print(next(line.split()[-1] for line in open('/proc/self/maps') if 'mpich_shm' in line), flush=True)\n"
+    tells = (
+        "print('memory', *{line.split()[-1] for line in open('/proc/self/maps') if '/mpich_' in line}, flush=True)\n"
+    )
     run = submit(
         SUM + tells + "world.Barrier()\nif world.rank == 1:\n    os.kill(os.getpid(), 9)\nworld.Barrier()\n",
         compute_target=nodes,
@@ -252,8 +254,10 @@ def test_an_mpi_run_leaves_nothing_in_memory_though_its_ranks_were_killed(
         distributed_job_config=MpiConfiguration(2, 1),
     )
     run.wait_for_completion(raise_on_error=False)
-    memory = Path(run._read_log("azureml-logs/70_driver_log_0.txt").splitlines()[-1])
-    assert memory.name.startswith("mpich_shm_") and not memory.exists()
+    for rank in range(2):
+        lines = run._read_log(f"azureml-logs/70_driver_log_{rank}.txt").splitlines()
+        (memory,) = [line.split()[1:] for line in lines if line.startswith("memory ")]
+        assert memory and not any(Path(path).exists() for path in memory)
 
 
 def test_an_mpi_run_without_mpich_says_what_to_add(submit: Submit, nodes: str) -> None:

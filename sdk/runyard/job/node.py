@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
@@ -42,7 +43,8 @@ class NodeJob:
         self.code = assignment.shared_code or os.path.join(assignment.directory, "code")
         self.spool = os.path.join(assignment.directory, "spool")
         self.logs = os.path.join(assignment.directory, "logs")
-        self._shown_in = os.path.join(assignment.directory, "job.json")  # written before the ranks are started
+        self._shown_in = os.path.join(assignment.directory, "job.json")
+        self._began = time.time()
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.transport = HttpTransport(self._address, lambda: assignment.token, patience_s=1.0, timeout_s=60.0)
         self.shipper = Shipper(self.transport, assignment.run_id, assignment.attempt)
@@ -157,10 +159,18 @@ class NodeJob:
         left = kill_group(marker, None if own.salvage else os.getpid(), but=[os.getpid()])
         if left:
             self._log("75_job_post", "Processes {} could not be ended.".format(left))
-        if own.distribution.kind == "mpi" and os.path.exists(self._shown_in):
-            from runyard.job import shared_memory  # few runs need it, and all wait for what is imported here
+        if own.distribution.kind == "mpi":
+            self._free_memory()
 
-            shared_memory.remove_left(os.stat(self._shown_in).st_mtime)
+    def _free_memory(self) -> None:
+        from runyard.job import shared_memory  # few runs need it, and all wait for what is imported here
+
+        try:
+            # The job whose leftovers this one salvages had written that file before it started a rank.
+            since = os.stat(self._shown_in).st_mtime if self.assignment.salvage else self._began
+            shared_memory.remove_left(since)
+        except OSError as fault:
+            self._log("75_job_post", "What MPI left in memory stays there: {}.".format(fault))
 
     def _clear(self) -> None:
         """Frees the disk: everything is stored now."""

@@ -20,12 +20,13 @@ from runyard.errors import (
 )
 from runyard_server.api.errors import ADDRESSES, answer
 from runyard_server.api.roles import TABLE, Role
+from runyard_server.routes import DeclaredRoute
 from runyard_server.services.fence import Fence
 from runyard_server.services.pages import cookie_name
 from runyard_server.services.tokens import Identity, Lease, TokenService
 
 _SAFE = frozenset({"GET", "HEAD"})
-_Found = tuple[str | None, Mapping[str, str], int | None, BaseRoute | None]
+_Found = tuple[str | None, Mapping[str, str], BaseRoute | None]
 # Jobs and open pages ask for the same few paths all the time, and to look one up is to try some hundred patterns.
 _KEPT_ROUTES, _KEPT_HOSTS, _LONGEST_KEPT = 2000, 50, 200
 
@@ -92,7 +93,7 @@ class Guard:
         _check_text(scope)
         if scope["method"] not in _SAFE:
             self._check_origin(headers)
-        path, params, most_bytes, route = self._route(scope)
+        path, params, route = self._route(scope)
         scope.setdefault("state", {}).update(route=path, params=params, found=route)
         allowed = TABLE.get((scope["method"], path)) if path else None
         if allowed is None:
@@ -103,7 +104,7 @@ class Guard:
         identity = self._check_token(scope, headers)
         if Role(identity.role) not in allowed:
             raise PermissionDeniedError(f"A token of role '{identity.role}' may not do this.")
-        _check_length(headers, most_bytes)
+        _check_length(headers, route)
         if identity.role == "node":
             _check_node(identity, params)
         if identity.role == "run" and params.get("run_id", identity.run_id) != identity.run_id:
@@ -111,7 +112,7 @@ class Guard:
         return identity
 
     def _route(self, scope: Scope) -> _Found:
-        """The path of the route that takes the request, its parameters, the most bytes of a body, and the route."""
+        """The path of the route that takes the request, its parameters, and the route."""
         asked = scope["method"], scope["path"]
         found = self._found.get(asked)
         if found is None:
@@ -128,8 +129,8 @@ class Guard:
                 match, found = route.matches(scope)
                 if match is Match.FULL:
                     path = str(getattr(route, "path"))  # noqa: B009
-                    return path, found.get("path_params", {}), getattr(route, "max_body_size", None), route
-        return None, {}, None, None
+                    return path, found.get("path_params", {}), route
+        return None, {}, None
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "")
@@ -213,10 +214,10 @@ def _is_address(name: str | None) -> bool:
     return True
 
 
-def _check_length(headers: Mapping[str, str], most_bytes: int | None) -> None:
+def _check_length(headers: Mapping[str, str], route: BaseRoute | None) -> None:
     said = headers.get("content-length", "")
-    if most_bytes is not None and said.isdigit() and int(said) > most_bytes:
-        raise BodyTooLargeError(f"At most {most_bytes:,} bytes are taken in one request. Send it in parts.")
+    if said.isdigit() and isinstance(route, DeclaredRoute) and not route.takes(int(said)):
+        raise BodyTooLargeError(f"At most {route.most_json_bytes:,} bytes are taken in one request. Send it in parts.")
 
 
 def undeclared(routes: Sequence[BaseRoute]) -> list[str]:

@@ -153,9 +153,12 @@ class OwnNetwork:
         Whoever looks for a process of an engine looks here: another engine of this machine, of tests that run beside
         these, has nodes of the same names and addresses.
         """
-        spared = {self._holder.pid, os.getpid(), *_children_of(self._holder.pid)}
-        own = _network_of(self._holder.pid)
-        return [pid for pid in processes.all_processes() if pid not in spared and _network_of(pid) == own]
+        holder, table = self._holder.pid, processes.all_processes()
+        own = os.stat(f"/proc/{holder}/ns/net").st_ino
+        others = [
+            each.pid for each in table.values() if each.pid not in (holder, os.getpid()) and each.parent != holder
+        ]
+        return [pid for pid in others if _network_of(pid) == own]
 
     def clear(self) -> None:
         """Ends every process inside; the network stays. Not for a test that stands inside with a server of its own."""
@@ -194,10 +197,6 @@ def without(folder: Path) -> list[str]:
     """What a command is put behind that does not see a folder: it has an empty one in its place."""
     hide = 'mount -t tmpfs none "$0" && exec "$@"'
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, str(folder)]
-
-
-def _children_of(pid: int) -> list[int]:
-    return [each.pid for each in processes.all_processes().values() if each.parent == pid]
 
 
 def _network_of(pid: int) -> int | None:

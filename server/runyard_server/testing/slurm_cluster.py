@@ -415,8 +415,8 @@ class SlurmCluster:
 
     def _started_on(self, node: str) -> list[int]:
         """Processes below the node's daemons of single jobs (slurmstepd), those too that made themselves daemons."""
-        table = processes.all_processes()
         tasks = {pid for pid in self._network.members() if processes.variable_in(pid, "SLURMD_NODENAME") == node}
+        table = processes.all_processes()
         parents = {table[pid].parent for pid in tasks if pid in table}
         keepers = {pid for pid in parents if "slurmstepd" in "".join(processes.command_of(pid)[:1])}
         return sorted(tasks | keepers)

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from runyard_server.routes import Routes
 from runyard_server.ui.visits import Page, onward, services
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 
 
 @router.post("/runs/{run_id}/cancel")

@@ -16,7 +16,7 @@ from runyard_server.ui import differences, previews, run_page
 from runyard_server.ui.differences import Line, Pair
 from runyard_server.ui.visits import Page, page, services
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 
 _OTHERS = 30  # runs that are offered for comparing
 _MOST_FILES = 2000

@@ -19,7 +19,7 @@ from runyard_server.services.runs import RunFilter
 from runyard_server.ui import words
 from runyard_server.ui.visits import Page, page, services
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 
 _GIVEN_ID = re.compile(r"[\w-]+_\d{9,}_[0-9a-f]{8}\b")  # an id that a submission was given
 MOST_WAITING = 25  # of each target; all of them are a page of runs

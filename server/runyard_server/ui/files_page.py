@@ -18,7 +18,7 @@ from runyard_server.ui.previews import Preview
 from runyard_server.ui.rendering import HEADERS
 from runyard_server.ui.visits import Page, onward, page, services
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 
 # What somebody's script wrote is saved or drawn as a picture; nothing that it holds can run.
 _QUIET = {

@@ -12,7 +12,7 @@ from runyard_server.ui import run_page
 from runyard_server.ui.rendering import HEADERS
 from runyard_server.ui.visits import Page, page, services
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 
 MOST_MATCHES = 2000
 _BLOCK = 4 << 20

@@ -15,7 +15,7 @@ from runyard.protocol.runs import RunChanges
 from runyard_server.routes import Routes
 from runyard_server.ui.visits import Page, fields, onward, own_path, page, services
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 
 MOST = 500
 MOST_FIELDS = 10_000  # of a form that is read: with more runs than are changed at once, it is told how many these are

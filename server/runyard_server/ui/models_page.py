@@ -16,7 +16,7 @@ from runyard_server.services.container import Services
 from runyard_server.services.models import ModelFilter
 from runyard_server.ui.visits import Page, address, page, services
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 
 PAGE_ROWS = 100
 MLFLOW_MODEL = "MLmodel"  # the file by which MLflow knows what it can load

@@ -37,7 +37,7 @@ from runyard_server.ui.visits import Page, acts, address, clock, page, services,
 
 PAGE_ROWS = 100
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 

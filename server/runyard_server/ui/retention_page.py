@@ -12,7 +12,7 @@ from runyard_server.routes import Routes
 from runyard_server.ui.settings_page import shown
 from runyard_server.ui.visits import Page, form, onward, page, services
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 
 
 @router.get("/settings/retention/{name}")

@@ -12,7 +12,7 @@ from runyard_server.routes import Routes
 from runyard_server.services.tokens import ACTING_S, TICKET_S, Identity
 from runyard_server.ui.visits import Page, acts, form, keep_ticket, onward, own_path, page, services
 
-router = Routes(of=Page)
+router = Routes(route_class=Page)
 
 NOTHING: Mapping[str, str] = {}
 DAYS = (1, 7, 30, 90, 365)
