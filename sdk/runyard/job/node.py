@@ -43,7 +43,7 @@ class NodeJob:
         self.code = assignment.shared_code or os.path.join(assignment.directory, "code")
         self.spool = os.path.join(assignment.directory, "spool")
         self.logs = os.path.join(assignment.directory, "logs")
-        self._shown_in = os.path.join(assignment.directory, "job.json")
+        self._assignment_file = os.path.join(assignment.directory, "job.json")
         self._began = time.time()
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.transport = HttpTransport(self._address, lambda: assignment.token, patience_s=1.0, timeout_s=60.0)
@@ -79,7 +79,7 @@ class NodeJob:
         fetcher = Fetcher(self.assignment, self.transport, self.code, self._log_preparation)
         try:
             self._make_folders()
-            write_json(self._shown_in, self._shown(), private=True)
+            write_json(self._assignment_file, self._shown(), private=True)
             data = fetcher.fetch(self.reporter.wait_for_server)
             if self.assignment.build is not None:
                 self.assignment = replace(self.assignment, python=self._built(self.assignment.build))
@@ -167,7 +167,7 @@ class NodeJob:
 
         try:
             # The job whose leftovers this one salvages had written that file before it started a rank.
-            since = os.stat(self._shown_in).st_mtime if self.assignment.salvage else self._began
+            since = os.stat(self._assignment_file).st_mtime if self.assignment.salvage else self._began
             shared_memory.remove_left(since)
         except OSError as fault:
             self._log("75_job_post", "What MPI left in memory stays there: {}.".format(fault))

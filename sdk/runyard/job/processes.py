@@ -8,7 +8,7 @@ made itself a daemon still has. Where there is no ``/proc`` only the process its
 import os
 import signal
 import time
-from typing import Dict, Iterable, List, NamedTuple, Optional
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set
 
 MARKER = "RUNYARD_JOB"
 
@@ -96,14 +96,15 @@ def is_alive(pid: int) -> bool:
 def all_processes() -> Dict[int, Process]:
     """Every process of this machine that the kernel shows us, by pid; empty without ``/proc``."""
     found = {}
-    for pid in _pids():
+    for pid in pids():
         process = look_up(pid)
         if process is not None:
             found[pid] = process
     return found
 
 
-def _pids() -> List[int]:
+def pids() -> List[int]:
+    """Pids of the processes that the kernel shows us; empty without ``/proc``."""
     try:
         return [int(name) for name in os.listdir(_PROC) if name.isdigit()]
     except OSError:
@@ -138,12 +139,35 @@ def command_of(pid: int) -> List[str]:
         return []
 
 
+def files_in(folder: str, pid: int) -> Set[str]:
+    """Files of a folder that ``pid`` has open or mapped; empty if there is no such process or we may not know.
+
+    Args:
+        folder: as the kernel names it, without links.
+    """
+    found: Set[str] = set()
+    process = os.path.join(_PROC, str(pid))
+    beginning = os.fsencode(os.path.join(folder, ""))
+    try:
+        # What is open first: a file that becomes mapped and is closed meanwhile is not missed.
+        for number in os.listdir(os.path.join(process, "fd")):
+            try:
+                found.add(os.readlink(os.path.join(process, "fd", number)))
+            except FileNotFoundError:
+                continue  # closed meanwhile
+        with open(os.path.join(process, "maps"), "rb") as maps:
+            found.update(os.fsdecode(line.split(None, 5)[-1].rstrip(b"\n")) for line in maps if beginning in line)
+    except OSError:
+        pass  # it has ended, or is not ours to look into
+    return {path for path in found if os.path.dirname(path) == folder}
+
+
 def processes_by_marker(markers: Iterable[str]) -> Dict[str, List[int]]:
     """For each of ``markers`` the pids that carry it, in one look over the machine."""
     found: Dict[str, List[int]] = {marker: [] for marker in markers}
     if not found:
         return found
-    for pid in _pids():
+    for pid in pids():
         marker = marker_in(pid)
         if marker in found:
             found[marker].append(pid)
